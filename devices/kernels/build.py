@@ -1,0 +1,120 @@
+"""Compiles every kernel into one shared object: `python -m devices.kernels.build`. A process of its own, which ends afterwards.
+
+numba types the sources and gives LLVM IR without optimising it; LLVM then optimises the whole for this machine's CPU as
+position-independent code of the small code model (numba's own objects would need text relocations), and `elf.link` makes the shared
+object without a linker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from devices.kernels.elf import link
+from devices.kernels.signatures import SIGNATURES, Signature
+
+LIBC = frozenset({"memset", "memcpy", "memmove"})
+"""What LLVM may call on its own; anything else that a kernel needs from outside is refused."""
+
+
+def compile_kernels(report: Any = None) -> bytes:
+    """The shared object with all of SIGNATURES. Raises ValueError when a kernel needs a symbol from outside LIBC.
+
+    Must run before numba is imported: it sets numba's options for the whole process.
+    """
+    say = report or (lambda text: None)
+    os.environ["NUMBA_OPT"] = "0"
+    os.environ["NUMBA_DISABLE_JIT"] = "0"
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    # Rows of many planes are told apart at run time; the default gives up on vector code beyond eight comparisons.
+    llvm.set_option("ace", "-runtime-memory-check-threshold=64")
+    module: Any = None
+    for number, (name, signature) in enumerate(SIGNATURES.items(), 1):
+        say(f"compiling kernel {number} of {len(SIGNATURES)}: {signature.function}")
+        part = _typed(llvm, name, signature)
+        if module is None:
+            module = part
+        else:
+            module.link_in(part)
+    for function in module.functions:
+        if not function.is_declaration and function.name not in SIGNATURES:
+            function.linkage = "internal"
+    machine = _machine(llvm)
+    say(f"optimising for {llvm.get_host_cpu_name()}")
+    _optimise(llvm, machine, module)
+    needed = {function.name for function in module.functions if function.is_declaration and not function.name.startswith("llvm.")}
+    if not needed <= LIBC:
+        raise ValueError(f"kernels may call nothing but {', '.join(sorted(LIBC))}, got {', '.join(sorted(needed - LIBC))}")
+    say("linking")
+    return link(machine.emit_object(module), exports=tuple(SIGNATURES), externals=LIBC)
+
+
+def _machine(llvm: Any) -> Any:
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    features = llvm.get_host_cpu_features().flatten()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, reloc="pic", codemodel="small")
+
+
+def _optimise(llvm: Any, machine: Any, module: Any) -> None:
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_vectorization = True
+    tuning.slp_vectorization = True
+    tuning.loop_interleaving = True
+    tuning.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    module.verify()
+
+
+def _typed(llvm: Any, name: str, signature: Signature) -> Any:
+    """An LLVM module with the kernel and a C function `name` around it."""
+    from llvmlite import ir
+    from numba import types
+
+    function = getattr(import_module(signature.module), signature.function)
+    function.compile((types.int64,) * len(signature.arguments))
+    (result,) = function.overloads.values()
+    module = llvm.parse_assembly(result.library.get_llvm_str())
+
+    # numba's own convention: status returned, result and exception through the first two pointers. No kernel raises.
+    word, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
+    wrapper = ir.Module(name)
+    wrapper.triple = module.triple
+    wrapper.data_layout = module.data_layout
+    inner_type = ir.FunctionType(ir.IntType(32), [pointer.as_pointer(), pointer.as_pointer(), *[word] * len(signature.arguments)])
+    inner = ir.Function(wrapper, inner_type, result.fndesc.llvm_func_name)
+    outer = ir.Function(wrapper, ir.FunctionType(ir.VoidType(), [word] * len(signature.arguments)), name)
+    builder = ir.IRBuilder(outer.append_basic_block())
+    builder.call(inner, [builder.alloca(pointer), builder.alloca(pointer), *outer.args])
+    builder.ret_void()
+    module.link_in(llvm.parse_assembly(str(wrapper)))
+    return module
+
+
+def main() -> int:
+    """Compiles into the file named on the command line, one line of progress at a time on standard output."""
+    parser = argparse.ArgumentParser(prog="python -m devices.kernels.build", description="compiles the kernels of this installation")
+    parser.add_argument("output", type=Path, nargs="?", help="where the shared object goes (default: the cache)")
+    output = parser.parse_args().output
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    if output is None:
+        from devices.kernels.load import ensure
+
+        say(f"kernels: {ensure(say)}")
+    else:
+        output.write_bytes(compile_kernels(say))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Finds the built kernels and makes their functions callable. Imports no compiler; a worker calls `functions` and never builds."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from devices.kernels import cache
+from devices.kernels.cache import KernelError
+from devices.kernels.signatures import SIGNATURES
+
+Report = Callable[[str], None]
+BUILD_SECONDS = 900
+"""Longest time a build may take before it counts as hung (a small ARM board needs about a minute)."""
+
+
+def ensure(report: Report | None = None) -> Path:
+    """The shared object of this machine, built in a process of its own if it is not there yet.
+
+    `report` gets a line of text for each step of a build. Two processes at once build it once. Raises KernelError.
+    """
+    say = report or (lambda text: None)
+    found = cache.find()
+    if found is not None:
+        return found
+    with cache.lock(lambda: say("another process is building the kernels, waiting for it")):
+        return cache.find() or cache.install(_build(say))
+
+
+@lru_cache(maxsize=1)
+def functions() -> Mapping[str, Callable[..., None]]:
+    """The kernels by name; arguments are addresses and integers, and the interpreter is not held while one runs.
+
+    Raises KernelError when they are not built.
+    """
+    found = cache.find()
+    if found is None:
+        raise KernelError(
+            "the kernels are not built for this machine; run `ace prepare` or call devices.kernels.ensure() before frames flow"
+        )
+    try:
+        library = ctypes.CDLL(str(found))
+    except OSError as error:
+        raise KernelError(f"the built kernels {found} cannot be loaded ({error}); delete {found.parent} and build again") from None
+    result = {}
+    for name, signature in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = [ctypes.c_int64] * len(signature.arguments)
+        function.restype = None
+        result[name] = function
+    return result
+
+
+def _build(say: Report) -> bytes:
+    """Runs the compiler. The child gets our import path by environment, so that a script's own folder is not searched."""
+    package_root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryDirectory(prefix="ace-build-") as scratch, tempfile.TemporaryFile() as errors:
+        output = Path(scratch) / "kernels.so"
+        say("building the kernels for this machine (once; some seconds)")
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "devices.kernels.build", str(output)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        try:
+            assert child.stdout is not None
+            with child.stdout:
+                for line in child.stdout:
+                    say(line.rstrip())
+            status = child.wait(BUILD_SECONDS)
+        finally:
+            child.kill()
+            child.wait()
+        if status != 0:
+            errors.seek(0)
+            tail = errors.read().decode(errors="replace").strip().splitlines()[-3:]
+            raise KernelError(f"building the kernels failed with status {status}: {' / '.join(tail) or 'no message'}")
+        return output.read_bytes()

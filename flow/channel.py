@@ -1,0 +1,55 @@
+"""Messages with file descriptors between the executor and one worker, over an AF_UNIX stream socket.
+
+Both ends are processes of the same user that this engine started; a message is JSON behind a length.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+LENGTH = struct.Struct("<IH")
+MAX_BYTES = 64 << 20
+MAX_FDS = 200
+
+
+class Closed(Exception):
+    """The other end is gone."""
+
+
+def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    """Sends a message and duplicates of `fds` (at most 200). Raises Closed."""
+    data = json.dumps(message).encode()
+    try:
+        socket.send_fds(sock, [LENGTH.pack(len(data), len(fds))], list(fds))
+        sock.sendall(data)
+    except OSError as error:
+        raise Closed(f"the other end of the channel is gone: {error}") from error
+
+
+def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The next message and its descriptors, waiting for it. Raises Closed."""
+    try:
+        head, fds, _, _ = socket.recv_fds(sock, LENGTH.size, MAX_FDS)
+        while 0 < len(head) < LENGTH.size:
+            head += sock.recv(LENGTH.size - len(head))
+        if not head:
+            raise Closed("the other end of the channel is closed")
+        length, count = LENGTH.unpack(head)
+        if length > MAX_BYTES or count != len(fds):
+            raise Closed(f"expected at most {MAX_BYTES} bytes and {count} descriptors, got {length} and {len(fds)}")
+        parts, missing = [], length
+        while missing:
+            part = sock.recv(min(missing, 1 << 20))
+            if not part:
+                raise Closed("the other end of the channel closed in a message")
+            parts.append(part)
+            missing -= len(part)
+    except OSError as error:
+        raise Closed(f"the channel broke: {error}") from error
+    message = json.loads(b"".join(parts))
+    assert isinstance(message, dict)
+    return message, fds

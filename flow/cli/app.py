@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import typer
+
+from flow.cli.bench import bench
+from flow.cli.demo import demo
+from flow.cli.devices import devices
+from flow.cli.explain import explain
+from flow.cli.ops import ops
+from flow.cli.plan import plan
+from flow.cli.run import run
+from flow.cli.schema import schema
+from flow.cli.validate import validate
+
+app = typer.Typer(
+    help="Runs algorithm businesses, declared in manifests, on video streams.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+for command in (demo, run, validate, schema, plan, explain, ops, devices):
+    app.command()(command)
+app.add_typer(bench, name="bench")

@@ -1,0 +1,108 @@
+"""What a run's report says, as text: totals at the end, rates while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Report = Mapping[str, Any]
+
+
+def total(counts: Any) -> int:
+    """Sum of all counters in a (nested) mapping."""
+    return sum(total(each) for each in counts.values()) if isinstance(counts, Mapping) else int(counts)
+
+
+def outputs(report: Report) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """`business.output` and its figures."""
+    for business, named in report["outputs"].items():
+        for output, figures in named.items():
+            yield f"{business}.{output}", figures
+
+
+def milliseconds(value: float | None) -> str:
+    """`31.2 ms`, or `-` where nothing was measured."""
+    return "-" if value is None else f"{value:.1f} ms"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def dropped(counts: Mapping[str, Any]) -> str:
+    """`3 dropped (front: latest 2, pet.boxes: error 1)`."""
+    places = []
+    for place, causes in counts.items():
+        named = causes.items() if isinstance(causes, Mapping) else [("", causes)]
+        places.append(f"{place}: " + ", ".join(f"{cause} {number}".strip() for cause, number in named))
+    return f"{total(counts)} dropped ({'; '.join(places)})"
+
+
+def summary(report: Report) -> list[str]:
+    """A line for each stream and output, what went wrong, and what it took."""
+    lines = []
+    for name, stream in report["streams"].items():
+        lost = f", {dropped(stream['dropped'])}" if total(stream["dropped"]) else ""
+        lines.append(f"{name}: {count(stream['in'], 'frame')} in, {stream['out']} out{lost}")
+    for name, figures in outputs(report):
+        latency = figures["latency_ms"]
+        lines.append(
+            f"{name}: {count(figures['results'], 'result')}, latency {milliseconds(latency['p50'])} median, "
+            f"{milliseconds(latency['p99'])} p99, {milliseconds(latency['max'])} at most"
+        )
+    lines += [
+        f"{', '.join(node['names']) or node['op']}: {count(node['errors'], 'error')}" for node in report["nodes"].values() if node["errors"]
+    ]
+    for number, noun in ((len(report["poison"]), "poison frame"), (report["state_resets"], "state reset")):
+        if number:
+            lines.append(count(number, noun))
+    restarts = sum(worker["restarts"] for worker in report["workers"])
+    if restarts:
+        lines.append(f"{count(restarts, 'restart')} of workers")
+    seconds = report["wall_seconds"]
+    frames = sum(stream["out"] for stream in report["streams"].values())
+    rate = f"{frames / seconds:.1f} frames a second, " if seconds else ""
+    lines.append(
+        f"{seconds:.1f} s, {rate}{report['cpu_seconds']:.1f} s of processor time, "
+        f"{report['shared_memory_bytes'] / 1e6:.1f} MB of shared memory, plan {report['plan'][:12]}"
+    )
+    return lines
+
+
+@dataclass(slots=True)
+class Rates:
+    """Rates a second between two looks at a running plan."""
+
+    _before: Report | None = None
+    _after: Report | None = None
+
+    def look(self, snapshot: Report) -> None:
+        """Remembers a snapshot; rates are between the last two."""
+        self._before, self._after = self._after, snapshot
+
+    def of_stream(self, name: str, key: str) -> float:
+        """Frames a second `in` or `out` of a stream."""
+        return self._rate(lambda report: report["streams"][name][key])
+
+    def of_output(self, business: str, output: str) -> float:
+        return self._rate(lambda report: report["outputs"][business][output]["results"])
+
+    def _rate(self, counter: Any) -> float:
+        if self._before is None or self._after is None:
+            return 0.0
+        seconds = self._after["wall_seconds"] - self._before["wall_seconds"]
+        return (counter(self._after) - counter(self._before)) / seconds if seconds > 0 else 0.0
+
+
+def line(snapshot: Report, rates: Rates) -> str:
+    """The figures of a running plan in one line."""
+    parts = []
+    for name, stream in snapshot["streams"].items():
+        lost = total(stream["dropped"])
+        rate = f"{rates.of_stream(name, 'in'):.1f} fps in, {rates.of_stream(name, 'out'):.1f} out"
+        parts.append(f"{name} {rate}" + (f", {lost} dropped" if lost else ""))
+    for name, figures in outputs(snapshot):
+        parts.append(f"{name} {figures['results']} ({milliseconds(figures['latency_ms']['p50'])})")
+    return "  ".join(parts)

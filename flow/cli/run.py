@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flow.cli.options import Bind, Frames, Link, Out, Paths, Workers
+
+if TYPE_CHECKING:
+    from flow.cli.watch import Show
+    from flow.plan.value import Plan
+
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write what was counted and measured as JSON.", show_default=False),
+]
+
+
+def run(
+    paths: Paths,
+    bind: Bind = None,
+    out: Out = None,
+    frames: Frames = None,
+    workers: Workers = "auto",
+    link: Link = "auto",
+    report: ReportFile = None,
+) -> None:
+    """Run businesses, or a device, until the sources end.
+
+    Several paths run as one plan. Results are JSON lines on standard output unless --out says otherwise; progress and a summary go to
+    standard error. An interrupt lets the frames in flight come out; a second one stops at once.
+    """
+    from flow.cli.failure import failures
+    from flow.cli.planned import planned
+    from flow.cli.report import check_writable
+
+    with failures():
+        if report is not None:
+            check_writable(report)
+        plan = planned(paths, bind=bind, out=out, workers=workers, link=link, show_results=True)
+        status = run_plan(plan, frames=frames, report=report)
+    raise typer.Exit(status)
+
+
+def run_plan(plan: Plan, *, frames: int | None, report: Path | None) -> int:
+    """Runs the plan to its end and returns the exit status; live figures on a terminal, a summary at the end."""
+    from flow.cli.figures import Rates, line, summary
+    from flow.cli.live import live
+    from flow.cli.report import write_report
+
+    rates = Rates()
+    results_on_screen = sys.stdout.isatty() and any(sink.target == "-" for sink in plan.sinks)
+    with live(not results_on_screen) as screen:
+
+        def show(snapshot: Mapping[str, Any]) -> None:
+            rates.look(snapshot)
+            if screen is not None:
+                screen(line(snapshot, rates))
+
+        status, done = running(plan, frames=frames, show=show if screen is not None else None)
+    if report is not None:
+        write_report(done, report)
+    print("\n".join(summary(done)), file=sys.stderr)
+    return status
+
+
+def running(plan: Plan, *, frames: int | None, show: Show | None) -> tuple[int, Mapping[str, Any]]:
+    """Runs the plan until it ends or a signal ends it: exit status and report. What goes wrong meanwhile is said on standard error."""
+    from devices import kernels
+    from flow import Executor
+    from flow.cli.watch import signals, watch
+
+    kernels.ensure(report=say)
+    with signals() as asked, Executor(plan, frames=frames, on_event=told) as run:
+        status = watch(run, asked, show)
+        return status, run.report()
+
+
+def say(message: str) -> None:
+    """A line on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def told(event: Mapping[str, Any]) -> None:
+    """Says what an event says."""
+    if "message" in event:
+        say(event["message"])

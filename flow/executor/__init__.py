@@ -1,0 +1,171 @@
+"""Runs a plan: `with Executor(plan) as run: for result in run.results("pets"): …`."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from flow.executor.report import make_report
+from flow.executor.supervisor import Supervisor
+from flow.plan.value import Plan
+from flow.result import Result
+
+
+class RunError(Exception):
+    """A run that failed: what was tried, what happened, what to do next."""
+
+
+class Executor:
+    """Runs a plan in the background until its sources end.
+
+    `frames` ends every stream after so many frames. `on_event` is called from the executor's thread with what happens
+    (`running`, `error`, `died`, `poison`, `lost`, …), each with a `message`. Leaving the context stops the run.
+    """
+
+    def __init__(self, plan: Plan, *, frames: int | None = None, on_event: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.plan, self.frames = plan, frames
+        self._on_event = on_event
+        self._supervisor: Supervisor | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._started = self._ended = 0.0
+        self._cpu_start = 0.0
+        self._final: dict[str, Any] | None = None
+        self._running = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had."""
+        from devices import kernels
+        from flow.pool import PoolError
+
+        kernels.ensure()
+        self._started = time.monotonic()
+        self._cpu_start = _cpu_of_this_process() + _cpu_of_children()
+        try:
+            self._supervisor = Supervisor(self.plan, frames=self.frames, on_event=self._event)
+        except (PoolError, OSError) as error:
+            raise RunError(f"the run cannot start: {error}") from error
+        self._thread = threading.Thread(target=self._run, name="ace-supervisor", daemon=True)
+        self._thread.start()
+
+    def _event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "running":
+            self._running.set()
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _run(self) -> None:
+        assert self._supervisor is not None
+        try:
+            self._supervisor.run()
+        except BaseException as error:  # told to whoever waits for the run
+            self._error = error
+        finally:
+            self._ended = time.monotonic()
+            self._running.set()
+
+    @property
+    def failed(self) -> str | None:
+        """What went wrong so far, or None."""
+        if self._error is not None:
+            return f"the executor itself failed: {type(self._error).__name__}: {self._error}"
+        if self._supervisor is not None and self._supervisor.failed:
+            return "; ".join(self._supervisor.problems[-3:])
+        return None
+
+    @property
+    def leaked_slots(self) -> int:
+        """Shared slots that somebody still held at the end; 0 after an orderly one."""
+        return 0 if self._supervisor is None else self._supervisor.leaked
+
+    def wait_running(self, timeout_s: float | None = None) -> bool:
+        """Waits until every worker is ready (or the run is over)."""
+        return self._running.wait(timeout_s)
+
+    def results(self, output: str) -> Iterator[Result]:
+        """Results of an output (`pets`, or `pet.pets`) as they come, until the run ends. Raises RunError for a name that is none."""
+        assert self._supervisor is not None, "start the run first"
+        found = [
+            inbox
+            for inbox in self._supervisor.inboxes.values()
+            if output in (inbox.sink.output, f"{inbox.sink.business}.{inbox.sink.output}")
+        ]
+        if len(found) != 1:
+            names = sorted(f"{inbox.sink.business}.{inbox.sink.output}" for inbox in self._supervisor.inboxes.values())
+            raise RunError(f"expected one of the outputs that come to this process ({', '.join(names) or 'none'}), got {output!r}")
+        for inbox in self._supervisor.inboxes.values():
+            if inbox is not found[0]:
+                inbox.discard()
+        for result in found[0].read():
+            self._supervisor.poke() if self._ended == 0.0 else None
+            yield result
+        if self._error is not None:
+            raise RunError(self.failed or "") from self._error
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for the end; False when it has not come in `timeout` seconds. Results nobody reads are let go."""
+        assert self._supervisor is not None, "start the run first"
+        assert self._thread is not None
+        for inbox in self._supervisor.inboxes.values():
+            inbox.discard()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def drain(self) -> None:
+        """Asks for a graceful end: sources stop, what is in flight comes out."""
+        if self._supervisor is not None and self._ended == 0.0:
+            self._supervisor.order("drain")
+
+    def stop(self) -> None:
+        """Ends the run at once and waits for it."""
+        if self._thread is None:
+            return
+        if self._ended == 0.0 and self._supervisor is not None:
+            with contextlib.suppress(OSError):  # it ended by itself in this moment
+                self._supervisor.order("stop")
+        self._thread.join()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The report as of now."""
+        assert self._supervisor is not None, "start the run first"
+        supervisor = self._supervisor
+        return make_report(
+            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.shared_memory_bytes(), cpu_seconds=self._cpu(),
+            wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
+        )  # fmt: skip
+
+    def report(self) -> dict[str, Any]:
+        """The report of the whole run, once it has ended."""
+        if self._thread is not None:
+            self._thread.join()
+        return self.snapshot()
+
+    def _cpu(self) -> float:
+        assert self._supervisor is not None
+        live = sum(
+            worker.block.status()["cpu_ns"] / 1e9
+            for worker in self._supervisor.workers.values()
+            if worker.process is not None and worker.process.returncode is None
+        )
+        return _cpu_of_this_process() + _cpu_of_children() + live - self._cpu_start
+
+
+def _cpu_of_this_process() -> float:
+    return time.process_time()
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,415 @@
+"""The supervisor: starts workers, opens links between them, watches them, and starts them again when they die."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+
+from flow import pool as pools
+from flow.executor.directory import RunDirectory
+from flow.executor.results import ResultsInbox
+from flow.executor.workers import Worker
+from flow.plan.codec import encode_plan
+from flow.plan.value import Node, Plan, Ref
+from flow.pool import PoolError, PoolShape
+from flow.wiring import LinkId, PoolSeat, Seat, Wiring
+from flow.worker.setup import GRANT, ORDER, SETUP, LinkOrder, PoolGrant, Setup, as_json
+
+TICK_MS = 50
+START_TIMEOUT_S = 120.0
+MOST_RESTARTS = 8
+RESULTS = "results:"
+
+Event = Callable[[dict[str, Any]], None]
+
+
+class LivePool:
+    """A pool with its descriptors, which the executor keeps so that nothing is lost with a worker."""
+
+    def __init__(self, seat: PoolSeat) -> None:
+        self.seat = seat
+        self.data, self.table = pools.allocate(seat.shape)
+        self.data_read_only = pools.read_only(self.data)
+
+    def close(self) -> None:
+        for fd in (self.data, self.table, self.data_read_only):
+            os.close(fd)
+
+
+class Supervisor:
+    """Runs a plan's workers from one thread. `poke` wakes it from another."""
+
+    def __init__(self, plan: Plan, *, frames: int | None, on_event: Event) -> None:
+        self.plan, self.frames, self.on_event = plan, frames, on_event
+        self.wiring = Wiring(plan)
+        self.directory = RunDirectory()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.setsockopt(zmq.LINGER, 0)
+        self.router.bind(self.directory.address("control"))
+        self.workers = {
+            seat: Worker(seat, self.wiring.layout(lane), threads=lane.threads, device=lane.device)
+            for seat in self.wiring.seats()
+            for lane in (self.wiring.lanes[seat.lane],)
+        }
+        self.pools = [LivePool(seat) for seat in self.wiring.pools()]
+        self.inboxes = {sink.id: ResultsInbox(sink) for sink in plan.sinks if sink.target == RESULTS}
+        self.problems: list[str] = []
+        self.poison: list[dict[str, Any]] = []
+        self.stopped: set[str] = set()
+        self.running = False
+        self.failed = False
+        self._poisoned: dict[int, set[tuple[int, int]]] = {}
+        self._deaths: Counter[tuple[str, int, int]] = Counter()
+        self._opened: Counter[LinkId] = Counter()
+        self._results_opened: Counter[int] = Counter()
+        self._plan_json = encode_plan(plan).decode()
+        self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._orders: list[tuple[str, Any]] = []
+        self._stalled: dict[Seat, str] = {}
+        self._started: dict[Seat, float] = {}
+        self._lost: set[Seat] = set()
+        self._stop = False
+        self._draining = False
+        self.leaked = 0
+        """Slots that were still held at the end; 0 after an orderly one."""
+
+    # ---- asked from other threads
+
+    def order(self, do: str, **fields: Any) -> None:
+        """`drain` or `stop`."""
+        with self._lock:
+            self._orders.append((do, fields))
+        self.poke()
+
+    def poke(self) -> None:
+        os.eventfd_write(self._bell, 1)
+
+    # ---- starting
+
+    def _start(self, worker: Worker) -> None:
+        seat = worker.seat
+        worker.start(as_process=self.plan.workers == "processes")
+        self._started[seat] = time.monotonic()
+        chains = set(self.wiring.lanes[seat.lane].chains)
+        results = []
+        for sink, inbox in self.inboxes.items():
+            if any(sink in self.wiring.chains[chain].sinks for chain in chains):
+                self._results_opened[sink] += 1
+                address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
+                inbox.open(self.context, address)
+                results.append((sink, address))
+        poison = tuple((chain, stream, seq) for chain in chains for stream, seq in sorted(self._poisoned.get(chain, ())))
+        setup = Setup(
+            seat.lane,
+            seat.replica,
+            worker.incarnation,
+            self.directory.address("control"),
+            self.frames,
+            poison,
+            tuple(sorted(self.stopped)),
+            tuple(results),
+        )
+        worker.send({"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json}, [worker.fd])
+        for live in self.pools:
+            self._grant(live, seat)
+        worker.send({"kind": "build"})
+
+    def _grant(self, live: LivePool, seat: Seat) -> None:
+        """Hands the pool to the chains of one worker that may hold its slots, the owner excepted last."""
+        for row, (chain, replica) in enumerate(live.seat.holders):
+            if self.wiring.lane_of[chain].id == seat.lane and replica == seat.replica:
+                ref = live.seat.pool.ref
+                grant = PoolGrant(live.seat.shape, chain, row, ref.address, ref.port)
+                data = live.data if row == 0 else live.data_read_only
+                self.workers[seat].send({"kind": "pool", "grant": as_json(GRANT, grant)}, [data, live.table])
+
+    def _open_links(self, seat: Seat) -> None:
+        """Opens every link between this worker and those that are ready, at new addresses."""
+        for link in self.wiring.links():
+            edge = self.plan.edges[self._edge_place(link.edge)]
+            ends = Seat(self.wiring.lane_of[edge.producer].id, link.producer), Seat(self.wiring.lane_of[edge.consumer].id, link.consumer)
+            if seat not in ends or not all(self.workers[end].ready for end in ends):
+                continue
+            self._opened[link] += 1
+            name = f"{link.name}.{self._opened[link]}"
+            local = self.plan.link == "auto" and (self.plan.workers == "threads" or ends[0] == ends[1])
+            address = f"{self.directory.path}/{name}" if local else self.directory.address(name)
+            for end, sending in ((ends[1], False), (ends[0], True)):
+                order = LinkOrder(link, "local" if local else "zmq", address, sending)
+                self._command(self.workers[end], do="open", links=[as_json(ORDER, order)])
+
+    def _edge_place(self, number: int) -> int:
+        return next(place for place, edge in enumerate(self.plan.edges) if edge.id == number)
+
+    def _command(self, worker: Worker, **fields: Any) -> None:
+        self.router.send_multipart([worker.name.encode(), json.dumps(fields).encode()])
+
+    # ---- the loop
+
+    def run(self) -> None:
+        """Until every worker has ended, or stop is asked for. Frees everything."""
+        try:
+            for worker in self.workers.values():
+                self._start(worker)
+            while not self._stop and not self._over():
+                self._turn()
+        finally:
+            self._finish()
+
+    def _over(self) -> bool:
+        return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
+
+    def _turn(self) -> None:
+        self._poll(TICK_MS)
+        self._take_orders()
+        self._take_events()
+        for inbox in self.inboxes.values():
+            inbox.poll()
+        for worker in self.workers.values():
+            if worker.seat not in self._lost:
+                self._watch(worker)
+
+    def _poll(self, timeout_ms: int) -> None:
+        poller = zmq.Poller()
+        poller.register(self.router, zmq.POLLIN)
+        poller.register(self._bell, zmq.POLLIN)
+        for inbox in self.inboxes.values():
+            if inbox.waitable is not None:
+                poller.register(inbox.waitable, zmq.POLLIN)
+        events = dict(poller.poll(timeout_ms))
+        if self._bell in events:
+            os.eventfd_read(self._bell)
+
+    def _take_orders(self) -> None:
+        with self._lock:
+            orders, self._orders = self._orders, []
+        for do, _ in orders:
+            if do == "stop":
+                self._stop = True
+            elif do == "drain":
+                self._draining = True
+                for worker in self.workers.values():
+                    if worker.ready:
+                        self._command(worker, do="drain")
+
+    def _take_events(self) -> None:
+        while True:
+            try:
+                name, data = self.router.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            except ValueError:
+                continue
+            worker = next((one for one in self.workers.values() if one.name.encode() == name), None)
+            if worker is not None:
+                self._handle(worker, json.loads(data))
+
+    def _handle(self, worker: Worker, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "ready":
+                worker.ready = True
+                self._open_links(worker.seat)
+                if self._draining:
+                    self._command(worker, do="drain")
+                if all(one.ready or one.seat in self._lost for one in self.workers.values()) and not self.running:
+                    self.running = True
+                    self.on_event({"event": "running"})
+            case "failed":
+                self._give_up(worker, f"{self._title(worker)} cannot start: {event['message']}")
+            case "error":
+                node = self._nodes[event["address"]]
+                rest = " (more of these are counted, not shown)" if event["last"] else ""
+                self._note(f"{', '.join(node.names)} ({node.where[0]}): {event['message']}{rest}", "error")
+            case "business_failed":
+                self._note(event["message"], "business_failed")
+                self.failed = True
+                for business in event["businesses"]:
+                    self._stop_business(business)
+            case "stream_failed":
+                self.failed = True
+                self._note(f"stream {event['stream']}: {event['message']}", "stream_failed")
+            case "grow":
+                self._grow(worker, event)
+
+    def _note(self, message: str, event: str) -> None:
+        self.problems.append(message)
+        self.on_event({"event": event, "message": message})
+
+    def _title(self, worker: Worker) -> str:
+        return f"worker {self.wiring.lanes[worker.seat.lane].name}"
+
+    # ---- memory that grows
+
+    def _grow(self, worker: Worker, event: dict[str, Any]) -> None:
+        """A picture larger than planned: a pool with larger slots beside the old one, if the device has the memory."""
+        from flow.plan.admit import available_memory
+
+        ref = Ref(event["address"], event["port"])
+        old = next(
+            live.seat
+            for live in reversed(self.pools)
+            if live.seat.pool.ref == ref and live.seat.holders[0] == (event["chain"], worker.seat.replica)
+        )
+        slot_bytes = -(-int(event["bytes"]) // 4096) * 4096
+        shape = PoolShape(len(self.pools), old.shape.slots, slot_bytes, old.shape.rows)
+        available = available_memory()
+        try:
+            if shape.data_bytes > available:
+                raise PoolError(f"expected {shape.data_bytes} bytes of shared memory for larger pictures, got {available} available")
+            live = LivePool(PoolSeat(shape, old.pool, old.replica, old.holders))
+        except PoolError as error:
+            self._note(str(error), "error")
+            worker.send({"kind": "refused", "message": str(error)})
+            return
+        self.pools.append(live)
+        for seat in sorted(self.workers, key=lambda seat: seat == worker.seat):
+            if not self.workers[seat].gone:
+                self._grant(live, seat)
+
+    # ---- death and life
+
+    def _watch(self, worker: Worker) -> None:
+        now = time.monotonic()
+        if worker.due is not None and now >= worker.due:
+            worker.restarts += 1
+            self._start(worker)
+            return
+        cause = worker.dead()
+        if cause is not None:
+            self._died(worker, self._stalled.pop(worker.seat, cause))
+        elif not worker.gone and not worker.ready and now - self._started[worker.seat] > START_TIMEOUT_S:
+            self._stalled[worker.seat] = f"not ready after {START_TIMEOUT_S:.0f} s"
+            worker.kill()
+        elif worker.ready:
+            self._check_deadline(worker)
+
+    def _check_deadline(self, worker: Worker) -> None:
+        status = worker.block.status()
+        if status["node"] < 0 or worker.seat in self._stalled:
+            return
+        node = self.plan.nodes[status["node"]]
+        took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
+        if took_ms <= node.deadline_ms or worker.block.status() != status:
+            return
+        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on frame {status['seq']}, its deadline is {node.deadline_ms:.0f} ms"
+        if worker.process is None:
+            self._give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
+        else:
+            self._stalled[worker.seat] = cause
+            worker.kill()
+
+    def _died(self, worker: Worker, cause: str) -> None:
+        if worker.ended and worker.process is not None and worker.process.returncode == 0:
+            worker.gone = True
+            return
+        status = worker.block.status()
+        worker.bury()
+        self._clear_holds(worker.seat)
+        where = ""
+        if status["node"] >= 0:
+            node = self.plan.nodes[status["node"]]
+            where = f" in {node.names[0]} on frame {status['seq']}"
+            self._blame(worker, node, status["stream"], status["seq"])
+        self._note(f"{self._title(worker)} died{where}: {cause}", "died")
+        if len(worker.deaths) > MOST_RESTARTS:
+            self._give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
+        else:
+            worker.due = time.monotonic() + worker.backoff_s()
+
+    def _blame(self, worker: Worker, node: Node, stream: int, seq: int) -> None:
+        """A frame whose node dies on it twice (once, where the business says skip) is poison."""
+        self._deaths[node.address, stream, seq] += 1
+        if node.on_error == "stop":
+            self.failed = True
+            for business in node.businesses:
+                self._stop_business(business)
+        elif self._deaths[node.address, stream, seq] >= (1 if node.on_error == "skip" else 2):
+            chain = next(chain for chain in self.wiring.lanes[worker.seat.lane].chains if node.address in self.wiring.chains[chain].nodes)
+            self._poisoned.setdefault(chain, set()).add((stream, seq))
+            found = {
+                "node": node.names[0],
+                "address": node.address,
+                "stream": self.wiring.streams[stream],
+                "seq": seq,
+                "plan": self.plan.digest,
+            }
+            self.poison.append(found)
+            self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
+
+    def _clear_holds(self, seat: Seat) -> None:
+        chains = self.wiring.lanes[seat.lane].chains
+        for live in self.pools:
+            for row, (chain, replica) in enumerate(live.seat.holders):
+                if chain in chains and replica == seat.replica:
+                    pools.clear_row(live.seat.shape, live.table, row)
+
+    def _give_up(self, worker: Worker, message: str) -> None:
+        """This lane is not coming back: its businesses stop, the others go on without its edges."""
+        self.failed = True
+        self._lost.add(worker.seat)
+        self._note(message, "lost")
+        worker.kill()
+        chains = set(self.wiring.lanes[worker.seat.lane].chains)
+        for edge in self.plan.edges:
+            if edge.consumer in chains:
+                for seat, other in self.workers.items():
+                    if seat.lane == self.wiring.lane_of[edge.producer].id and other.ready:
+                        self._command(other, do="detach", edge=edge.id)
+        downstream = [edge for edge in self.plan.edges if edge.producer in chains and edge.consumer not in chains]
+        for edge in downstream:
+            lane = self.wiring.lane_of[edge.consumer].id
+            for seat, other in self.workers.items():
+                if seat.lane == lane and seat not in self._lost:
+                    self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
+        if not any(seat not in self._lost for seat in self.workers):
+            self._stop = True
+
+    def _stop_business(self, name: str) -> None:
+        if name in self.stopped:
+            return
+        self.stopped.add(name)
+        for worker in self.workers.values():
+            if worker.ready:
+                self._command(worker, do="stop_business", business=name)
+        if self.stopped >= {business for node in self.plan.nodes for business in node.businesses}:
+            self._stop = True
+
+    # ---- the end
+
+    def _finish(self) -> None:
+        for worker in self.workers.values():
+            if worker.ready and not worker.gone:
+                self._command(worker, do="stop")
+        give_up = time.monotonic() + 5.0
+        for worker in self.workers.values():
+            if worker.seat in self._lost or not worker.ready:
+                worker.kill()
+            if not worker.gone and not worker.join(max(0.1, give_up - time.monotonic())):
+                worker.kill()
+                worker.join(2.0)
+        for inbox in self.inboxes.values():
+            inbox.poll()
+            inbox.close()
+            inbox.end()
+        self.router.close()
+        self.context.destroy(linger=0)
+        self.leaked = sum(pools.held_slots(live.seat.shape, live.table) for live in self.pools)
+        for worker in self.workers.values():
+            worker.close()
+        for live in self.pools:
+            live.close()
+        self.directory.remove()
+        os.close(self._bell)
+
+    def shared_memory_bytes(self) -> int:
+        return sum(live.seat.shape.data_bytes + live.seat.shape.table_bytes for live in self.pools)

@@ -1,0 +1,134 @@
+"""A worker as the executor sees it: a process (or thread) with its channel, its block, its life story."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from devices.threads import environment
+from flow import channel
+from flow.ledger import Block, Layout, make_block
+from flow.wiring import Seat
+
+RESTART_WINDOW_S = 60.0
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MOST_S = 5.0
+
+
+class Worker:
+    """One seat of the plan through all its incarnations."""
+
+    def __init__(self, seat: Seat, layout: Layout, *, threads: int, device: str) -> None:
+        self.seat, self.threads, self.device = seat, threads, device
+        self.fd = make_block(layout, seat.name)
+        self.block = Block(self.fd, layout)
+        self.incarnation = -1
+        self.ready = False
+        self.restarts = 0
+        self.gone = True
+        self.due: float | None = None
+        self.sock: socket.socket | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.thread: threading.Thread | None = None
+        self.deaths: list[float] = []
+
+    @property
+    def name(self) -> str:
+        return f"{self.seat.name}.{self.incarnation}"
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process is not None else os.getpid()
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.block.status()["ended"])
+
+    def start(self, *, as_process: bool) -> None:
+        """Starts the next incarnation; it waits for its setup on the channel."""
+        self.incarnation += 1
+        self.ready, self.gone, self.due = False, False, None
+        self.block.set_status("ended", 0)
+        self.block.leave()
+        ours, theirs = socket.socketpair()
+        ours.settimeout(10.0)
+        self.sock = ours
+        if as_process:
+            command = [sys.executable, "-P", "-m", "flow.worker", str(theirs.fileno())]
+            env = {**os.environ, **environment(self.threads)}
+            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL)
+            theirs.close()
+        else:
+            self.thread = threading.Thread(target=self._serve, args=(theirs,), name=self.name, daemon=True)
+            self.thread.start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        from flow.worker.lane import serve
+
+        try:
+            serve(sock, own_process=False)
+        finally:
+            sock.close()
+
+    def send(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
+        """Sends over the channel; a worker that is gone is noticed elsewhere."""
+        if self.sock is not None:
+            with contextlib.suppress(channel.Closed):
+                channel.send(self.sock, message, fds or [])
+
+    def dead(self) -> str | None:
+        """How it ended, once it has."""
+        if self.gone:
+            return None
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                return None
+            return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        if self.thread is not None and not self.thread.is_alive():
+            return "its thread ended"
+        return None
+
+    def bury(self) -> None:
+        """Notes the death and when to start again."""
+        self.gone, self.ready = True, False
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+        now = time.monotonic()
+        self.deaths = [death for death in self.deaths if now - death < RESTART_WINDOW_S] + [now]
+
+    def backoff_s(self) -> float:
+        """How long to wait before the next start; nothing after a first death."""
+        return 0.0 if len(self.deaths) < 2 else min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** (len(self.deaths) - 2))
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for its end."""
+        if self.process is not None:
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return False
+        if self.thread is not None:
+            self.thread.join(timeout_s)
+            return not self.thread.is_alive()
+        return True
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,152 @@
+"""The ledger: where every frame went, as counters that have one writer each and can be read at any time.
+
+A worker's block is a memfd that the executor makes and keeps, so that counts survive the worker. Counters change between two increments of
+a sequence number; a reader that sees the same even number before and after has a stable snapshot. Beside them stand the worker's
+state (what it is doing since when, for the supervisor) and snapshots of operator state, which are not part of the sequence lock.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+WORD = 8
+STATUS = ("heartbeat_ns", "node", "stream", "seq", "since_ns", "cpu_ns", "ended")
+LATENCY_BUCKETS = 208
+BUCKETS_PER_OCTAVE = 8
+STATE_BYTES = 1 << 20
+
+
+def latency_bucket(latency_ns: int) -> int:
+    """Which bucket a latency falls into: eight an octave from one microsecond on."""
+    return min(LATENCY_BUCKETS - 1, int(math.log2(max(1, latency_ns // 1000)) * BUCKETS_PER_OCTAVE))
+
+
+def quantile_ms(buckets: Sequence[int], quantile: float) -> float | None:
+    """The latency in ms below which this share of the samples lies, to about 5 %; None without samples."""
+    total = sum(buckets)
+    if not total:
+        return None
+    target, seen = quantile * total, 0
+    for index, count in enumerate(buckets):
+        if count and seen + count >= target:
+            return float(2.0 ** ((index + (target - seen) / count) / BUCKETS_PER_OCTAVE) / 1000.0)
+        seen += count
+    raise AssertionError("unreachable: the counts add up to the total")
+
+
+class Layout:
+    """Which word of a block holds which counter, and how many state areas follow."""
+
+    def __init__(self, keys: Iterable[str], states: int = 0) -> None:
+        self.keys = tuple(dict.fromkeys(keys))
+        self.index = {key: 1 + len(STATUS) + place for place, key in enumerate(self.keys)}
+        self.words = 1 + len(STATUS) + len(self.keys)
+        self.state_start = -(-self.words * WORD // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.states = states
+
+    @property
+    def nbytes(self) -> int:
+        return self.state_start + self.states * 2 * STATE_BYTES
+
+
+class Block:
+    """A worker's block. The worker writes it, everybody with the descriptor reads it."""
+
+    def __init__(self, fd: int, layout: Layout) -> None:
+        self.layout = layout
+        self._map = mmap.mmap(fd, layout.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self.words = memoryview(self._map)[: layout.words * WORD].cast("q")
+        self._index = layout.index
+        self._halves: dict[int, int] = {}
+        if self.words[0] & 1:  # its writer died between two increments
+            self.words[0] += 1
+
+    def begin(self) -> None:
+        """Opens a change; snapshots wait until `end`."""
+        self.words[0] += 1
+
+    def end(self) -> None:
+        self.words[0] += 1
+
+    def add(self, key: str, amount: int = 1) -> None:
+        self.words[self._index[key]] += amount
+
+    def set(self, key: str, value: int) -> None:
+        self.words[self._index[key]] = value
+
+    def get(self, key: str) -> int:
+        return self.words[self._index[key]]
+
+    def set_status(self, name: str, value: int) -> None:
+        self.words[1 + STATUS.index(name)] = value
+
+    def status(self) -> dict[str, int]:
+        """What the worker is doing; `node` is -1 when it waits."""
+        return {name: self.words[1 + place] for place, name in enumerate(STATUS)}
+
+    def enter(self, node: int, stream: int, seq: int, now_ns: int) -> None:
+        """Records that the worker begins to run a node on a frame."""
+        words = self.words
+        words[2], words[3], words[4], words[5] = node, stream, seq, now_ns
+
+    def leave(self) -> None:
+        self.words[2] = -1
+
+    def snapshot(self, *, patience_s: float = 1.0) -> dict[str, int]:
+        """All counters at one moment. After `patience_s` without a stable one (a worker died in a change) as they stand."""
+        give_up = time.monotonic() + patience_s
+        while True:
+            before = self.words[0]
+            values = self.words.tolist()
+            if (before % 2 == 0 and self.words[0] == before) or time.monotonic() > give_up:
+                return {key: values[place] for key, place in self._index.items()}
+            time.sleep(0.0002)
+
+    def save_state(self, area: int, turn: int, data: bytes) -> bool:
+        """Keeps the newest state of a chain in the half that does not hold the last one; False when it is too large."""
+        if len(data) > STATE_BYTES - 32:
+            return False
+        half = self._halves[area] = 1 - self._newest(area)[0]
+        start = self.layout.state_start + area * 2 * STATE_BYTES + half * STATE_BYTES
+        head = turn.to_bytes(8, "little") + len(data).to_bytes(8, "little") + zlib.crc32(data).to_bytes(8, "little")
+        self._map[start : start + 8] = b"\xff" * 8
+        self._map[start + 24 : start + 24 + len(data)] = data
+        self._map[start + 8 : start + 24] = head[8:]
+        self._map[start : start + 8] = head[:8]
+        return True
+
+    def load_state(self, area: int) -> tuple[int, bytes] | None:
+        """The newest whole state and its turn."""
+        return self._newest(area, again=True)[1]
+
+    def _newest(self, area: int, *, again: bool = False) -> tuple[int, tuple[int, bytes] | None]:
+        """(half, (turn, state)) of the newest state; only the half once it is known."""
+        if area in self._halves and not again:
+            return self._halves[area], None
+        newest: tuple[int, tuple[int, bytes] | None] = (1, None)
+        for half in (0, 1):
+            start = self.layout.state_start + area * 2 * STATE_BYTES + half * STATE_BYTES
+            turn, length, check = (int.from_bytes(self._map[start + at : start + at + 8], "little") for at in (0, 8, 16))
+            data = self._map[start + 24 : start + 24 + length] if 0 < length <= STATE_BYTES - 32 else b""
+            if data and zlib.crc32(data) == check and (newest[1] is None or turn > newest[1][0]):
+                newest = half, (turn, data)
+        self._halves[area] = newest[0]
+        return newest
+
+
+def make_block(layout: Layout, name: str) -> int:
+    """A memfd for this layout; state areas take memory only once written."""
+    fd = os.memfd_create(f"ace-ledger-{name}", os.MFD_CLOEXEC)
+    os.ftruncate(fd, layout.nbytes)
+    return fd
+
+
+def conserved(counters: Mapping[str, int], prefix: str) -> bool:
+    """The ledger's law for one edge or stream of a snapshot: in = out + dropped + in flight."""
+    dropped = sum(value for key, value in counters.items() if key.startswith(f"{prefix}.dropped:"))
+    return counters[f"{prefix}.in"] == counters[f"{prefix}.out"] + dropped + counters[f"{prefix}.in_flight"]

@@ -1,0 +1,172 @@
+"""Which worker a node lives in: sources, inference and the tail of each business apart, so that cores share work and faults stay apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from devices.spec import ImageSpec, ManySpec, Spec, TensorsSpec
+from flow.plan.value import Node, Sink, Stream
+
+HOST = "cpu"
+SOURCE, INFER, DEVICE, SHARED, TAIL = range(5)
+"""Ranks of lanes, in the order in which frames meet them."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Home:
+    """A lane in the making: its rank in the order of lanes, its place among those of its rank, and its name."""
+
+    rank: int
+    place: int
+    name: str
+    device: str = HOST
+
+
+@dataclass(frozen=True, slots=True)
+class Homes:
+    """The home of every stream (by name), node (by address) and sink (by id)."""
+
+    streams: Mapping[str, Home]
+    nodes: Mapping[str, Home]
+    sinks: Mapping[int, Home]
+
+
+def homes(
+    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Mapping[str, str] | None = None
+) -> Homes:
+    """One core: one lane for the host, since nothing gains from a hop. More: see `_Assignment`. Every other device has its own lane.
+
+    `models` names models by digest, for the names of lanes.
+    """
+    if cores > 1:
+        return _Assignment(nodes, streams, sinks, models or {}).homes()
+    everything = Home(SOURCE, 0, "all")
+    return Homes(
+        {stream.name: everything for stream in streams},
+        {node.address: everything if node.device == HOST else _device(node) for node in nodes},
+        {sink.id: everything for sink in sinks},
+    )
+
+
+class _Assignment:
+    """Homes for two cores or more.
+
+    Inference is what costs: each session (model, engine, device, precision) has a lane, which takes in the pure work around it, so that
+    tensors never cross a worker: what prepares its input, and what turns its output into records. Such a lane keeps nothing between
+    frames and may be replicated. What keeps state, and the sinks, form the tail of a business; businesses that share such a node share
+    the tail, others do not, and one that breaks stops no other. Pure work that several tails read has a lane of its own, or stays
+    with the source when it reads nothing else.
+    """
+
+    def __init__(self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Mapping[str, str]) -> None:
+        self.nodes, self.streams, self.sinks = nodes, streams, sinks
+        self.source = {stream.address: Home(SOURCE, place, f"source {stream.name}") for place, stream in enumerate(streams)}
+        self.home: dict[str, Home] = dict(self.source)
+        self.readers: dict[str, list[Node]] = {}
+        for node in nodes:
+            for _, ref in node.inputs:
+                self.readers.setdefault(ref.address, []).append(node)
+        self.shown = {sink.value.address for sink in sinks}
+        self.sessions = _session_homes(nodes, models)
+
+    def homes(self) -> Homes:
+        for node in self.nodes:
+            if node.device != HOST:
+                self.home[node.address] = _device(node)
+            elif node.engine is not None:
+                self.home[node.address] = self.sessions[_session(node)]
+        self._take_in_preparation()
+        self._take_in_decoding()
+        self._keep_with_source()
+        tails = self._tails()
+        for node in self.nodes:
+            if node.address not in self.home:
+                own = {tails[business] for business in node.businesses}
+                self.home[node.address] = own.pop() if len(own) == 1 else Home(SHARED, 0, "shared")
+        return Homes(
+            {stream.name: self.home[stream.address] for stream in self.streams},
+            {node.address: self.home[node.address] for node in self.nodes},
+            {sink.id: tails[sink.business] for sink in self.sinks},
+        )
+
+    def _free(self, node: Node) -> bool:
+        return node.address not in self.home and node.kind == "pure"
+
+    def _take_in_preparation(self) -> None:
+        """Pictures and tensors made for one session alone are made where it runs."""
+        for node in reversed(self.nodes):
+            readers = self.readers.get(node.address, [])
+            if self._free(node) and readers and node.address not in self.shown and _bulky(node):
+                where = {self.home.get(reader.address) for reader in readers}
+                home = where.pop() if len(where) == 1 else None
+                if home in self.sessions.values():
+                    assert home is not None
+                    self.home[node.address] = home
+
+    def _take_in_decoding(self) -> None:
+        """Records made from a session's output, and from nothing else than sources and sessions, are made where it runs."""
+        known = {*self.source.values(), *self.sessions.values()}
+        for node in self.nodes:
+            if self._free(node) and not _bulky(node):
+                read = [self.home.get(ref.address) for _, ref in node.inputs]
+                sessions = [home for home in read if home in self.sessions.values()]
+                if sessions and all(home in known for home in read):
+                    last = sessions[-1]
+                    assert last is not None
+                    self.home[node.address] = last
+
+    def _keep_with_source(self) -> None:
+        """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred."""
+        inferred = {stream for node in self.nodes if node.engine is not None for stream in node.streams}
+        for node in self.nodes:
+            read = {self.home.get(ref.address) for _, ref in node.inputs}
+            home = read.pop() if len(read) == 1 else None
+            if not self._free(node) or home not in self.source.values():
+                continue
+            assert home is not None
+            wanted = {self.home.get(reader.address) for reader in self.readers.get(node.address, [])}
+            prepares = _bulky(node) and not inferred.intersection(node.streams)
+            if len(node.businesses) > 1 or prepares or wanted & set(self.sessions.values()):
+                self.home[node.address] = home
+
+    def _tails(self) -> dict[str, Home]:
+        """The tail of each business: one for all that share a node which is neither pure nor placed yet."""
+        group: dict[str, set[str]] = {}
+        for business in (*(sink.business for sink in self.sinks), *(each for node in self.nodes for each in node.businesses)):
+            group.setdefault(business, {business})
+        for node in self.nodes:
+            if node.address not in self.home and node.kind != "pure":
+                together: set[str] = set().union(*(group[business] for business in node.businesses))
+                for business in together:
+                    group[business] = together
+        order = list(group)
+        return {business: Home(TAIL, min(map(order.index, members)), " + ".join(sorted(members))) for business, members in group.items()}
+
+
+def _session(node: Node) -> tuple[str, ...]:
+    return (str(node.model), str(node.engine), node.device, str(node.config.get("precision", "auto")))
+
+
+def _session_homes(nodes: Iterable[Node], models: Mapping[str, str]) -> dict[tuple[str, ...], Home]:
+    """A lane for each session, named after its model; another session of a model of that name gets a number."""
+    found: dict[tuple[str, ...], Home] = {}
+    for node in nodes:
+        if node.engine is not None and node.device == HOST and _session(node) not in found:
+            name = f"infer {models.get(str(node.model), node.op)}"
+            taken = sum(home.name.partition(" #")[0] == name for home in found.values())
+            found[_session(node)] = Home(INFER, len(found), f"{name} #{taken + 1}" if taken else name)
+    return found
+
+
+def _device(node: Node) -> Home:
+    return Home(DEVICE, 0, f"device {node.device}", device=node.device)
+
+
+def _bulky(node: Node) -> bool:
+    """Whether the node gives pictures or tensors, which are dear to move."""
+    return any(isinstance(_item(spec), ImageSpec | TensorsSpec) for _, spec in node.outputs)
+
+
+def _item(spec: Spec) -> Spec:
+    return spec.item if isinstance(spec, ManySpec) else spec

@@ -1,0 +1,154 @@
+"""From a deployment to its plan: resolve, check, merge, place, chain, size, admit."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from devices.spec import Spec
+from flow.plan import outputs as results
+from flow.plan.admit import admit, available_memory, budget, labels
+from flow.plan.canonical import digest
+from flow.plan.chains import lay_out
+from flow.plan.edges import depths, edges, link_credits
+from flow.plan.graph import Graph, build
+from flow.plan.homes import homes
+from flow.plan.pools import pools, waiting
+from flow.plan.problems import Problems
+from flow.plan.resolve import Resolved, resolve
+from flow.plan.streams import Prober, look_at_streams
+from flow.plan.transfer import nodes as placed
+from flow.plan.value import LinkMode, Node, Plan, Ref, Sink, Stream, WorkerMode
+from manifests.deployment import Deployment
+
+NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "cost_ms", "manifest"})
+"""Fields that decide neither results nor placement: names, positions, paths, secrets."""
+
+
+def make_plan(
+    deployment: Deployment,
+    *,
+    out: results.Out | None = None,
+    workers: WorkerMode = "auto",
+    link: LinkMode = "auto",
+    cores: int | None = None,
+    memory: int | None = None,
+    probe: Prober | None = None,
+) -> Plan:
+    """The plan of everything a device runs.
+
+    `out` maps outputs (`pets`, or `pet.pets`) to targets; without it every output goes to the Python caller (`results:`). `cores` and
+    `memory` (bytes) default to what this process may use. `probe` looks at sources (default: `flow.sources.probe`).
+
+    Raises ManifestError with every problem found, each at its line: unknown names, settings, ports or models that do not fit, sources that
+    cannot be opened, targets that cannot be written, less memory than the plan needs. Nothing is allocated or started.
+    """
+    from devices import registry
+    from devices.cpu import usable_cores
+
+    problems = Problems()
+    resolved = resolve(deployment, problems)
+    streams = look_at_streams(deployment, probe, problems)
+    graph = build(resolved, streams, deployment.device, registry.available(), problems)
+    sinks = results.sinks(results.targets(resolved.outputs, out, problems), graph, problems)
+    problems.check()
+    cores = usable_cores() if cores is None else max(1, cores)
+    needed, made = _plan(deployment, graph, _live(placed(graph), graph, resolved, sinks), sinks, workers, link, cores)
+    admit(needed, available_memory() if memory is None else memory, deployment.device, problems)
+    problems.check()
+    return made
+
+
+def _plan(
+    deployment: Deployment, graph: Graph, nodes: list[Node], sinks: list[Sink], workers: WorkerMode, link: LinkMode, cores: int
+) -> tuple[Any, Plan]:
+    read = {ref.address for node in nodes for _, ref in node.inputs} | {sink.value.address for sink in sinks}
+    streams = [stream for stream in graph.streams.values() if stream.address in read]
+    models = _models(graph, nodes)
+    home = homes(nodes, streams, sinks, cores=cores, models={model.digest: model.name for model in models})
+    layout = lay_out(nodes, streams, sinks, home, cores=cores)
+    specs = _specs(nodes, streams)
+    flowing = edges(layout, streams, specs)
+    by_name = {stream.name: stream for stream in streams}
+    sources = {chain.id: by_name[chain.stream] for chain in layout.chains if chain.stream is not None}
+    replicas = {chain: lane.replicas for lane in layout.lanes for chain in lane.chains}
+    memory = pools(flowing, sources, replicas, specs)
+    names = {node.address: node.names[0] for node in nodes} | {stream.address: stream.name for stream in streams}
+    processes = workers != "threads"
+    needed = budget(layout, flowing, memory, nodes, models, processes=processes, labels=labels(specs, names))
+    parts: dict[str, Any] = {
+        "nodes": tuple(nodes),
+        "streams": tuple(streams),
+        "sinks": tuple(sinks),
+        "chains": layout.chains,
+        "lanes": layout.lanes,
+        "edges": flowing,
+        "pools": memory,
+        "workers": "processes" if processes else "threads",
+        "link": link,
+    }
+    depth = depths(layout, link_credits(layout))
+    in_flight = {
+        f"{sink.business}.{sink.output}": depth[chain.id] + max(waiting(by_name[name]) for name in sink.streams)
+        for chain in layout.chains
+        for sink in sinks
+        if sink.id in chain.sinks
+    }
+    plan = Plan(
+        digest=digest("plan", _decisive(parts)),
+        models=tuple(models),
+        shared_memory_bytes=needed.shared_bytes,
+        ram_bytes=needed.ram_bytes,
+        latency_ms={
+            f"{use.business.name}.{output}": use.business.goals.latency_ms
+            for use in deployment.uses
+            for output in use.business.outputs
+            if use.business.goals.latency_ms is not None
+        },
+        frames_in_flight=in_flight,
+        changes=tuple(
+            f"{use.business.name}.{key} = {value} ({use.at(f'set.{key}')})" for use in deployment.uses for key, value in use.set.items()
+        ),
+        **parts,
+    )
+    return needed, plan
+
+
+def _live(nodes: list[Node], graph: Graph, resolved: Resolved, sinks: list[Sink]) -> list[Node]:
+    """Nodes that something reads: an output, a sink, or the manifest's own nodes; parts of composites that nobody reads are left out."""
+    by_address = {node.address: node for node in nodes}
+    front = [value.ref.address for draft in resolved.read for value in (graph.values[draft] or {}).values()]
+    front += [sink.value.address for sink in sinks]
+    wanted: set[str] = set()
+    while front:
+        address = front.pop()
+        if address in by_address and address not in wanted:
+            wanted.add(address)
+            front += [ref.address for _, ref in by_address[address].inputs]
+    return [node for node in nodes if node.address in wanted]
+
+
+def _models(graph: Graph, nodes: list[Node]) -> list[Any]:
+    wanted = {node.address for node in nodes}
+    return list(dict.fromkeys(work.model for work in graph.works if work.model is not None and work.address in wanted))
+
+
+def _specs(nodes: list[Node], streams: list[Stream]) -> dict[Ref, Spec]:
+    found: dict[Ref, Spec] = {Ref(stream.address, "image"): stream.spec for stream in streams}
+    found.update({Ref(node.address, port): spec for node in nodes for port, spec in node.outputs})
+    return found
+
+
+def _decisive(value: Any) -> Any:
+    """The value without what decides neither results nor placement."""
+    match value:
+        case dict():
+            return {key: _decisive(item) for key, item in value.items()}
+        case tuple():
+            return tuple(map(_decisive, value))
+        case Node() | Stream() | Sink():
+            return {field.name: getattr(value, field.name) for field in fields(value) if field.name not in NOT_RESULTS} | {
+                "is": type(value).__name__
+            }
+        case _:
+            return value

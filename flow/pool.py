@@ -1,0 +1,158 @@
+"""Shared slots for pictures and tensors: memory without a name, one owner, and a table of holds in which every word has one writer.
+
+A pool is two memfds. `data` holds the slots; consumers map it through a read-only descriptor. `table` holds a generation for each slot,
+written by the owner, and one row of hold counts for each worker that may hold a slot, written by that worker alone. A slot is free when it
+is zero in every row. Rows are ordered as frames travel: whoever passes a slot on keeps its own hold until the receiver has written
+hers, so a reader that goes through the rows in order cannot miss a hold that moves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+WORD = 4
+LINE = 64
+
+
+class PoolError(Exception):
+    """A pool that cannot be made, or a slot that is not what its descriptor says."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShape:
+    """What both ends must know of a pool. `rows` counts the workers that may hold a slot, the owner first."""
+
+    id: int
+    slots: int
+    slot_bytes: int
+    rows: int
+
+    @property
+    def data_bytes(self) -> int:
+        return self.slots * self.slot_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        return -(-self.slots * WORD // LINE) * LINE
+
+    @property
+    def table_bytes(self) -> int:
+        return self.row_bytes * (1 + self.rows)
+
+
+def allocate(shape: PoolShape) -> tuple[int, int]:
+    """Makes a pool's memory, in full: (data, table) descriptors. Raises PoolError when the memory is not there."""
+    data = os.memfd_create(f"ace-pool-{shape.id}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    table = os.memfd_create(f"ace-holds-{shape.id}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        for fd, size in ((data, shape.data_bytes), (table, shape.table_bytes)):
+            os.posix_fallocate(fd, 0, size)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    except OSError as error:
+        os.close(data)
+        os.close(table)
+        raise PoolError(f"pool {shape.id}: expected {shape.data_bytes + shape.table_bytes} bytes of shared memory, got: {error}") from error
+    return data, table
+
+
+def read_only(fd: int) -> int:
+    """A second descriptor of the same memory through which nothing can be written."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRef:
+    """A slot somebody holds: where a picture's bytes are, and how to hold it longer."""
+
+    pool: Pool
+    slot: int
+    generation: int
+
+
+class Pool:
+    """One worker's end of a pool. `row` is the worker's row in the table; row 0 is the owner's. Takes over the descriptors."""
+
+    def __init__(self, shape: PoolShape, data: int, table: int, row: int) -> None:
+        self.shape, self.row = shape, row
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if row == 0 else 0)
+        self._data = mmap.mmap(data, shape.data_bytes, mmap.MAP_SHARED, protection)
+        self._table = mmap.mmap(table, shape.table_bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        os.close(data)
+        os.close(table)
+        words = memoryview(self._table).cast("I")
+        width = shape.row_bytes // WORD
+        self._generations = words[:width]
+        self._rows = [words[width * (1 + row) : width * (2 + row)] for row in range(shape.rows)]
+        self._mine = self._rows[row]
+        pixels = np.frombuffer(self._data, np.uint8)
+        self._views = [pixels[slot * shape.slot_bytes : (slot + 1) * shape.slot_bytes] for slot in range(shape.slots)]
+        self._next = 0
+
+    def view(self, slot: int) -> np.ndarray:
+        """The slot's bytes, uint8 of `slot_bytes`; writable for the owner only."""
+        return self._views[slot]
+
+    def free(self, slot: int) -> bool:
+        return not any(row[slot] for row in self._rows)
+
+    def can_acquire(self) -> bool:
+        """Whether any slot is free."""
+        return any(map(self.free, range(self.shape.slots)))
+
+    def available(self) -> int:
+        """How many slots could be acquired now."""
+        return sum(map(self.free, range(self.shape.slots)))
+
+    def acquire(self) -> SlotRef | None:
+        """Owner only: a free slot under a new generation, held once; None when all are held."""
+        for step in range(self.shape.slots):
+            slot = (self._next + step) % self.shape.slots
+            if self.free(slot):
+                self._next = (slot + 1) % self.shape.slots
+                generation = (self._generations[slot] + 1) & 0xFFFFFFFF
+                self._generations[slot] = generation
+                self._mine[slot] = 1
+                return SlotRef(self, slot, generation)
+        return None
+
+    def receive(self, slot: int, generation: int) -> SlotRef:
+        """Holds a slot that a descriptor names. Raises PoolError when it has been recycled or does not exist."""
+        if not 0 <= slot < self.shape.slots:
+            raise PoolError(f"pool {self.shape.id}: expected a slot below {self.shape.slots}, got {slot}")
+        self._mine[slot] += 1
+        if self._generations[slot] != generation:
+            self._mine[slot] -= 1
+            raise PoolError(f"pool {self.shape.id} slot {slot}: expected generation {generation}, got {self._generations[slot]}")
+        return SlotRef(self, slot, generation)
+
+    def hold(self, ref: SlotRef) -> None:
+        """Once more."""
+        self._mine[ref.slot] += 1
+
+    def release(self, ref: SlotRef) -> None:
+        """Once less."""
+        self._mine[ref.slot] -= 1
+
+    def holds(self) -> int:
+        """How many holds this worker has."""
+        return sum(self._mine)
+
+    def held(self) -> int:
+        """How many slots anybody holds."""
+        return self.shape.slots - self.available()
+
+
+def clear_row(shape: PoolShape, table: int, row: int) -> None:
+    """Forgets what a dead worker held. Only once it is dead, and before its successor starts."""
+    os.pwrite(table, bytes(shape.row_bytes), shape.row_bytes * (1 + row))
+
+
+def held_slots(shape: PoolShape, table: int) -> int:
+    """Slots that anybody holds, read from outside."""
+    words = np.frombuffer(os.pread(table, shape.table_bytes, 0), np.uint32).reshape(1 + shape.rows, -1)
+    return int(words[1:, : shape.slots].any(axis=0).sum())

@@ -1,0 +1,72 @@
+"""The source contract: what delivers pictures, and what it says of them before the first one flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from devices.spec import ImageSpec
+
+
+class SourceError(Exception):
+    """A source that cannot be opened, or breaks: says which source, expected, got and what to do next."""
+
+
+class SourceAwayError(SourceError):
+    """A live source that does not answer now and may later: no route, refused, silent, unplugged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a source is: its largest picture, frames a second, number of frames where known, and whether it is live."""
+
+    spec: ImageSpec
+    fps: float
+    live: bool
+    frames: int | None = None
+
+
+@dataclass(slots=True)
+class Picture:
+    """One decoded picture. `planes` are uint8 views shaped as `spec.planes` (strides free), valid until the next read.
+
+    `pts_ns` is the source's own timestamp (None: it has none); `time_ns` the UTC capture time (None for files);
+    `mono_ns` is `time.monotonic_ns()` at capture where the source knows it better than its reader does.
+    """
+
+    spec: ImageSpec
+    planes: tuple[np.ndarray, ...]
+    pts_ns: int | None
+    time_ns: int | None = None
+    mono_ns: int | None = None
+
+
+class Reader(Protocol):
+    """An open source. One that can meet damaged pictures skips them and counts them in an int attribute `corrupt`."""
+
+    def read(self) -> Picture | None:
+        """The next picture, waiting for it as long as a picture takes; None at the end. Raises SourceError."""
+        ...
+
+    def close(self) -> None:
+        """Frees the source; may be called from another thread to end a waiting `read`."""
+        ...
+
+
+class Source(Protocol):
+    """One kind of source, found through the entry point group `ace.sources`."""
+
+    scheme: ClassVar[str]
+
+    @classmethod
+    def probe(cls, uri: str, options: Mapping[str, Any], secret: str | None) -> Probe:
+        """Looks at the source without keeping it open. `options`: size, fps of the Device manifest. Raises SourceError."""
+        ...
+
+    @classmethod
+    def open(cls, uri: str, options: Mapping[str, Any], secret: str | None) -> Reader:
+        """Opens it for reading. Raises SourceError, or leaves that to the first `read` where opening takes time."""
+        ...

@@ -1,0 +1,1 @@
+"""A worker: one lane of the plan in a process or thread of its own."""

@@ -1,0 +1,437 @@
+"""A chain in a worker: what meets at its start, its nodes on one frame, what leaves at its end, and when a frame is settled.
+
+Outputs are published first and inputs acknowledged after, once the outputs survive this worker; so a frame is never lost between
+two workers, and numbered turns keep it from being seen twice.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from devices.spec import ImageSpec
+from flow.entry import FINAL, RESET, Entry, Kind
+from flow.ledger import Block
+from flow.plan.value import Chain, Ref
+from flow.pool import Pool, SlotRef
+from flow.sinks.contract import SinkError
+from flow.worker.edges import InEdge, OutEdge
+from flow.worker.join import Join
+from flow.worker.node import NodeRunner
+from flow.worker.sinks import ResultsTarget, SinkRunner
+from flow.worker.source import LiveSource, NoMemory, Shot, SourceStage
+
+Growth = Callable[[int, Ref, int], Pool]
+"""Asks the executor for a pool with larger slots: (chain, ref, bytes). Raises NoMemory."""
+
+
+@dataclass(slots=True)
+class Settlement:
+    """A processed frame whose outputs may not be safe yet."""
+
+    taken: list[tuple[InEdge, int]]
+    given: list[tuple[OutEdge, int]]
+    results: list[tuple[ResultsTarget, int]]
+    next_seq: int = -1
+    last_pts: int = -1
+    state: bytes | None = None
+    turn: int = 0
+
+
+class OwnPools:
+    """The pools a chain writes to, by ref; the slot of each that this frame uses."""
+
+    def __init__(self, chain: int, grow: Growth) -> None:
+        self._chain, self._grow = chain, grow
+        self._pools: dict[Ref, Pool] = {}
+        self._leases: dict[Ref, SlotRef] = {}
+
+    def add(self, ref: Ref, pool: Pool) -> None:
+        """A pool, or a larger one in its place (the old one is emptied by those who hold its slots)."""
+        self._pools[ref] = pool
+
+    def __contains__(self, ref: Ref) -> bool:
+        return ref in self._pools
+
+    def ready(self) -> bool:
+        """Whether a whole frame can be written."""
+        return all(pool.can_acquire() for pool in self._pools.values())
+
+    def lease(self, ref: Ref, nbytes: int) -> tuple[SlotRef, np.ndarray] | None:
+        """This frame's slot at a ref; None when the value does not leave the worker. Raises NoMemory."""
+        pool = self._pools.get(ref)
+        if pool is None:
+            return None
+        slot = self._leases.get(ref)
+        if slot is None:
+            if nbytes > pool.shape.slot_bytes:
+                pool = self._pools[ref] = self._grow(self._chain, ref, nbytes)
+            slot = pool.acquire()
+            if slot is None:
+                raise NoMemory(f"no free slot for {ref.port} of {ref.address[:12]}")
+            self._leases[ref] = slot
+        elif nbytes > slot.pool.shape.slot_bytes:
+            raise NoMemory(f"expected items that fit into {slot.pool.shape.slot_bytes} bytes, got {nbytes}")
+        return slot, slot.pool.view(slot.slot)
+
+    def take(self, ref: Ref, nbytes: int) -> tuple[np.ndarray, SlotRef] | None:
+        """A slot that the caller holds and releases, or None when all are held. Raises NoMemory."""
+        pool = self._pools[ref]
+        if nbytes > pool.shape.slot_bytes:
+            pool = self._pools[ref] = self._grow(self._chain, ref, nbytes)
+        slot = pool.acquire()
+        return None if slot is None else (pool.view(slot.slot), slot)
+
+    def place(self, ref: Ref) -> Callable[[int], tuple[SlotRef, np.ndarray]]:
+        """How an edge's codec gets a slot for a value that does not lie in one; the hold is the codec's."""
+
+        def take(nbytes: int) -> tuple[SlotRef, np.ndarray]:
+            found = self.lease(ref, nbytes)
+            assert found is not None, f"the plan gives {ref} a pool because it leaves the worker"
+            found[0].pool.hold(found[0])
+            return found
+
+        return take
+
+    def end_frame(self) -> None:
+        for slot in self._leases.values():
+            slot.pool.release(slot)
+        self._leases.clear()
+
+
+class ChainRunner:
+    """Runs one chain. `step` does what can be done now and says whether it did anything."""
+
+    def __init__(
+        self, chain: Chain, block: Block, *, streams: list[str], table: dict[Ref, int],
+        nodes: Sequence[NodeRunner], sinks: Sequence[SinkRunner],
+        inbound: Sequence[InEdge], outbound: Sequence[tuple[OutEdge, tuple[Ref, ...]]], pools: OwnPools, join: Join | None,
+        source: SourceStage | None, source_place: int, state_area: int | None, poison: frozenset[tuple[int, int]],
+        failed: Callable[[Sequence[str], str], None],
+    ) -> None:  # fmt: skip
+        self.chain, self.block, self.streams, self.pools = chain, block, streams, pools
+        self.nodes, self.sinks, self.join, self.source = nodes, sinks, join, source
+        self.inbound = inbound
+        self.outbound = [(edge, [table[ref] for ref in refs], [pools.place(ref) for ref in refs]) for edge, refs in outbound]
+        self.size = len(table)
+        self.source_place = source_place
+        self.state_area = state_area
+        self.poison = poison
+        self.settling: deque[Settlement] = deque()
+        self.stopped: set[str] = set()
+        self.ended = False
+        self.end_sent = False
+        self._failed = failed
+        self._turn = 0
+        self._last: Entry | None = None
+        self._flushed = False
+        self._frames_in = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
+
+    # ---- readiness
+
+    def ready(self) -> bool:
+        """Whether a frame can be taken now and published without waiting."""
+        return (
+            len(self.settling) < 64
+            and all(edge.ready() for edge, _, _ in self.outbound)
+            and all(sink.ready() for sink in self.sinks)
+            and self.pools.ready()
+        )
+
+    def starved(self) -> bool:
+        """Waits for a slot that another worker will free without telling us."""
+        return not self.pools.ready()
+
+    # ---- one step
+
+    def step(self) -> bool:
+        """One round: acknowledgements, at most one frame, settlement."""
+        moved = False
+        self.block.begin()
+        try:
+            for edge, _, _ in self.outbound:
+                moved |= edge.poll()
+            for sink in self.sinks:
+                moved |= sink.poll()
+            for inbound in self.inbound:
+                moved |= inbound.poll()
+            if not self.end_sent:
+                moved |= self._advance()
+            moved |= self._settle()
+            for inbound in self.inbound:
+                inbound.acknowledge()
+        finally:
+            self.block.end()
+        return moved
+
+    def _advance(self) -> bool:
+        if self.ended:
+            return self._finish()
+        if not self.ready():
+            return False
+        if self.source is not None:
+            return self._from_source(self.source)
+        return self._from_edges()
+
+    def _from_source(self, source: SourceStage) -> bool:
+        # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
+        self.block.end()
+        try:
+            shot = source.take()
+        finally:
+            self.block.begin()
+        if shot is None:
+            if source.ended:
+                self.ended = True
+                return True
+            return False
+        values: list[Any] = [None] * self.size
+        values[self.source_place] = shot.image
+        stream = self.streams.index(source.stream.name)
+        entry = Entry(Kind.FRAME, stream, 0, shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns)
+        settlement = Settlement([], [], [], shot.seq + 1, shot.pts_ns)
+        self._process(entry, values, settlement)
+        self._release_shot(shot)
+        source.published(shot)
+        return True
+
+    def _release_shot(self, shot: Shot) -> None:
+        if isinstance(shot.image.slot, SlotRef) and isinstance(self.source, LiveSource):
+            shot.image.slot.pool.release(shot.image.slot)
+
+    def _from_edges(self) -> bool:
+        assert self.join is not None
+        met = self.join.next()
+        if met is None:
+            return False
+        if met.ended:
+            self.ended = True
+            self._record(Settlement(met.taken, [], []))
+            return True
+        values: list[Any] = [None] * self.size
+        for edge, places in self._frames_in:
+            entry = met.entries.get(edge)
+            if entry is not None and entry.kind is Kind.FRAME:
+                for place, value in zip(places, entry.values, strict=True):
+                    values[place] = value
+        head = met.head
+        settlement = Settlement(met.taken, [], [])
+        if head.kind is Kind.FRAME:
+            entry = Entry(
+                Kind.FRAME, head.stream, head.epoch, head.seq, head.pts_ns, head.time_ns, head.capture_ns, met.flags, joined=met.joined
+            )
+            if (head.stream, head.seq) in self.poison:
+                self._drop(entry, "poison", settlement)
+            else:
+                self._process(entry, values, settlement)
+        else:
+            self._publish_bound(head, settlement)
+        met.release()
+        return True
+
+    def _drop(self, entry: Entry, cause: str, settlement: Settlement) -> None:
+        if self.nodes:
+            self.block.add(f"{self.nodes[0].key}.dropped:{cause}")
+        self._publish_bound(entry, settlement)
+
+    def _publish_bound(self, entry: Entry, settlement: Settlement) -> None:
+        bound = Entry(Kind.BOUND, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags)
+        for edge, _, places in self.outbound:
+            settlement.given.append((edge, edge.offer(bound, places)))
+        self._record(settlement)
+
+    def _process(self, entry: Entry, values: list[Any], settlement: Settlement, *, flushing: bool = False) -> None:
+        self._last = entry
+        stream = self.streams[entry.stream]
+        frame = entry.frame(stream)
+        try:
+            for node in self.nodes:
+                if self.stopped and self.stopped.issuperset(node.node.businesses):
+                    self.block.add(f"{node.key}.dropped:stopped")
+                    continue
+                if flushing and node.flushed:
+                    continue
+                if not node.run(frame, entry.stream, values) and node.node.on_error == "stop":
+                    self._failed(node.node.businesses, f"{node.node.names[0]} failed and its business is set to stop on errors")
+                if node.was_reset:
+                    entry.flags |= RESET
+            self._write(entry, stream, values, settlement)
+            for edge, places, slots in self.outbound:
+                entry.values = tuple(values[place] for place in places)
+                empty = all(value is None for value in entry.values)
+                offered = (
+                    entry
+                    if not empty
+                    else Entry(Kind.BOUND, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns)
+                )
+                settlement.given.append((edge, edge.offer(offered, slots)))
+            for node in self.nodes:
+                node.was_reset = False
+        finally:
+            self.pools.end_frame()
+        if self.state_area is not None:
+            settlement.state = self._save()
+        self._record(settlement)
+
+    def _write(self, entry: Entry, stream: str, values: list[Any], settlement: Settlement) -> None:
+        for sink in self.sinks:
+            try:
+                sink.run(entry, stream, self.streams, values[sink.place])
+            except SinkError as error:
+                self.block.add(f"{sink.key}.errors")
+                sink.stopped = True
+                self._failed((sink.sink.business,), f"output {sink.sink.business}.{sink.sink.output}: {error}")
+            if isinstance(sink.target, ResultsTarget):
+                settlement.results.append((sink.target, sink.target.turn))
+
+    # ---- settlement
+
+    def _record(self, settlement: Settlement) -> None:
+        self._turn += 1
+        settlement.turn = self._turn
+        self.settling.append(settlement)
+
+    def _settle(self) -> bool:
+        moved = False
+        while self.settling and self._safe(self.settling[0]):
+            done = self.settling.popleft()
+            block = self.block
+            if done.state is not None and self.state_area is not None:
+                block.save_state(self.state_area, done.taken[0][1] if done.taken else done.next_seq, done.state)
+            for out, turn in done.given:
+                block.set(f"{out.key}.turn", turn)
+            if self.source is not None:
+                block.set(f"chain:{self.chain.id}.next_seq", done.next_seq)
+                block.set(f"chain:{self.chain.id}.last_pts", done.last_pts)
+            for inbound, turn in done.taken:
+                inbound.settle(turn)
+            moved = True
+        return moved
+
+    @staticmethod
+    def _safe(settlement: Settlement) -> bool:
+        return all(edge.durable(turn) for edge, turn in settlement.given) and all(
+            target.sender.durable >= turn for target, turn in settlement.results
+        )
+
+    def _save(self) -> bytes | None:
+        """States of all stateful nodes: number of the node, length, bytes; None when one cannot be saved."""
+        parts = []
+        for index, node in enumerate(self.nodes):
+            if node.node.kind == "stateful":
+                state = node.save()
+                if state is None:
+                    return None
+                parts.append(struct.pack("<II", index, len(state)) + state)
+        return b"".join(parts)
+
+    def restore(self, *, restarted: bool) -> None:
+        """Takes over the state that an earlier life saved; nodes without one start empty, and the next result says so."""
+        states: dict[int, bytes] = {}
+        saved = self.block.load_state(self.state_area) if self.state_area is not None and restarted else None
+        if saved is not None:
+            data, start = saved[1], 0
+            while start < len(data):
+                index, length = struct.unpack_from("<II", data, start)
+                states[index] = data[start + 8 : start + 8 + length]
+                start += 8 + length
+        for index, node in enumerate(self.nodes):
+            if node.node.kind != "stateful" or not restarted:
+                continue
+            try:
+                node.operator.restore(states[index])
+            except (KeyError, ValueError):
+                node.was_reset = True
+                self.block.add("state_resets")
+
+    # ---- the end
+
+    def _finish(self) -> bool:
+        """After the last frame: what operators still hold comes out, sinks are completed, consumers are told."""
+        if not self.ready() or self.settling:
+            return False
+        entry = Entry(Kind.END, self._stream_index(), 0, 1 << 62, 1 << 62, None, 0, FINAL)
+        for edge, _, _ in self.outbound:
+            if edge.pending:
+                return False
+        if not self._flushed:
+            self._flushed = True
+            self._flush()
+            return True
+        for edge, _, _ in self.outbound:
+            edge.end(entry)
+        self.end_sent = True
+        return True
+
+    def _flush(self) -> None:
+        """What operators still hold travels as one more frame after the last."""
+        last = self._last
+        if last is None:
+            return
+        entry = Entry(Kind.FRAME, last.stream, last.epoch, last.seq + 1, last.pts_ns, last.time_ns, last.capture_ns, FINAL)
+        values: list[Any] = [None] * self.size
+        held = False
+        for node in self.nodes:
+            held |= node.flush(values)
+        if held:
+            self._process(entry, values, Settlement([], [], [], last.seq + 1, last.pts_ns), flushing=True)
+
+    def _stream_index(self) -> int:
+        return self.streams.index(self.source.stream.name) if self.source is not None else 0
+
+    def finished(self) -> bool:
+        """Ended, and nothing of it is under way any more."""
+        return (
+            self.end_sent
+            and not self.settling
+            and all(edge.settled() for edge, _, _ in self.outbound)
+            and all(sink.settled() for sink in self.sinks)
+        )
+
+    def drain(self) -> None:
+        if self.source is not None:
+            self.source.drain()
+
+    def stop_business(self, name: str) -> None:
+        """Works for it no more."""
+        self.stopped.add(name)
+        for sink in self.sinks:
+            if sink.sink.business == name:
+                sink.stopped = True
+
+    def close(self) -> None:
+        if self.source is not None:
+            self.source.close()
+        for node in self.nodes:
+            node.close()
+        for sink in self.sinks:
+            sink.close()
+        for inbound in self.inbound:
+            inbound.close()
+        for edge, _, _ in self.outbound:
+            edge.close()
+
+
+def picture_memory(pools: OwnPools, ref: Ref, *, fresh: bool) -> Callable[[ImageSpec], tuple[np.ndarray, SlotRef | None] | None]:
+    """Room for a source's pictures: a slot where they leave the chain, else our own memory (`fresh`: not used again)."""
+    kept = [np.empty(0, np.uint8)]
+
+    def room(spec: ImageSpec) -> tuple[np.ndarray, SlotRef | None] | None:
+        if ref in pools:
+            if fresh:
+                return pools.take(ref, spec.nbytes)
+            found = pools.lease(ref, spec.nbytes)
+            assert found is not None
+            return found[1], found[0]
+        if fresh:
+            return np.empty(spec.nbytes, np.uint8), None
+        if len(kept[0]) < spec.nbytes:
+            kept[0] = np.empty(spec.nbytes, np.uint8)
+        return kept[0], None
+
+    return room

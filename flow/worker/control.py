@@ -1,0 +1,82 @@
+"""A worker's line to the executor: commands and events over ZeroMQ, memory over the channel that it was born with."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from flow import channel
+from flow.plan.value import Ref
+from flow.pool import Pool
+from flow.worker.setup import GRANT, PoolGrant
+from flow.worker.source import NoMemory
+
+GROW_TIMEOUT_S = 30.0
+
+
+class Control:
+    """The worker's end. `attach` is called with every pool that arrives."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, name: str, sock: socket.socket) -> None:
+        self.sock = sock
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.IDENTITY, name.encode())
+        self.socket.setsockopt(zmq.LINGER, 500)
+        self.socket.connect(address)
+        self.attach: Callable[[PoolGrant, Pool], None] = lambda grant, pool: None
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Tells the executor."""
+        self.socket.send(json.dumps({"event": event, **fields}).encode())
+
+    def commands(self) -> list[dict[str, Any]]:
+        """What the executor has asked for since."""
+        found = []
+        while True:
+            try:
+                found.append(json.loads(self.socket.recv(zmq.DONTWAIT)))
+            except zmq.Again:
+                return found
+
+    def pending(self) -> bool:
+        """Whether something waits on the channel."""
+        return bool(select.select([self.sock], [], [], 0)[0])
+
+    def take(self) -> dict[str, Any]:
+        """One message of the channel; pools are attached. Raises channel.Closed when the executor is gone."""
+        message, fds = channel.receive(self.sock)
+        if message.get("kind") == "pool":
+            grant = GRANT.validate_python(message["grant"])
+            self.attach(grant, Pool(grant.shape, fds[0], fds[1], grant.row))
+        return message
+
+    def grow(self, chain: int, ref: Ref, nbytes: int) -> Pool:
+        """A pool with slots of at least `nbytes` for what a chain emits at `ref`. Raises NoMemory when the device has none left."""
+        self.tell("grow", chain=chain, address=ref.address, port=ref.port, bytes=nbytes)
+        grown: list[Pool] = []
+        attach = self.attach
+
+        def catch(grant: PoolGrant, pool: Pool) -> None:
+            attach(grant, pool)
+            if grant.row == 0 and (grant.chain, grant.address, grant.port) == (chain, ref.address, ref.port):
+                grown.append(pool)
+
+        self.attach = catch
+        try:
+            while not grown:
+                if not select.select([self.sock], [], [], GROW_TIMEOUT_S)[0]:
+                    raise NoMemory(f"expected a pool with slots of {nbytes} bytes, got no answer in {GROW_TIMEOUT_S:.0f} s")
+                message = self.take()
+                if message.get("kind") == "refused":
+                    raise NoMemory(str(message["message"]))
+        finally:
+            self.attach = attach
+        return grown[0]
+
+    def close(self) -> None:
+        self.socket.close()

@@ -1,0 +1,117 @@
+"""Where inputs of a chain meet: by frame within a stream, by timestamp between streams. It never hangs and never guesses.
+
+Edges of the anchor's stream deliver frames in order, and one that has gone past a frame will never deliver it: the frame is then processed
+without it. Edges of another stream give the latest frame that is not later than the anchor's; the join waits until it is known which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from flow.entry import RESET, Entry, Kind
+from flow.worker.edges import InEdge
+
+
+@dataclass(slots=True)
+class Met:
+    """One frame's inputs. `taken`: what is settled with it."""
+
+    head: Entry
+    entries: dict[InEdge, Entry]
+    taken: list[tuple[InEdge, int]]
+    leaving: list[tuple[InEdge, Entry, bool]] = field(default_factory=list)
+    joined: tuple[tuple[int, int, int], ...] = ()
+    ended: bool = False
+
+    @property
+    def flags(self) -> int:
+        flags = 0
+        for entry in self.entries.values():
+            flags |= entry.flags & RESET
+        return flags
+
+    def release(self) -> None:
+        """Lets go of the entries that no later frame needs."""
+        for edge, entry, used in self.leaving:
+            edge.finish(entry, joined=used)
+
+
+class Join:
+    """`anchor`: edges of the stream whose frames pace the chain; `others`: edges of other streams, grouped by stream."""
+
+    def __init__(self, anchor: Sequence[InEdge], others: Sequence[Sequence[InEdge]] = ()) -> None:
+        self.anchor = anchor
+        self.others = others
+        self._latest: dict[InEdge, tuple[int, Entry]] = {}
+
+    def next(self) -> Met | None:
+        """The next frame, or None when it is not known yet."""
+        heads = [edge.queue[0] if edge.queue else None for edge in self.anchor]
+        if any(head is None for head in heads):
+            return None
+        entries = [head[1] for head in heads if head is not None]
+        if all(entry.kind is Kind.END for entry in entries):
+            return self._end(entries)
+        seq = min(entry.seq for entry in entries)
+        pts = next(entry.pts_ns for entry in entries if entry.seq == seq)
+        if not all(self._advance(edge, pts) for group in self.others for edge in group):
+            return None
+        return self._meet(seq)
+
+    def _advance(self, edge: InEdge, pts: int) -> bool:
+        """Moves an edge of another stream on to the latest frame not after `pts`; whether that is certain."""
+        while edge.queue:
+            turn, entry = edge.queue[0]
+            if entry.kind is Kind.END or entry.pts_ns > pts:
+                return True
+            edge.queue.popleft()
+            if entry.kind is Kind.FRAME:
+                old = self._latest.get(edge)
+                self._latest[edge] = (turn, entry)
+                if old is not None:
+                    edge.finish(old[1])
+            edge.settle(turn)
+            if entry.pts_ns == pts:
+                return True
+        return False
+
+    def _meet(self, seq: int) -> Met:
+        present: dict[InEdge, Entry] = {}
+        taken: list[tuple[InEdge, int]] = []
+        for edge in self.anchor:
+            if edge.queue[0][1].seq == seq:
+                turn, entry = edge.queue.popleft()
+                present[edge] = entry
+                taken.append((edge, turn))
+        frames = [entry for entry in present.values() if entry.kind is Kind.FRAME]
+        whole = len(frames) == len(self.anchor)
+        head = frames[0] if frames else next(iter(present.values()))
+        met = Met(head, dict(present), taken, [(edge, entry, whole) for edge, entry in present.items()])
+        if self.others:
+            joined = [(head.stream, head.seq, head.pts_ns)]
+            for group in self.others:
+                for edge in group:
+                    latest = self._latest.get(edge)
+                    if latest is not None:
+                        met.entries[edge] = latest[1]
+                        one = (latest[1].stream, latest[1].seq, latest[1].pts_ns)
+                        if one not in joined:
+                            joined.append(one)
+            met.joined = tuple(joined)
+        elif head.joined:
+            met.joined = head.joined
+        return met
+
+    def _end(self, entries: list[Entry]) -> Met:
+        """The anchor's stream is over: what other streams still hold can meet nobody."""
+        taken: list[tuple[InEdge, int]] = []
+        for edge in [*self.anchor, *(edge for group in self.others for edge in group)]:
+            while edge.queue:
+                turn, entry = edge.queue.popleft()
+                edge.finish(entry, joined=False)
+                taken.append((edge, turn))
+            latest = self._latest.pop(edge, None)
+            if latest is not None:
+                edge.finish(latest[1])
+        return Met(entries[0], {}, taken, ended=True)

@@ -1,0 +1,341 @@
+"""A lane at work: builds its chains from the plan, then goes round them until everything has ended."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from devices.engine import ModelInfo, Session
+from devices.spec import ManySpec
+from flow import channel
+from flow.entry import EdgeCodec
+from flow.ledger import Block
+from flow.link.contract import Receiver, Sender
+from flow.plan.value import Chain, Edge, Node, Plan, Ref
+from flow.pool import Pool
+from flow.sources.contract import SourceError
+from flow.wiring import Wiring
+from flow.worker.chain import ChainRunner, OwnPools, picture_memory
+from flow.worker.control import Control
+from flow.worker.edges import InEdge, OutEdge
+from flow.worker.join import Join
+from flow.worker.node import NodeContext, NodeRunner
+from flow.worker.setup import ORDER, LinkOrder, PoolGrant, Setup
+from flow.worker.sinks import ResultsTarget, SinkRunner
+from flow.worker.source import LiveSource, SourceStage, WaitingSource
+from ops.contract import Operator
+
+WAIT_MS = 100
+STARVED_WAIT_MS = 2
+MESSAGES_A_NODE = 5
+
+
+class LaneWorker:
+    """One worker. `run` returns when the executor says stop; raises channel.Closed when the executor is gone."""
+
+    def __init__(self, setup: Setup, plan: Plan, block_fd: int, sock: socket.socket, *, own_process: bool) -> None:
+        self.setup, self.plan = setup, plan
+        self.wiring = Wiring(plan)
+        self.lane = self.wiring.lanes[setup.lane]
+        self.block = Block(block_fd, self.wiring.layout(self.lane))
+        self.own_process = own_process
+        self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
+        self.control.attach = self._attach
+        self.sessions: dict[tuple[Any, ...], Session] = {}
+        self.received: dict[int, dict[int, Pool]] = {chain: {} for chain in self.lane.chains}
+        self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
+        self.chains: list[ChainRunner] = []
+        self.inbound: dict[int, InEdge] = {}
+        self.outbound: dict[int, OutEdge] = {}
+        self._told: dict[str, int] = {}
+        self._ended = False
+        self._stopping = False
+        self._poller = zmq.Poller()
+
+    # ---- building
+
+    def _attach(self, grant: PoolGrant, pool: Pool) -> None:
+        self.received[grant.chain][grant.shape.id] = pool
+        if grant.row == 0:
+            self.own[grant.chain].add(Ref(grant.address, grant.port), pool)
+
+    def build(self) -> None:
+        """Opens operators, models, sources and sinks. Raises what they raise."""
+        areas = self.wiring.state_areas(self.lane)
+        results = dict(self.setup.results)
+        for number in self.lane.chains:
+            chain = self.wiring.chains[number]
+            self.chains.append(self._chain(chain, areas.get(number), results))
+        for name in self.setup.stopped:
+            self._stop_business(name)
+
+    def _chain(self, chain: Chain, area: int | None, results: dict[int, str]) -> ChainRunner:
+        edges_in, edges_out = self.wiring.inbound(chain.id), self.wiring.outbound(chain.id)
+        table: dict[Ref, int] = {}
+        stream = self.plan.stream(chain.stream) if chain.stream is not None else None
+        if stream is not None:
+            table[Ref(stream.address, "image")] = 0
+        for edge in edges_in:
+            for ref in edge.refs:
+                table.setdefault(ref, len(table))
+        for address in chain.nodes:
+            for port, _ in self.plan.node(address).outputs:
+                table.setdefault(Ref(address, port), len(table))
+        nodes = [self._node(self.plan.node(address), table, chain) for address in chain.nodes]
+        inbound = [self._in_edge(edge, chain) for edge in edges_in]
+        outbound = [(self._out_edge(edge, chain), edge.refs) for edge in edges_out]
+        sinks = [self._sink(sink, table, results) for sink in chain.sinks]
+        source = None if stream is None else self._source(chain, stream.name)
+        runner = ChainRunner(
+            chain, self.block, streams=self.wiring.streams, table=table, nodes=nodes, sinks=sinks, inbound=inbound, outbound=outbound,
+            pools=self.own[chain.id], join=self._join(inbound) if inbound else None, source=source, source_place=0, state_area=area,
+            poison=frozenset((stream_index, seq) for number, stream_index, seq in self.setup.poison if number == chain.id),
+            failed=self._business_failed,
+        )  # fmt: skip
+        for node in nodes:
+            node.open()
+        runner.restore(restarted=self.setup.incarnation > 0)
+        for sink_runner in sinks:
+            sink_runner.open(resume=self.setup.incarnation > 0)
+        return runner
+
+    def _join(self, inbound: Sequence[InEdge]) -> Join:
+        groups: dict[str, list[InEdge]] = {}
+        for edge in inbound:
+            groups.setdefault(self.wiring.stream_of(edge.edge.producer), []).append(edge)
+        anchor, *others = groups.values()
+        return Join(anchor, others)
+
+    def _node(self, node: Node, table: dict[Ref, int], chain: Chain) -> NodeRunner:
+        from ops import catalog
+
+        operator_class = catalog.find(node.op)
+        assert issubclass(operator_class, Operator)
+        model = next((info for info in self.plan.models if info.digest == node.model), None)
+        config = operator_class.Config.model_validate(node.config)
+        context = NodeContext(node, self.lane.threads, self._session, self.own[chain.id].lease)
+        outputs = {port: table[Ref(node.address, port)] for port, _ in node.outputs}
+        shares = sum(other.model == node.model for other in map(self.plan.node, chain.nodes)) if node.model else 0
+        runner = NodeRunner(
+            node, lambda: operator_class(config, model), context, self.block, number=self.wiring.nodes.index(node.address),
+            inputs={port: table[ref] for port, ref in node.inputs}, outputs=outputs, keep_outputs=bool(node.lifted) or shares > 1,
+            report=self._node_failed,
+        )  # fmt: skip
+        runner.plan_inputs({port: self.wiring.spec(ref) for port, ref in node.inputs})
+        specs = {port: self.wiring.spec(ref) for port, ref in node.inputs}
+        runner.operator.infer({port: s.item if isinstance(s, ManySpec) and port in node.lifted else s for port, s in specs.items()})
+        return runner
+
+    def _session(self, model: ModelInfo, node: Node) -> Session:
+        import devices
+
+        precision = str(node.config.get("precision", "auto"))
+        key = (model.digest, node.engine, precision)
+        if key not in self.sessions:
+            self.sessions[key] = devices.load(model.path, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
+        return self.sessions[key]
+
+    def _out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
+        codec = EdgeCodec([self.wiring.spec(ref) for ref in edge.refs], edge.payload)
+        stream = self.plan.stream(self.wiring.stream_of(chain.id))
+        made = OutEdge(
+            edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
+            consumers=self.wiring.replicas(edge.consumer), live=stream.live and chain.stream is not None,
+        )  # fmt: skip
+        self.outbound[edge.id] = made
+        return made
+
+    def _in_edge(self, edge: Edge, chain: Chain) -> InEdge:
+        codec = EdgeCodec([self.wiring.spec(ref) for ref in edge.refs], edge.payload)
+        made = InEdge(
+            edge, codec, self.received[chain.id], self.block, replica=self.setup.replica, replicas=self.lane.replicas,
+            producers=self.wiring.replicas(edge.producer),
+        )  # fmt: skip
+        self.inbound[edge.id] = made
+        return made
+
+    def _sink(self, number: int, table: dict[Ref, int], results: dict[int, str]) -> SinkRunner:
+        from flow import sinks
+
+        sink = self.wiring.sinks[number]
+        target: Any
+        if number in results:
+            sender = self._sender("zmq", results[number])
+            target = ResultsTarget(sender, 0)
+            self._poller.register(sender.waitable, zmq.POLLIN)
+        else:
+            target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
+        return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)
+
+    def _source(self, chain: Chain, name: str) -> SourceStage:
+        from flow.sources.stream import StreamReader
+
+        stream = self.plan.stream(name)
+        seq = self.block.get(f"chain:{chain.id}.next_seq")
+        if stream.live:
+            seq = max(seq, self.block.get(f"stream:{name}.in"))
+        pts = self.block.get(f"chain:{chain.id}.last_pts") if seq else -1
+        reader = StreamReader(stream, start_seq=seq, start_pts_ns=pts)
+        memory = picture_memory(self.own[chain.id], Ref(stream.address, "image"), fresh=stream.live)
+        kind = LiveSource if stream.live else WaitingSource
+        if not stream.live:  # frames read but not settled by an earlier life are read, and counted, again
+            self.block.set(f"stream:{name}.in", self.block.get(f"stream:{name}.out") + self._dropped(name))
+        self.block.set(f"stream:{name}.in_flight", 0)
+        stage = kind(stream, chain.id, reader, self.block, memory, self.setup.frames)
+        if stage.waitable is not None:
+            self._poller.register(stage.waitable, zmq.POLLIN)
+        return stage
+
+    def _dropped(self, name: str) -> int:
+        return sum(self.block.get(key) for key in self.block.layout.keys if key.startswith(f"stream:{name}.dropped:"))
+
+    # ---- links
+
+    def _sender(self, carrier: str, address: str) -> Sender:
+        if carrier == "local":
+            from flow.link.local import LocalSender
+
+            return LocalSender(address)
+        from flow.link.zeromq import ZmqSender
+
+        return ZmqSender(self.zmq, address)
+
+    def _receiver(self, carrier: str, address: str, limit: int) -> Receiver:
+        if carrier == "local":
+            from flow.link.local import LocalReceiver
+
+            return LocalReceiver(address)
+        from flow.link.zeromq import ZmqReceiver
+
+        return ZmqReceiver(self.zmq, address, limit)
+
+    def _open(self, order: LinkOrder) -> None:
+        link = order.link
+        if order.sending:
+            sender = self._sender(order.carrier, order.address)
+            edge = self.outbound[link.edge]
+            self._forget(edge.links[link.consumer].sender)
+            edge.open(link.consumer, sender)
+            self._poller.register(sender.waitable, zmq.POLLIN)
+        else:
+            inbound = self.inbound[link.edge]
+            limit = inbound.edge.payload + 4096
+            receiver = self._receiver(order.carrier, order.address, limit)
+            self._forget(inbound.links[link.producer])
+            inbound.open(link.producer, receiver)
+            self._poller.register(receiver.waitable, zmq.POLLIN)
+
+    def _forget(self, end: Sender | Receiver | None) -> None:
+        if end is not None:
+            self._poller.unregister(end.waitable)
+
+    # ---- events
+
+    def _node_failed(self, address: str, message: str) -> None:
+        told = self._told[address] = self._told.get(address, 0) + 1
+        if told <= MESSAGES_A_NODE:
+            self.control.tell("error", address=address, message=message, last=told == MESSAGES_A_NODE)
+
+    def _business_failed(self, businesses: Sequence[str], message: str) -> None:
+        for name in businesses:
+            self._stop_business(name)
+        self.control.tell("business_failed", businesses=list(businesses), message=message)
+
+    def _stop_business(self, name: str) -> None:
+        for chain in self.chains:
+            chain.stop_business(name)
+
+    # ---- running
+
+    def run(self) -> None:
+        """Goes round the chains. Raises channel.Closed when the executor is gone."""
+        self._poller.register(self.control.socket, zmq.POLLIN)
+        self._poller.register(self.control.sock, zmq.POLLIN)
+        block = self.block
+        while not self._stopping:
+            moved = False
+            for chain in self.chains:
+                try:
+                    moved |= chain.step()
+                except SourceError as error:
+                    self._source_failed(chain, error)
+                    moved = True
+            block.set_status("heartbeat_ns", time.monotonic_ns())
+            if self.own_process:
+                block.set_status("cpu_ns", time.process_time_ns())
+            if not self._ended and all(chain.finished() for chain in self.chains):
+                self._ended = True
+                block.set_status("ended", 1)
+                self.control.tell("ended")
+            self._listen(0 if moved else self._patience())
+
+    def _patience(self) -> int:
+        return STARVED_WAIT_MS if any(chain.starved() for chain in self.chains) else WAIT_MS
+
+    def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
+        assert chain.source is not None
+        chain.ended = True
+        self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
+
+    def _listen(self, timeout_ms: int) -> None:
+        if timeout_ms:
+            events = dict(self._poller.poll(timeout_ms))
+            if self.control.sock in events or self.control.sock.fileno() in events:
+                self.control.take()
+        elif self.control.pending():
+            self.control.take()
+        for command in self.control.commands():
+            self._obey(command)
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        match command["do"]:
+            case "open":
+                for order in command["links"]:
+                    self._open(ORDER.validate_python(order))
+            case "drain":
+                for chain in self.chains:
+                    chain.drain()
+            case "stop":
+                self._stopping = True
+            case "stop_business":
+                self._stop_business(command["business"])
+            case "detach":
+                self.outbound[command["edge"]].stop()
+
+    def close(self) -> None:
+        """Frees everything; sinks are completed."""
+        for chain in self.chains:
+            chain.close()
+        for session in self.sessions.values():
+            session.close()
+        self.control.close()
+        self.zmq.destroy(linger=500)
+
+
+def serve(sock: socket.socket, *, own_process: bool) -> None:
+    """A worker's life: told what to do over `sock`, built, run, ended. Failures to start are told to the executor."""
+    from flow.plan.codec import decode_plan
+    from flow.worker.setup import SETUP
+
+    message, fds = channel.receive(sock)
+    setup = SETUP.validate_python(message["setup"])
+    worker = LaneWorker(setup, decode_plan(message["plan"]), fds[0], sock, own_process=own_process)
+    try:
+        while worker.control.take().get("kind") != "build":
+            pass
+        try:
+            worker.build()
+        except Exception as error:  # told to the executor, which decides; a traceback would say less
+            worker.control.tell("failed", message=f"{type(error).__name__}: {error}" if not str(error) else str(error))
+            return
+        worker.control.tell("ready")
+        worker.run()
+    except channel.Closed:
+        pass
+    finally:
+        worker.close()

@@ -1,0 +1,189 @@
+"""A node in a worker: its operator, the memory it writes to, and what happens when it fails on a frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from devices.engine import ModelInfo, Session
+from devices.spec import ImageSpec, ManySpec, Spec, TensorsSpec
+from flow.ledger import Block
+from flow.plan.value import Node, Ref
+from flow.pool import SlotRef
+from ops.contract import Operator, SpecError
+from ops.value import Frame, Image, Many, Tensors
+
+Lease = Callable[[Ref, int], "tuple[SlotRef, np.ndarray] | None"]
+"""A shared slot for this frame's value at a ref, or None where the value does not leave the worker."""
+
+
+class NodeContext:
+    """What the operator may ask for. Memory is reused from frame to frame, which the contract of operators allows."""
+
+    def __init__(self, node: Node, threads: int, sessions: Callable[[ModelInfo, Node], Session], lease: Lease) -> None:
+        self.node, self.threads = node, threads
+        self._sessions, self._lease = sessions, lease
+        self._strides = {port: -(-spec.item.nbytes // 64) * 64 for port, spec in node.outputs if isinstance(spec, ManySpec)}
+        self._heap: dict[tuple[str, int], np.ndarray] = {}
+        self.index = 0
+        """Which item of a list is being run."""
+
+    def session(self, model: ModelInfo) -> Session:
+        return self._sessions(model, self.node)
+
+    def _memory(self, port: str, index: int, nbytes: int) -> tuple[np.ndarray, SlotRef | None]:
+        index += self.index
+        stride = self._strides.get(port, nbytes)
+        lease = self._lease(Ref(self.node.address, port), stride * (index + 1)) if nbytes <= stride else None
+        if lease is not None:
+            ref, memory = lease
+            return memory[index * stride :], ref
+        memory = self._heap.get((port, index), np.empty(0, np.uint8))
+        if len(memory) < nbytes:
+            memory = self._heap[port, index] = np.empty(nbytes, np.uint8)
+        return memory, None
+
+    def image(self, port: str, spec: ImageSpec, index: int = 0) -> Image:
+        memory, ref = self._memory(port, index, spec.nbytes)
+        return Image(spec, spec.split(memory), slot=ref)
+
+    def tensors(self, port: str, spec: TensorsSpec, index: int = 0) -> Tensors:
+        memory, ref = self._memory(port, index, spec.nbytes)
+        return Tensors(spec.split(memory), slot=ref)
+
+
+class NodeRunner:
+    """Runs one node on one frame after another. `inputs` and `outputs` are places in the chain's table of values."""
+
+    def __init__(
+        self, node: Node, make: Callable[[], Operator], context: NodeContext, block: Block, *,
+        number: int, inputs: Mapping[str, int], outputs: Mapping[str, int], keep_outputs: bool, report: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        self.node, self.context, self.block, self.number = node, context, block, number
+        self._make, self._report = make, report
+        self.inputs = tuple(inputs.items())
+        self.outputs = tuple(outputs.items())
+        self.keep_outputs = keep_outputs
+        self.operator = make()
+        self.optional = {name for name, port in self.operator.inputs.items() if port.optional}
+        self.key = f"node:{node.address}"
+        self.was_reset = False
+        self.flushed = False
+        self._specs: dict[str, Spec] = {}
+        self._planned_specs: dict[str, Spec] = {}
+        self._only = self.outputs[0][0] if len(self.outputs) == 1 else None
+
+    def open(self) -> None:
+        self.operator.open(self.context)
+
+    def renew(self) -> None:
+        """A fresh operator in place of the old one; state that it kept is lost, and the next result says so."""
+        self.operator.close()
+        self.operator = self._make()
+        self.operator.open(self.context)
+        if self.node.kind == "stateful":
+            self.was_reset = True
+            self.block.add("state_resets")
+
+    def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
+        """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
+        arguments: dict[str, Any] = {}
+        for port, place in self.inputs:
+            value = values[place]
+            if value is None and port not in self.optional:
+                return True
+            if value is not None:
+                arguments[port] = value
+        block, key = self.block, self.key
+        started = time.monotonic_ns()
+        block.enter(self.number, stream, frame.seq, started)
+        try:
+            self._check(arguments)
+            result = self._run_items(frame, arguments) if self.node.lifted else self._run_once(frame, arguments)
+        except SpecError as error:
+            return self._failed("spec", f"this picture no longer fits: {error}")
+        except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
+            return self._failed("error", f"{type(error).__name__}: {error}")
+        finally:
+            block.leave()
+            block.add(f"{key}.busy_ns", time.monotonic_ns() - started)
+        block.add(f"{key}.runs")
+        if result is None:
+            return True
+        if self._only is not None and not isinstance(result, Mapping):
+            values[self.outputs[0][1]] = result
+        else:
+            for port, place in self.outputs:
+                values[place] = result.get(port)
+        return True
+
+    def _failed(self, cause: str, message: str) -> bool:
+        self.block.add(f"{self.key}.errors")
+        self.block.add(f"{self.key}.dropped:{cause}")
+        self._report(self.node.address, message)
+        if self.node.on_error == "restart" and cause == "error":
+            self.renew()
+        return False
+
+    def _run_once(self, frame: Frame, arguments: dict[str, Any]) -> Any:
+        self.block.add(f"{self.key}.calls")
+        result = self.operator.run(frame, **arguments)
+        if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
+            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
+        return result
+
+    def _run_items(self, frame: Frame, arguments: dict[str, Any]) -> dict[str, Many]:
+        lists = {port: arguments[port] for port in self.node.lifted if port in arguments}
+        first = next(iter(lists.values()))
+        gathered: dict[str, Many] = {port: Many([], []) for port, _ in self.outputs}
+        for index, parent in enumerate(first.parents):
+            self.context.index = max(len(many.items) for many in gathered.values())
+            items = {**arguments, **{port: many.items[index] for port, many in lists.items()}}
+            result = self._run_once(frame, items)
+            if result is None:
+                continue
+            for port, value in result.items() if isinstance(result, Mapping) else ((self.outputs[0][0], result),):
+                gathered[port].items.append(value)
+                gathered[port].parents.append(parent)
+        self.context.index = 0
+        return gathered
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        """Pictures of a new size or format are a new segment: the operator is asked again, and one with state starts anew."""
+        for port, value in arguments.items():
+            if type(value) is Image and self._specs.get(port) is not value.spec and self._specs.get(port) != value.spec:
+                known = port in self._specs
+                self._specs[port] = value.spec
+                if known or value.spec != self._planned_specs.get(port):
+                    self.operator.infer({**self._planned_specs, port: value.spec})
+                if known and self.node.kind == "stateful":
+                    self.renew()
+
+    def plan_inputs(self, specs: Mapping[str, Spec]) -> None:
+        """What the plan expects at each port (single items where a list is taken item by item)."""
+        self._planned_specs = {
+            port: spec.item if isinstance(spec, ManySpec) and port in self.node.lifted else spec for port, spec in specs.items()
+        }
+
+    def flush(self, values: list[Any]) -> bool:
+        """Puts what the operator still holds into the table; whether it held anything."""
+        try:
+            result = self.operator.flush()
+        except Exception as error:  # counted and reported like any frame
+            self._failed("error", f"flush: {type(error).__name__}: {error}")
+            return False
+        if result is None:
+            return False
+        self.flushed = True
+        for port, place in self.outputs:
+            values[place] = result.get(port) if isinstance(result, Mapping) else result
+        return True
+
+    def save(self) -> bytes | None:
+        return self.operator.save() if self.node.kind == "stateful" else None
+
+    def close(self) -> None:
+        self.operator.close()

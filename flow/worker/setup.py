@@ -1,0 +1,57 @@
+"""What a worker is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from flow.pool import PoolShape
+from flow.wiring import LinkId
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGrant:
+    """A pool for one chain of the worker. The message that carries it brings its data and table descriptors."""
+
+    shape: PoolShape
+    chain: int
+    row: int
+    address: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOrder:
+    """One end of a link to be opened: over which carrier, at which address. `sending`: the producer's end."""
+
+    link: LinkId
+    carrier: str
+    address: str
+    sending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Lane, replica, and what was known when the worker started. `poison`: (chain, stream, seq) of frames to set aside."""
+
+    lane: int
+    replica: int
+    incarnation: int
+    control: str
+    frames: int | None
+    poison: tuple[tuple[int, int, int], ...] = ()
+    stopped: tuple[str, ...] = ()
+    results: tuple[tuple[int, str], ...] = ()
+    """(sink, address) of sinks that the executor itself receives."""
+
+
+SETUP = TypeAdapter(Setup)
+GRANT = TypeAdapter(PoolGrant)
+ORDER = TypeAdapter(LinkOrder)
+
+
+def as_json(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """The value as plain JSON types."""
+    return adapter.dump_python(value, mode="json")

@@ -1,0 +1,99 @@
+"""The last stage of a chain: a value of a frame becomes a result and goes where the manifest's reader wants it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from flow.entry import RESET, Entry
+from flow.ledger import Block, latency_bucket
+from flow.link.contract import Sender
+from flow.plan.value import Sink
+from flow.result import Result, make_result
+from flow.sinks.contract import Sink as SinkTarget
+from ops.value import Frame, Image
+
+RESULTS_CREDITS = 64
+
+
+class ResultsTarget:
+    """Hands results to the executor's process, which gives them to `Executor.results`."""
+
+    wants = "result"
+
+    def __init__(self, sender: Sender, turn: int) -> None:
+        self.sender, self.turn = sender, turn
+        self.waiting: list[tuple[int, bytes]] = []
+        self.greeted = False
+
+    def ready(self) -> bool:
+        return len(self.waiting) < RESULTS_CREDITS
+
+    def write(self, result: Result, picture: Image | None) -> None:
+        line = result.line()
+        self.waiting.append((self.turn, line))
+        if self.greeted:
+            self.sender.send(self.turn, line)
+        self.turn += 1
+
+    def poll(self) -> bool:
+        if not self.sender.poll():
+            return False
+        if not self.greeted:
+            self.greeted = True
+            for turn, line in self.waiting:
+                self.sender.send(turn, line)
+        self.waiting = [(turn, line) for turn, line in self.waiting if turn >= self.sender.done]
+        return True
+
+    def settled(self) -> bool:
+        return not self.waiting
+
+    def close(self) -> None:
+        self.sender.close()
+
+
+class SinkRunner:
+    """Writes one output. After a restart rows that an earlier life has written are not written again."""
+
+    def __init__(self, sink: Sink, target: SinkTarget | ResultsTarget, block: Block, *, place: int, plan: str) -> None:
+        self.sink, self.target, self.block, self.place, self.plan = sink, target, block, place, plan
+        self.key = f"sink:{sink.id}"
+        self.written: Mapping[str, int] = {}
+        self.stopped = False
+
+    def open(self, *, resume: bool) -> None:
+        """Raises SinkError."""
+        if not isinstance(self.target, ResultsTarget):
+            self.written = self.target.open(resume=resume)
+
+    def ready(self) -> bool:
+        return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.ready()
+
+    def run(self, entry: Entry, stream: str, streams: list[str], value: Any) -> None:
+        """Writes the frame's row or picture. Raises SinkError."""
+        if value is None or self.stopped or self.written.get(stream, -1) >= entry.seq:
+            return
+        latency = time.monotonic_ns() - entry.capture_ns
+        joined = tuple(Frame(streams[index], seq, pts) for index, seq, pts in entry.joined)
+        frame = entry.frame(stream)
+        picture = value if self.target.wants == "picture" else None
+        result = make_result(
+            self.sink, frame, None if picture is not None else value,
+            plan=self.plan, latency_ms=latency / 1e6, reset=bool(entry.flags & RESET), inputs=joined,
+        )  # fmt: skip
+        self.target.write(result, picture)
+        self.block.add(f"{self.key}.results")
+        self.block.add(f"{self.key}.latency:{latency_bucket(latency)}")
+        if latency > self.block.get(f"{self.key}.max_ns"):
+            self.block.set(f"{self.key}.max_ns", latency)
+
+    def poll(self) -> bool:
+        return isinstance(self.target, ResultsTarget) and self.target.poll()
+
+    def settled(self) -> bool:
+        return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.settled()
+
+    def close(self) -> None:
+        self.target.close()

@@ -1,0 +1,272 @@
+"""The first stage of a source chain: frames from the reader into slots, at the source's pace or at ours.
+
+A file is read when the chain asks for a frame. A live source is read by a thread of its own that never waits for the chain: the newest
+frame replaces the one that waits (`latest`), or the oldest of several gives way (`drop_oldest`), and every one that went is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from devices.spec import ImageSpec
+from flow.ledger import Block
+from flow.plan.value import Stream
+from flow.pool import SlotRef
+from ops.value import Image, rotation_transform
+
+if TYPE_CHECKING:
+    from flow.sources.stream import Captured, StreamReader
+
+Memory = tuple[np.ndarray, SlotRef | None]
+
+
+@dataclass(slots=True)
+class Shot:
+    """One captured frame in our memory."""
+
+    seq: int
+    pts_ns: int
+    time_ns: int | None
+    mono_ns: int
+    image: Image
+
+
+class NoMemory(Exception):
+    """A picture larger than the memory that the device has left for it."""
+
+
+def _copy(captured: Captured, memory: Memory) -> Shot:
+    buffer, ref = memory
+    spec = captured.spec
+    planes = spec.split(buffer)
+    for target, source in zip(planes, captured.planes, strict=True):
+        np.copyto(target, source)
+    return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, Image(spec, planes, rotation_transform(spec), ref))
+
+
+class SourceStage:
+    """Base of both. `memory(spec)` gives room for a picture, or None when all slots are held; raises NoMemory."""
+
+    def __init__(
+        self, stream: Stream, chain: int, reader: StreamReader, block: Block,
+        memory: Callable[[ImageSpec], Memory | None], frames: int | None,
+    ) -> None:  # fmt: skip
+        self.stream, self.reader, self.block, self.memory, self.frames = stream, reader, block, memory, frames
+        self.key = f"stream:{stream.name}"
+        self.next_seq = block.get(f"chain:{chain}.next_seq")
+        self.draining = False
+        self.ended = False
+
+    def take(self) -> Shot | None:
+        """The next frame, or None: none yet, or `ended`. Raises SourceError."""
+        raise NotImplementedError
+
+    @property
+    def waitable(self) -> int | None:
+        return None
+
+    def drain(self) -> None:
+        """No frame after those already captured."""
+        self.draining = True
+        self.reader.stop()
+
+    def published(self, shot: Shot) -> None:
+        """The frame has gone through the chain."""
+        self.block.add(f"{self.key}.out")
+        self.block.add(f"{self.key}.in_flight", -1)
+
+    def close(self) -> None:
+        self.reader.stop()
+        self.reader.close()
+
+    def _wanted(self, captured: Captured) -> bool:
+        return self.stream.policy != "every" or captured.seq % self.stream.every == 0
+
+    def _over(self, captured: Captured | None) -> bool:
+        return captured is None or (self.frames is not None and captured.seq >= self.frames)
+
+    def _note(self) -> None:
+        reader = self.reader
+        for name in ("repaired", "reconnects", "corrupt"):
+            self.block.set(f"{self.key}.{name}", getattr(reader, name))
+
+
+class WaitingSource(SourceStage):
+    """Reads a frame when one is asked for: nothing is lost."""
+
+    def take(self) -> Shot | None:
+        while not self.ended:
+            if self.draining or (self.frames is not None and self.next_seq >= self.frames):
+                self.ended = True
+                break
+            captured = self.reader.read()
+            self._note()
+            if self._over(captured):
+                self.ended = True
+                break
+            assert captured is not None
+            self.next_seq = captured.seq + 1
+            self.block.add(f"{self.key}.in")
+            if not self._wanted(captured):
+                self.block.add(f"{self.key}.dropped:every")
+                continue
+            try:
+                memory = self.memory(captured.spec)
+            except NoMemory:
+                self.block.add(f"{self.key}.dropped:memory")
+                continue
+            if memory is None:
+                raise AssertionError("a frame was asked for while no slot was free")
+            self.block.add(f"{self.key}.in_flight")
+            return _copy(captured, memory)
+        return None
+
+
+class LiveSource(SourceStage):
+    """A thread reads all the time; the chain takes what is newest. Slots go to the thread through `_room` and come back in shots."""
+
+    def __init__(
+        self, stream: Stream, chain: int, reader: StreamReader, block: Block,
+        memory: Callable[[ImageSpec], Memory | None], frames: int | None,
+    ) -> None:  # fmt: skip
+        super().__init__(stream, chain, reader, block, memory, frames)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._room: deque[Memory] = deque()
+        self._waiting: deque[Shot] = deque()
+        self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
+        self._finished = False
+        self._needed: ImageSpec = stream.spec
+        self._error: BaseException | None = None
+        self._keep = stream.queue if stream.policy == "drop_oldest" else 1
+        self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def waitable(self) -> int:
+        return self._bell
+
+    def _capture(self) -> None:
+        try:
+            while not self.draining:
+                captured = self.reader.read()
+                if self._over(captured):
+                    break
+                assert captured is not None
+                self._put(captured)
+        except BaseException as error:  # handed to the chain, which reports it
+            self._error = error
+        finally:
+            with self._lock:
+                self._finished = True
+            os.eventfd_write(self._bell, 1)
+
+    def _put(self, captured: Captured) -> None:
+        with self._lock:
+            if not self._wanted(captured):
+                self._captured += 1
+                self._dropped_every += 1
+                return
+            memory = self._find_room(captured.spec)
+            if memory is None:
+                self._captured += 1
+                if captured.spec.nbytes > self._needed.nbytes:
+                    self._needed = captured.spec
+                    self._dropped_memory += 1
+                else:
+                    self._dropped_policy += 1
+        if memory is not None:
+            shot = _copy(captured, memory)
+            with self._lock:
+                self._captured += 1
+                self._waiting.append(shot)
+                while len(self._waiting) > self._keep:
+                    self._give_room(self._waiting.popleft())
+                    self._dropped_policy += 1
+        os.eventfd_write(self._bell, 1)
+
+    def _find_room(self, spec: ImageSpec) -> Memory | None:
+        for _ in range(len(self._room)):
+            memory = self._room.popleft()
+            if len(memory[0]) >= spec.nbytes:
+                return memory
+            self._room.append(memory)
+        if len(self._waiting) >= self._keep:
+            memory = self._memory_of(self._waiting.popleft())
+            self._dropped_policy += 1
+            if len(memory[0]) >= spec.nbytes:
+                return memory
+            self._room.append(memory)
+        return None
+
+    @staticmethod
+    def _memory_of(shot: Shot) -> Memory:
+        ref = shot.image.slot
+        if isinstance(ref, SlotRef):
+            return ref.pool.view(ref.slot), ref
+        plane = shot.image.planes[0]
+        base = plane.base if plane.base is not None else plane
+        assert isinstance(base, np.ndarray)
+        return base.reshape(-1), None
+
+    def _give_room(self, shot: Shot) -> None:
+        self._room.append(self._memory_of(shot))
+
+    def take(self) -> Shot | None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        self._refill()
+        with self._lock:
+            shot = self._waiting.popleft() if self._waiting else None
+            self._write_ledger(1 if shot is not None else 0)
+            finished = self._finished and not self._waiting
+        self._refill()
+        if shot is None and finished:
+            if self._error is not None:
+                raise self._error
+            self.ended = True
+        return shot
+
+    def _write_ledger(self, taken: int) -> None:
+        block, key = self.block, self.key
+        counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
+        self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
+        block.add(f"{key}.in", counts[0])
+        block.add(f"{key}.dropped:{'drop_oldest' if self.stream.policy == 'drop_oldest' else 'latest'}", counts[1])
+        block.add(f"{key}.dropped:every", counts[2])
+        block.add(f"{key}.dropped:memory", counts[3])
+        block.set(f"{key}.in_flight", len(self._waiting) + taken)
+        self._note()
+
+    def _refill(self) -> None:
+        """Two free buffers for the thread: one being written, one to go on with."""
+        while len(self._room) + len(self._waiting) < self._keep + 1:
+            try:
+                memory = self.memory(self._needed)
+            except NoMemory:
+                return
+            if memory is None:
+                return
+            with self._lock:
+                self._room.append(memory)
+
+    def release_room(self) -> None:
+        """Gives unused slots back at the end."""
+        while self._room:
+            _, ref = self._room.popleft()
+            if ref is not None:
+                ref.pool.release(ref)
+
+    def close(self) -> None:
+        super().close()
+        self._thread.join(timeout=2.0)
+        self.release_room()
+        os.close(self._bell)

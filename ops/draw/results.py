@@ -1,0 +1,133 @@
+"""Results drawn into the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, Specs
+from ops.contract import Operator, SpecError, images, port
+from ops.draw.canvas import HAND, PALETTE, Canvas, color
+from ops.value import Affine, Frame, Image, Many, Records, apply, compose, invert, rotation_transform
+
+KINDS = ("detections", "classes", "landmarks", "event", "points")
+
+
+class Results(Operator):
+    """The picture with everything that is connected drawn into it, upright.
+
+    Boxes with label, score and track, coloured by track or else by class; the skeleton of each hand; classes in the corner, or beside
+    the hand that they belong to; points; events and totals as lines of text.
+    """
+
+    op = "draw.results"
+    inputs = {
+        "image": port("image", formats=("bgr24",)),
+        **{kind: port(kind, many=True, optional=True, doc="records, or a list of them") for kind in KINDS},
+    }
+    outputs = {"image": port("image", doc="bgr24, upright")}
+
+    class Config(Operator.Config):
+        """`scores`: write scores beside labels. `labels`: write labels at all. `title`: a line of text in the upper left corner."""
+
+        scores: bool = True
+        labels: bool = True
+        title: str = ""
+
+    def infer(self, specs: Specs) -> dict[str, Spec]:
+        self._names: dict[str, tuple[str, ...]] = {}
+        for kind in KINDS:
+            if kind in specs:
+                spec = specs[kind]
+                item = spec.item if isinstance(spec, ManySpec) else spec
+                if not isinstance(item, RecordsSpec) or item.record != kind:
+                    raise SpecError(port=kind, expected=kind, got=str(spec))
+                self._names[kind] = item.labels
+        return {"image": self._target(images(specs["image"], "image"))}
+
+    def _target(self, spec: ImageSpec) -> ImageSpec:
+        if spec.format != "bgr24":
+            raise SpecError(port="image", expected="bgr24", got=str(spec))
+        return ImageSpec(*spec.upright, "bgr24")
+
+    def run(self, frame: Frame, *, image: Image, **values: Any) -> Image:
+        upright = rotation_transform(image.spec)
+        drawn = self.context.image("image", self._target(image.spec))
+        drawn.transform = compose(image.transform, invert(upright))
+        turns = {90: -1, 180: 2, 270: 1}.get(image.spec.rotation, 0)
+        drawn.planes[0][:] = np.rot90(image.planes[0], turns) if turns else image.planes[0]
+        canvas, place = Canvas(drawn.planes[0]), invert(drawn.transform)
+
+        lines = [(self.config.title, PALETTE[0])] if self.config.title else []
+        for records in _each(values.get("detections")):
+            self._detections(canvas, place, records)
+        hands = list(_each(values.get("landmarks")))
+        for hand in hands:
+            self._landmarks(canvas, place, hand)
+        for index, classes in enumerate(_each(values.get("classes"))):
+            text = ", ".join(self._named("classes", record) for record in classes)
+            paired = isinstance(values["classes"], Many) and index < len(hands) and len(hands[index])
+            if text and paired:
+                points = apply(place, hands[index]["points"][0, :, :2].astype(np.float64))
+                canvas.label(text, points[:, 0].min(), points[:, 1].min() - 2 * canvas.line, color(int(classes["class_id"][0])))
+            elif text:
+                lines += [(self._named("classes", record), color(int(record["class_id"]))) for record in classes]
+        for records in _each(values.get("points")):
+            for record in records:
+                canvas.dot(apply(place, record["point"].astype(np.float64)), PALETTE[2], 2.5 * canvas.line)
+        for records in _each(values.get("event")):
+            lines += [self._event(canvas, place, record) for record in records]
+        step = canvas.label_height() + 2
+        for index, (text, ground) in enumerate(lines):
+            canvas.label(text, 4, 4 + index * step, ground, below=True)
+        return drawn
+
+    def _detections(self, canvas: Canvas, place: Affine, records: Records) -> None:
+        for record in records[np.argsort(records["score"], kind="stable")]:  # the surest on top
+            x1, y1, x2, y2 = record["box"].astype(np.float64)
+            corners = apply(place, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
+            low, high = corners.min(0), corners.max(0)
+            track = int(record["track"])
+            ink = color(track if track >= 0 else int(record["class_id"]))
+            canvas.box(np.concatenate([low, high]), ink)
+            if "points" in (record.dtype.names or ()):
+                for point in apply(place, record["points"].astype(np.float64)):
+                    canvas.dot(point, ink, canvas.line + 0.5)
+            text = " ".join(filter(None, [self._named("detections", record), f"#{track}" if track >= 0 else ""]))
+            if self.config.labels and text:
+                canvas.label(text, float(low[0]), float(low[1]), ink)
+
+    def _landmarks(self, canvas: Canvas, place: Affine, records: Records) -> None:
+        for record in records:
+            points = apply(place, record["points"][:, :2].astype(np.float64))
+            if len(points) == 1 + max(max(bone) for bones in HAND for bone in bones):
+                canvas.hand(points)
+            else:
+                for point in points:
+                    canvas.dot(point, PALETTE[1], canvas.line + 0.5)
+
+    def _event(self, canvas: Canvas, place: Affine, record: Any) -> tuple[str, tuple[int, int, int]]:
+        ink = color(int(record["name"]))
+        name = self._label("event", int(record["name"]))
+        if record["track"] < 0:
+            return f"{name} {float(record['value']):g}", ink
+        canvas.dot(apply(place, record["point"].astype(np.float64)), ink, 3 * canvas.line)
+        return f"{name} #{int(record['track'])}", ink
+
+    def _named(self, kind: str, record: Any) -> str:
+        name = self._label(kind, int(record["class_id"]))
+        return f"{name} {float(record['score']):.2f}" if self.config.scores else name
+
+    def _label(self, kind: str, index: int) -> str:
+        names = self._names.get(kind, ())
+        return names[index] if 0 <= index < len(names) else str(index)
+
+
+def _each(value: Any) -> Iterator[Records]:
+    """The records of a value: its own, those of each item of a list, or none."""
+    if isinstance(value, Many):
+        yield from value.items
+    elif value is not None:
+        yield value

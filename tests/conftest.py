@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real videos, photos and models, which is not part of the repository."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("ACE_TEST_DATA", default))
+    if not (folder / "INDEX.json").is_file():
+        pytest.skip(f"no real test data at {folder}; set ACE_TEST_DATA to the folder that holds INDEX.json")
+    return folder
+
+
+@pytest.fixture
+def fake_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A second device `fake`, with its own memory domain and an engine `fake`, installed for this process and those it starts.
+
+    Gives the folder that is put on the path. Bytes of the domain are XORed with 0x5A.
+    """
+    from devices import registry
+
+    folder = Path(__file__).parent / "devices" / "fake_device"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
+    registry.refresh()
+    yield folder
+    monkeypatch.undo()
+    registry.refresh()
+
+
+@pytest.fixture
+def save_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small ONNX model: `save_model(nodes, inputs, outputs, constants)`, values as (name, dtype, shape), constants as arrays."""
+
+    def save(
+        nodes: Sequence[Any],
+        inputs: Sequence[tuple[str, str, Sequence[int | str | None]]],
+        outputs: Sequence[tuple[str, str, Sequence[int | str | None]]],
+        constants: Mapping[str, np.ndarray] | None = None,
+        *,
+        name: str = "model.onnx",
+        opset: int = 17,
+    ) -> Path:
+        import onnx
+        from onnx import helper, numpy_helper
+
+        def value(tensor: str, dtype: str, shape: Sequence[int | str | None]) -> Any:
+            return helper.make_tensor_value_info(tensor, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+
+        graph = helper.make_graph(
+            nodes, "test", [value(*item) for item in inputs], [value(*item) for item in outputs],
+            [numpy_helper.from_array(array, key) for key, array in (constants or {}).items()],
+        )  # fmt: skip
+        path = tmp_path / name
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def scale_model(save_model: Callable[..., Path]) -> Path:
+    """A model that multiplies by three: `x` float32 [1, 3, 4, 6] -> `y` of the same shape."""
+    from onnx import helper
+
+    shape = (1, 3, 4, 6)
+    return save_model(
+        [helper.make_node("Mul", ["x", "three"], ["y"])], [("x", "float32", shape)], [("y", "float32", shape)], {"three": np.float32([3])}
+    )

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CAMERA = "camera=synthetic:pen?rate=max&size=160x120&frames=6"
+ENDLESS = "camera=synthetic:pen?rate=max&size=160x120"
+
+Ace = Callable[..., "subprocess.CompletedProcess[str]"]
+Started = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_results_go_to_standard_output_and_the_summary_to_standard_error(ace: Ace) -> None:
+    done = ace("run", "motion.yaml", "--bind", CAMERA)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["seq"] for row in rows] == list(range(6))
+    assert {(row["business"], row["output"]) for row in rows} == {("motion", "tracks")}
+    assert "camera: 6 frames in, 6 out" in done.stderr
+    assert "motion.tracks: 6 results" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_outputs_go_where_out_says(ace: Ace, tmp_path: Path) -> None:
+    done = ace("run", "motion.yaml", "--bind", CAMERA, "--out", "tracks=a.jsonl", "--out", "motion.tracks=b.mp4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 6
+    assert (tmp_path / "b.mp4").stat().st_size > 500
+
+
+def test_the_report_says_what_was_counted(ace: Ace, tmp_path: Path) -> None:
+    done = ace("run", "motion.yaml", "--bind", CAMERA, "--out", "tracks=a.jsonl", "--report", "report.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["streams"]["camera"]["in"] == report["streams"]["camera"]["out"] == 6
+    assert report["streams"]["camera"]["dropped"] == {}
+    by_name = {name: node for node in report["nodes"].values() for name in node["names"]}
+    assert by_name["motion.tracks"]["runs"] == by_name["motion.tracks"]["calls"] == 6
+    assert by_name["motion.tracks"]["op"] == "track.iou"
+    assert by_name["motion.tracks"]["businesses"] == ["motion"]
+    assert report["outputs"]["motion"]["tracks"]["results"] == 6
+    assert report["outputs"]["motion"]["tracks"]["latency_ms"].keys() == {"p50", "p99", "max"}
+    assert report["workers"]
+    assert report["workers"][0].keys() >= {"pid", "device", "restarts"}
+    assert report.keys() >= {"state_resets", "poison", "shared_memory_bytes", "cpu_seconds", "wall_seconds", "plan"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "motion.yaml", "report.json"]
+
+
+def test_frames_ends_an_endless_stream(ace: Ace) -> None:
+    done = ace("run", "motion.yaml", "--bind", ENDLESS, "--frames", "4")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["motion.yaml"], "--bind camera=SOURCE"),
+        (["motion.yaml", "--bind", "camer=clip.mp4"], "did you mean `camera`"),
+        (["motion.yaml", "--bind", "camera"], "expected INPUT=SOURCE"),
+        (["motion.yaml", "--bind", "camera=missing.mp4"], "missing.mp4"),
+        (["motion.yaml", "--bind", CAMERA, "--out", "track=a.jsonl"], "did you mean `tracks`"),
+        (["motion.yaml", "--bind", CAMERA, "--out", "tracks=a.jsonll"], "did you mean .jsonl"),
+        (["motion.yaml", "--bind", CAMERA, "--report", "nowhere/report.json"], "the folder nowhere does not exist"),
+        (["motion.yaml", "--bind", CAMERA, "--workers", "thread"], "did you mean 'threads'"),
+        (["motion.yaml", "--bind", CAMERA, "--link", "zqm"], "did you mean 'zmq'"),
+        (["motion.yaml", "--bind", CAMERA, "--frames", "0"], "'--frames'"),
+        (["absent.yaml"], "absent.yaml"),
+    ],
+)
+def test_wrong_input_is_a_message_and_status_2(ace: Ace, arguments: list[str], said: str) -> None:
+    done = ace("run", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_lets_frames_in_flight_come_out(ace: Ace, started: Started, tmp_path: Path, number: int, status: int) -> None:
+    process = started("run", "motion.yaml", "--bind", ENDLESS, "--report", "report.json")
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(number)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    seqs = [json.loads(line)["seq"] for line in (first + rest).splitlines()]
+    assert seqs == list(range(len(seqs)))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["streams"]["camera"]["in"] == report["streams"]["camera"]["out"] == len(seqs)
+
+
+def test_a_second_interrupt_stops_at_once(ace: Ace, started: Started, tmp_path: Path) -> None:
+    process = started("run", "motion.yaml", "--bind", ENDLESS)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130

@@ -1,0 +1,114 @@
+"""The ledger: stable snapshots, latencies, state that outlives its writer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flow.ledger import STATE_BYTES, Block, Layout, conserved, latency_bucket, make_block, quantile_ms
+
+
+def block(keys: list[str], states: int = 0) -> Block:
+    layout = Layout(keys, states)
+    return Block(make_block(layout, "test"), layout)
+
+
+def test_counts_and_status() -> None:
+    counts = block(["edge:0.in", "edge:0.out"])
+    counts.add("edge:0.in", 3)
+    counts.set("edge:0.out", 2)
+    counts.enter(4, 1, 99, 123)
+    assert counts.snapshot() == {"edge:0.in": 3, "edge:0.out": 2}
+    assert (counts.status()["node"], counts.status()["stream"], counts.status()["seq"]) == (4, 1, 99)
+    counts.leave()
+    assert counts.status()["node"] == -1
+
+
+def test_a_snapshot_is_never_taken_within_a_change() -> None:
+    """A writer moves frames between counters in many small steps; their sum holds in every snapshot."""
+    counts = block(["e.in", "e.out", "e.in_flight", "e.dropped:latest"])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            counts.begin()
+            counts.add("e.in")
+            counts.add("e.in_flight")
+            counts.end()
+            counts.begin()
+            counts.add("e.in_flight", -1)
+            counts.add("e.out" if counts.get("e.in") % 3 else "e.dropped:latest")
+            counts.end()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(conserved(counts.snapshot(), "e") for _ in range(300))
+    finally:
+        stop.set()
+        writer.join()
+    assert counts.get("e.in") > 0
+
+
+def test_a_writer_killed_within_a_change_does_not_stop_readers_or_its_successor() -> None:
+    layout = Layout(["a"])
+    fd = make_block(layout, "test")
+    code = (
+        "import os, sys; from flow.ledger import Block, Layout\n"
+        "b = Block(int(sys.argv[1]), Layout(['a'])); b.begin(); b.add('a'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(fd)], pass_fds=[fd], check=False)
+    reader = Block(fd, layout)
+    assert reader.snapshot() == {"a": 1}
+    os.close(fd)
+
+
+@given(st.lists(st.integers(1_000, 10**10), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))
+def test_quantiles_are_right_to_a_tenth(latencies: list[int], quantile: float) -> None:
+    buckets = [0] * 208
+    for latency in latencies:
+        buckets[latency_bucket(latency)] += 1
+    exact = sorted(latencies)[max(0, -(-int(quantile * len(latencies) * 1000) // 1000) - 1)] / 1e6
+    found = quantile_ms(buckets, quantile)
+    assert found is not None
+    assert found == pytest.approx(exact, rel=0.25) or any(abs(found - latency / 1e6) / found < 0.1 for latency in latencies)
+
+
+def test_the_newest_whole_state_survives() -> None:
+    layout = Layout([], states=2)
+    fd = make_block(layout, "test")
+    writer = Block(fd, layout)
+    assert writer.load_state(0) is None
+    for turn in range(5):
+        assert writer.save_state(0, turn, f"state {turn}".encode())
+    assert writer.save_state(1, 7, b"other chain")
+    successor = Block(fd, layout)
+    assert successor.load_state(0) == (4, b"state 4")
+    assert successor.load_state(1) == (7, b"other chain")
+    assert successor.save_state(0, 5, b"state 5")
+    assert Block(fd, layout).load_state(0) == (5, b"state 5")
+    assert not writer.save_state(0, 6, bytes(STATE_BYTES))
+    os.close(fd)
+
+
+@given(st.integers(0, 40))
+def test_a_torn_state_is_not_taken(cut: int) -> None:
+    """A writer that dies while it saves leaves the state before."""
+    layout = Layout([], states=1)
+    fd = make_block(layout, "test")
+    writer = Block(fd, layout)
+    writer.save_state(0, 1, b"whole state number one")
+    writer.save_state(0, 2, b"whole state number two")
+    newest = layout.state_start + STATE_BYTES * writer._newest(0)[0]
+    os.pwrite(fd, b"\x55", newest + cut % 46)
+    found = Block(fd, layout).load_state(0)
+    assert found in [(1, b"whole state number one"), (2, b"whole state number two")] or (
+        found is not None and found[1] == b"whole state number two"
+    )
+    os.close(fd)
