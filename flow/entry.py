@@ -75,8 +75,8 @@ class Entry:
 
 
 @lru_cache(maxsize=256)
-def _image_spec(width: int, height: int, format: int, full: int, matrix: int, rotation: int) -> ImageSpec:
-    return ImageSpec(width, height, PIXEL_FORMATS[format], bool(full), MATRICES[matrix], rotation * 90)  # type: ignore[arg-type]
+def _image_spec(width: int, height: int, format: int, full: int, matrix: int, rotation: int, domain: str) -> ImageSpec:
+    return ImageSpec(width, height, PIXEL_FORMATS[format], bool(full), MATRICES[matrix], rotation * 90, domain)  # type: ignore[arg-type]
 
 
 def _pack_picture(image: Image) -> bytes:
@@ -185,7 +185,7 @@ class PortCodec:
         memory = ref.pool.view(ref.slot)[index * self.stride :]
         if isinstance(self.item, ImageSpec):
             fields = PICTURE.unpack(inline)
-            spec = _image_spec(*fields[:6])
+            spec = _image_spec(*fields[:6], self.item.domain)
             if spec.nbytes > len(memory):
                 raise EntryError(f"{spec} does not fit into a slot of {len(memory)} bytes")
             return Image(spec, spec.split(memory), _affine(fields[6:]), ref)

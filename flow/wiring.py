@@ -154,8 +154,8 @@ class Wiring:
                 keys += [f"sink:{sink}.{name}" for name in ("results", "max_ns", "errors")]
                 keys += [f"sink:{sink}.latency:{bucket}" for bucket in range(LATENCY_BUCKETS)]
             for edge in self.outbound(chain.id):
-                keys += [f"edge:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn")]
+                keys += [f"edge:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled")]
                 keys += [f"edge:{edge.id}.dropped:{cause}" for cause in EDGE_CAUSES]
             for edge in self.inbound(chain.id):
-                keys += [f"taken:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "dropped:join", "dropped:broken")]
+                keys += [f"taken:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled", "dropped:join", "dropped:broken")]
         return Layout(keys, len(self.state_areas(lane)))

@@ -127,13 +127,14 @@ def dump(*manifests: Model | Business | Device) -> str:
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes what would not be read back as text."""
+        """Quotes what would not be read back as the same text."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if is_text(value) else '"')
+        plain = value.isprintable() and is_text(value)
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
 
     Dumper.add_representer(str, text)
     documents = []

@@ -233,6 +233,11 @@ class Renderer:
             words[at.LEVELS + c] = self._scratch(width)
             words[at.ROWS + c] = self._scratch(4 * width)
             words[at.BYTES + c] = self._scratch(width)
+        if words[at.GEOMETRY] == at.WHOLE and components[0].step >= 3:
+            for c in np.flatnonzero(words[at.TAKE : at.TAKE + words[at.CHANNELS]] >= 0):
+                words[at.LEVELS + c] = words[at.BYTES + words[at.TAKE + c]]
+        if words[at.GEOMETRY] == at.AFFINE:
+            words[at.SITES] = self._scratch(5 * 4 * width)
         for c in range(2):
             words[at.HELD + c] = self._scratch(width)
 

@@ -44,10 +44,13 @@ MATRIX, COLOUR, FINISH = 27, 28, 29
 """Addresses: float64[6] affine; float32[3][4] colour rows; float32[3][3] scale, offset, pad level of each channel."""
 
 TAKE = 30
-"""Of each output channel (+0..2): the component it copies, or -1 where it is a row of COLOUR."""
+"""Of each output channel (+0..2): the component it copies, or -1 where it is a row of COLOUR (and where there is no such channel: 0)."""
 
 LEVELS, ROWS, BYTES, HELD = 33, 36, 39, 42
-"""Scratch rows: uint8 levels (3), float32 components (3), uint8 components (3), uint8 chroma held for the next row (2)."""
+"""Scratch rows: uint8 levels (3), float32 components (3), uint8 components (3), uint8 chroma held for the next row (2).
+
+A row of levels that only copies a component may be that component's row of bytes.
+"""
 
 COMPONENT = 44
 """Of each component: plane, byte offset of the first sample, bytes between samples, grid (0 luma, 1 chroma), column and row shift."""
@@ -57,4 +60,7 @@ PLANES = 62
 """Of each source plane: bytes in a row, first byte and end of what the x tables reach, grid, float32 scratch row; 0 bytes: unused."""
 ROW_BYTES, FIRST, END, PLANE_GRID, LERPED, PLANE_WORDS = 0, 1, 2, 3, 4, 5
 
-WORDS = 77
+SITES = 77
+"""Scratch of an affine row: five rows of 4 bytes a column (weights across and down, offset, offset across, offset down)."""
+
+WORDS = 78

@@ -29,7 +29,7 @@ class ResultsInbox:
         self._receiver: ZmqReceiver | None = None
         self._received = self._acknowledged = 0
         self._read = self._skipped = self._base = 0
-        self._seen: dict[str, int] = {}
+        self.seen: dict[str, int] = {}
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         """Listens anew, for a worker that starts."""
@@ -51,10 +51,10 @@ class ResultsInbox:
         while (message := self._receiver.receive()) is not None:
             self._received = message[0] + 1
             row = json.loads(bytes(message[1]))
-            if row["seq"] <= self._seen.get(row["stream"], -1):
+            if row["seq"] <= self.seen.get(row["stream"], -1):
                 self._skipped += 1
                 continue
-            self._seen[row["stream"]] = row["seq"]
+            self.seen[row["stream"]] = row["seq"]
             if self.discarding:
                 self._skipped += 1
             else:

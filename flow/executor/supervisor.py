@@ -20,7 +20,7 @@ from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan, Ref
 from flow.pool import PoolError, PoolShape
 from flow.wiring import LinkId, PoolSeat, Seat, Wiring
-from flow.worker.setup import GRANT, ORDER, SETUP, LinkOrder, PoolGrant, Setup, as_json
+from flow.worker.setup import GRANT, ORDER, SETUP, LinkOrder, PoolGrant, ResultsOrder, Setup, as_json
 
 TICK_MS = 50
 START_TIMEOUT_S = 120.0
@@ -106,8 +106,9 @@ class Supervisor:
             if any(sink in self.wiring.chains[chain].sinks for chain in chains):
                 self._results_opened[sink] += 1
                 address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
+                inbox.poll()
                 inbox.open(self.context, address)
-                results.append((sink, address))
+                results.append(ResultsOrder(sink, address, dict(inbox.seen)))
         poison = tuple((chain, stream, seq) for chain in chains for stream, seq in sorted(self._poisoned.get(chain, ())))
         setup = Setup(
             seat.lane,

@@ -163,11 +163,11 @@ def _cards(plan: Plan, boxes: Iterable[Box], columns: dict[int, int]) -> tuple[d
 def _node_card(plan: Plan, node: Node, x: float, y: float) -> Card:
     kind = "infer" if node.engine else "move" if node.op in ("memory.transfer", "image.convert") else node.kind
     model = plan.model(node)
-    engine = f" · {model.name if model else ''} on {node.engine}" if node.engine else ""
+    title = f"{node.op} · {model.name}" if node.engine and model is not None else node.op
     hover = [*node.names, *(f"{port}: {spec}" for port, spec in node.outputs), f"address {node.address}"]
-    note = ", ".join(_short(spec) for _, spec in node.outputs)
+    note = ", ".join(_short(spec) for _, spec in node.outputs) + (f" · {node.engine}" if node.engine else "")
     return Card(
-        kind, node.op + engine, ", ".join(node.names), note, "\n".join(hover), tuple(ref for _, ref in node.inputs), x, y, len(node.names)
+        kind, title, ", ".join(node.names), note, "\n".join(hover), tuple(ref for _, ref in node.inputs), x, y, len(node.names)
     )
 
 
@@ -191,7 +191,7 @@ def _wires(plan: Plan, cards: dict[int, list[Card]], makers: dict[str, Card], ch
                     lines.append(_inside(maker, card, end))
                 else:
                     frames = capacity.get((chain_of[ref.address], number), 0)
-                    lines += _across(maker, card, end, f"{_short(specs[ref])} · ≤ {frames}")
+                    lines += _across(maker, card, end, f"{_short(specs[ref])} · {frames} frames")
     return lines
 
 
@@ -268,7 +268,7 @@ def _legend(height: float) -> list[str]:
         lines.append(f'<rect fill="{COLORS[kind]}" x="{x:g}" y="{height - 28:g}" width="10" height="10" rx="3"/>')
         lines.append(f'<text class="soft" x="{x + 15:g}" y="{height - 19:g}">{escape(name)}</text>')
         x += 34 + len(name) * SMALL_LETTER
-    lines.append(f'<text class="soft" x="{x + 6:g}" y="{height - 19:g}">×2: shared by two · ≤ 4: at most four frames on their way</text>')
+    lines.append(f'<text class="soft" x="{x + 6:g}" y="{height - 19:g}">×2: shared by two · 4 frames: at most four on their way</text>')
     return lines
 
 

@@ -18,7 +18,7 @@ def raw_settings(use: Use, node: str, problems: Problems) -> dict[str, Any]:
     config: dict[str, Any] = copy.deepcopy(dict(use.business.graph[node].config))
     for key, value in use.set.items():
         name, _, rest = key.partition(".")
-        if name != node:
+        if name != node or not all(rest.split(".")):
             continue
         *way, last = rest.split(".")
         place = config

@@ -32,13 +32,13 @@ def targets(boxes: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """Which box each cell learns, (batch, cells) index or -1, and which cells are asked for objectness, (batch, cells) bool.
 
     A cell learns the box of its stride's size whose centre is nearest, within 1.5 cells (centre sampling as in FCOS, arXiv:1904.01355).
+    `cells` is float32 (cells, 5): column, row, stride, and the longer sides that it learns, from and up to.
     """
     centre = (boxes[:, :, :2] + boxes[:, :, 2:4]) / 2
     side = (boxes[:, :, 2:4] - boxes[:, :, :2]).amax(2)
-    low = torch.tensor([REACH[int(s)][0] for s in cells[:, 2]])
-    high = torch.tensor([REACH[int(s)][1] for s in cells[:, 2]])
-    points = (cells[:, :2] + 0.5) * cells[:, 2:]
-    away = ((points[None, None] - centre[:, :, None]) / cells[None, None, :, 2:]).abs().amax(3)
+    stride, low, high = cells[:, 2:3], cells[:, 3], cells[:, 4]
+    points = (cells[:, :2] + 0.5) * stride
+    away = ((points[None, None] - centre[:, :, None]) / stride).abs().amax(3)
     fits = (side[:, :, None] >= low) & (side[:, :, None] < high)
     inside = (points[None, None] > boxes[:, :, None, :2]).all(3) & (points[None, None] < boxes[:, :, None, 2:4]).all(3)
     real = boxes[:, :, 4:] >= 0
@@ -57,7 +57,7 @@ def loss(output: Tensor, boxes: Tensor, cells: Tensor) -> Tensor:
     batch, cell = (which >= 0).nonzero(as_tuple=True)
     wanted = boxes[batch, which[batch, cell]]
     found, at = output[batch, cell], cells[cell]
-    centre, half = (found[:, :2] + at[:, :2]) * at[:, 2:], found[:, 2:4].clamp(max=5).exp() * at[:, 2:] / 2
+    centre, half = (found[:, :2] + at[:, :2]) * at[:, 2:3], found[:, 2:4].clamp(max=5).exp() * at[:, 2:3] / 2
     got = torch.cat([centre - half, centre + half], 1)
     shared = (torch.min(got[:, 2:], wanted[:, 2:4]) - torch.max(got[:, :2], wanted[:, :2])).clamp(min=0).prod(1)
     union = (2 * half).prod(1) + (wanted[:, 2:4] - wanted[:, :2]).prod(1) - shared
@@ -73,27 +73,29 @@ def loss(output: Tensor, boxes: Tensor, cells: Tensor) -> Tensor:
     return 2.5 * (2 - overlap - union / hull).sum() / count + seen + named
 
 
-def varied(pictures: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def varied(pictures: np.ndarray, boxes: np.ndarray, rng: np.random.Generator, device: str) -> tuple[Tensor, Tensor]:
     """A batch, each frame mirrored or not, with other light and colours."""
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 255
     rows = torch.from_numpy(boxes).clone()
     size = (len(images), 1, 1, 1)
     gain = rng.uniform(0.75, 1.25, size) * rng.uniform(0.92, 1.08, (len(images), 3, 1, 1))
-    images = ((images * torch.from_numpy(gain).float()).clamp(0, 1)) ** torch.from_numpy(rng.uniform(0.8, 1.25, size)).float()
+    gamma = rng.uniform(0.8, 1.25, size)
+    light, bend = (torch.from_numpy(values).float().to(device) for values in (gain, gamma))
+    images = (images * light).clamp(0, 1) ** bend
     for i in np.flatnonzero(rng.random(len(images)) < 0.5):
         images[i] = images[i].flip(2)
         real = rows[i, :, 4] != NOTHING
         rows[i, real, 0], rows[i, real, 2] = WIDTH - rows[i, real, 2], WIDTH - rows[i, real, 0]
-    return images.contiguous(memory_format=torch.channels_last), rows
+    return images.contiguous(memory_format=torch.channels_last), rows.to(device)
 
 
-def train(pictures: np.ndarray, boxes: np.ndarray, *, epochs: int, batch: int, seed: int) -> Detector:
+def train(pictures: np.ndarray, boxes: np.ndarray, *, epochs: int, batch: int, seed: int, device: str) -> Detector:
     """The network after so many passes over the frames: the moving average of its weights."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = Detector().to(memory_format=torch.channels_last)
+    network = Detector().to(device, memory_format=torch.channels_last)
     average: Detector = copy.deepcopy(network).eval()
-    cells = torch.from_numpy(grid())
+    cells = torch.tensor([(*cell, *REACH[int(cell[2])]) for cell in grid()]).float().to(device)
     steps = epochs * (len(pictures) // batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps, pct_start=0.12)
@@ -102,7 +104,7 @@ def train(pictures: np.ndarray, boxes: np.ndarray, *, epochs: int, batch: int, s
         order, total = rng.permutation(len(pictures)), 0.0
         for start in range(0, len(order) - batch + 1, batch):
             chosen = np.sort(order[start : start + batch])
-            images, rows = varied(pictures[chosen], boxes[chosen], rng)
+            images, rows = varied(pictures[chosen], boxes[chosen], rng, device)
             value = loss(network(images), rows, cells)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
@@ -127,7 +129,7 @@ def _follow(average: Detector, network: Detector, keep: float) -> None:
 
 def export(network: Detector, path: Path) -> None:
     """Writes the network as ONNX with fixed shapes; the division by 255 goes into the first convolution."""
-    finished = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
+    finished = copy.deepcopy(network).to("cpu", memory_format=torch.contiguous_format).eval()
     finished.finished = True
     with torch.no_grad():
         finished.stem[0][0].weight /= 255
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where to train, as torch names it (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     began = time.monotonic()
@@ -163,7 +166,7 @@ def main() -> None:
                 print(f"rendered {done}/{options.films} films, {time.monotonic() - began:.0f} s", flush=True)
     pictures, boxes = (np.concatenate(parts) for parts in zip(*films, strict=True))
     del films
-    network = train(pictures, boxes, epochs=options.epochs, batch=options.batch, seed=options.seed)
+    network = train(pictures, boxes, epochs=options.epochs, batch=options.batch, seed=options.seed, device=options.device)
     with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
         fresh = Path(folder) / "fresh.onnx"
         export(network, fresh)

@@ -304,7 +304,7 @@ class ChainRunner:
             if done.state is not None and self.state_area is not None:
                 block.save_state(self.state_area, done.taken[0][1] if done.taken else done.next_seq, done.state)
             for out, turn in done.given:
-                block.set(f"{out.key}.turn", turn)
+                out.settle(turn)
             if self.source is not None:
                 block.set(f"chain:{self.chain.id}.next_seq", done.next_seq)
                 block.set(f"chain:{self.chain.id}.last_pts", done.last_pts)

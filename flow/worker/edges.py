@@ -15,6 +15,7 @@ from flow.ledger import Block
 from flow.link.contract import Receiver, Sender
 from flow.plan.value import Edge
 from flow.pool import Pool, PoolError, SlotRef
+from flow.wiring import EDGE_CAUSES
 
 
 @dataclass(slots=True)
@@ -49,9 +50,28 @@ class OutEdge:
         self.links = [_Lane() for _ in range(consumers)]
         self.credits = max(1, -(-edge.capacity // max(consumers, 1)))
         self.turn = block.get(f"edge:{edge.id}.turn") or replica
+        self._counts: dict[int, int] = {}
+        self._recount()
         self.pending: deque[tuple[bytes, list[SlotRef]]] = deque()
         self.stopped = False
         self.key = f"edge:{edge.id}"
+
+    def _recount(self) -> None:
+        """What an earlier life offered and did not settle will be offered, and counted, again."""
+        key, block = f"edge:{self.edge.id}", self.block
+        settled = block.get(f"{key}.in") if self.live else block.get(f"{key}.settled")
+        dropped = sum(block.get(f"{key}.dropped:{cause}") for cause in EDGE_CAUSES)
+        if self.live:
+            block.add(f"{key}.dropped:death", settled - dropped - block.get(f"{key}.out"))
+        else:
+            block.set(f"{key}.in", settled)
+            block.set(f"{key}.out", settled - dropped)
+        block.set(f"{key}.in_flight", 0)
+
+    def settle(self, turn: int) -> None:
+        """Everything before `turn` survives our death."""
+        self.block.set(f"{self.key}.turn", turn)
+        self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
 
     def ready(self) -> bool:
         """Whether an entry may be offered now without waiting."""
@@ -93,6 +113,8 @@ class OutEdge:
                     ref.pool.release(ref)
                 self.block.add(f"{self.key}.dropped:{self.edge.policy}")
         self.note()
+        if not self.live:
+            self._counts[self.turn] = self.block.get(f"{self.key}.in")
         return self.turn
 
     def bound(self, entry: Entry) -> bytes:
@@ -252,12 +274,18 @@ class InEdge:
         self.settled_turn = self.next_turn
         self.early: dict[int, tuple[int, memoryview]] = {}
         self.queue: deque[tuple[int, Entry]] = deque()
-        self.ended = False
+        self.ended = self.abandoned = False
         self.received = [self.next_turn] * producers
         if self.next_turn >= ENDED:
             self.ended = True
             self.queue.append((ENDED, Entry(Kind.END, 0, 0, ENDED, ENDED, None, 0)))
         self._dirty: set[int] = set()
+        self._counts: dict[int, int] = {}
+        dropped = block.get(f"{self.key}.dropped:join") + block.get(f"{self.key}.dropped:broken")
+        settled = block.get(f"{self.key}.settled")
+        block.set(f"{self.key}.in", settled)
+        block.set(f"{self.key}.out", settled - dropped)
+        block.set(f"{self.key}.in_flight", 0)
 
     def open(self, producer: int, receiver: Receiver) -> None:
         """Uses a new link from this replica and tells it how far we got."""
@@ -279,11 +307,31 @@ class InEdge:
                 self.received[producer] = turn + 1
                 self.early[turn] = (producer, data)
                 moved = True
+        if self.abandoned:
+            self._discard()
         while not self.ended and (found := self.early.pop(self.next_turn, None)) is not None:
             turn = self.next_turn
             self.next_turn += self.replicas
             self._enqueue(turn, found[1])
         return moved
+
+    def abandon(self) -> None:
+        """Nothing that comes here will meet anybody any more: it is taken, counted and let go."""
+        while self.queue:
+            _, entry = self.queue.popleft()
+            self.finish(entry, joined=False)
+        self.abandoned = True
+        self._discard()
+        self.settled_turn = ENDED
+        self.block.set(f"{self.key}.turn", ENDED)
+        self._dirty.update(range(len(self.links)))
+
+    def _discard(self) -> None:
+        for _, data in self.early.values():
+            if data[0] == Kind.FRAME:
+                self.block.add(f"{self.key}.in")
+                self.block.add(f"{self.key}.dropped:join")
+        self.early.clear()
 
     def _enqueue(self, turn: int, data: memoryview) -> None:
         try:
@@ -297,6 +345,7 @@ class InEdge:
             self.block.add(f"{self.key}.in_flight")
         if entry.kind is Kind.END:
             self.ended = True
+        self._counts[turn] = self.block.get(f"{self.key}.in")
         self.queue.append((turn, entry))
 
     def pop(self) -> tuple[int, Entry]:
@@ -314,6 +363,7 @@ class InEdge:
         """Everything up to `turn` is published where our death cannot touch it."""
         self.settled_turn = ENDED if self.ended and not self.queue else turn + self.replicas
         self.block.set(f"{self.key}.turn", self.settled_turn)
+        self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
         self._dirty.update(range(len(self.links)))
 
     def acknowledge(self) -> None:

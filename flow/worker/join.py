@@ -105,13 +105,11 @@ class Join:
 
     def _end(self, entries: list[Entry]) -> Met:
         """The anchor's stream is over: what other streams still hold can meet nobody."""
-        taken: list[tuple[InEdge, int]] = []
-        for edge in [*self.anchor, *(edge for group in self.others for edge in group)]:
-            while edge.queue:
-                turn, entry = edge.queue.popleft()
-                edge.finish(entry, joined=False)
-                taken.append((edge, turn))
-            latest = self._latest.pop(edge, None)
-            if latest is not None:
-                edge.finish(latest[1])
+        taken = [(edge, edge.queue.popleft()[0]) for edge in self.anchor]
+        for group in self.others:
+            for edge in group:
+                latest = self._latest.pop(edge, None)
+                if latest is not None:
+                    edge.finish(latest[1])
+                edge.abandon()
         return Met(entries[0], {}, taken, ended=True)

@@ -24,7 +24,7 @@ from flow.worker.control import Control
 from flow.worker.edges import InEdge, OutEdge
 from flow.worker.join import Join
 from flow.worker.node import NodeContext, NodeRunner
-from flow.worker.setup import ORDER, LinkOrder, PoolGrant, Setup
+from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
 from ops.contract import Operator
@@ -67,14 +67,14 @@ class LaneWorker:
     def build(self) -> None:
         """Opens operators, models, sources and sinks. Raises what they raise."""
         areas = self.wiring.state_areas(self.lane)
-        results = dict(self.setup.results)
+        results = {order.sink: order for order in self.setup.results}
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
         for name in self.setup.stopped:
             self._stop_business(name)
 
-    def _chain(self, chain: Chain, area: int | None, results: dict[int, str]) -> ChainRunner:
+    def _chain(self, chain: Chain, area: int | None, results: dict[int, ResultsOrder]) -> ChainRunner:
         edges_in, edges_out = self.wiring.inbound(chain.id), self.wiring.outbound(chain.id)
         table: dict[Ref, int] = {}
         stream = self.plan.stream(chain.stream) if chain.stream is not None else None
@@ -135,9 +135,9 @@ class LaneWorker:
         import devices
 
         precision = str(node.config.get("precision", "auto"))
-        key = (model.digest, node.engine, precision)
+        key = (model.digest, model.dims, node.engine, precision)
         if key not in self.sessions:
-            self.sessions[key] = devices.load(model.path, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
+            self.sessions[key] = devices.load(model, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
         return self.sessions[key]
 
     def _out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
@@ -159,14 +159,14 @@ class LaneWorker:
         self.inbound[edge.id] = made
         return made
 
-    def _sink(self, number: int, table: dict[Ref, int], results: dict[int, str]) -> SinkRunner:
+    def _sink(self, number: int, table: dict[Ref, int], results: dict[int, ResultsOrder]) -> SinkRunner:
         from flow import sinks
 
         sink = self.wiring.sinks[number]
         target: Any
         if number in results:
-            sender = self._sender("zmq", results[number])
-            target = ResultsTarget(sender, 0)
+            sender = self._sender("zmq", results[number].address)
+            target = ResultsTarget(sender, results[number].seen)
             self._poller.register(sender.waitable, zmq.POLLIN)
         else:
             target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)

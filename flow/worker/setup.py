@@ -33,6 +33,15 @@ class LinkOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsOrder:
+    """Where the results of a sink go, and the last seq of each stream that has already come."""
+
+    sink: int
+    address: str
+    seen: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """Lane, replica, and what was known when the worker started. `poison`: (chain, stream, seq) of frames to set aside."""
 
@@ -43,8 +52,8 @@ class Setup:
     frames: int | None
     poison: tuple[tuple[int, int, int], ...] = ()
     stopped: tuple[str, ...] = ()
-    results: tuple[tuple[int, str], ...] = ()
-    """(sink, address) of sinks that the executor itself receives."""
+    results: tuple[ResultsOrder, ...] = ()
+    """Sinks that the executor itself receives."""
 
 
 SETUP = TypeAdapter(Setup)

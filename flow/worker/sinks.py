@@ -18,12 +18,12 @@ RESULTS_CREDITS = 64
 
 
 class ResultsTarget:
-    """Hands results to the executor's process, which gives them to `Executor.results`."""
+    """Hands results to the executor's process, which gives them to `Executor.results`. `seen`: the last seq it has of each stream."""
 
     wants = "result"
 
-    def __init__(self, sender: Sender, turn: int) -> None:
-        self.sender, self.turn = sender, turn
+    def __init__(self, sender: Sender, seen: Mapping[str, int]) -> None:
+        self.sender, self.seen, self.turn = sender, seen, 0
         self.waiting: list[tuple[int, bytes]] = []
         self.greeted = False
 
@@ -62,17 +62,18 @@ class SinkRunner:
         self.key = f"sink:{sink.id}"
         self.written: Mapping[str, int] = {}
         self.stopped = False
+        self._reset = False
 
     def open(self, *, resume: bool) -> None:
         """Raises SinkError."""
-        if not isinstance(self.target, ResultsTarget):
-            self.written = self.target.open(resume=resume)
+        self.written = self.target.seen if isinstance(self.target, ResultsTarget) else self.target.open(resume=resume)
 
     def ready(self) -> bool:
         return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.ready()
 
     def run(self, entry: Entry, stream: str, streams: list[str], value: Any) -> None:
         """Writes the frame's row or picture. Raises SinkError."""
+        self._reset |= bool(entry.flags & RESET)
         if value is None or self.stopped or self.written.get(stream, -1) >= entry.seq:
             return
         latency = time.monotonic_ns() - entry.capture_ns
@@ -81,9 +82,10 @@ class SinkRunner:
         picture = value if self.target.wants == "picture" else None
         result = make_result(
             self.sink, frame, None if picture is not None else value,
-            plan=self.plan, latency_ms=latency / 1e6, reset=bool(entry.flags & RESET), inputs=joined,
+            plan=self.plan, latency_ms=latency / 1e6, reset=self._reset, inputs=joined,
         )  # fmt: skip
         self.target.write(result, picture)
+        self._reset = False
         self.block.add(f"{self.key}.results")
         self.block.add(f"{self.key}.latency:{latency_bucket(latency)}")
         if latency > self.block.get(f"{self.key}.max_ns"):

@@ -26,8 +26,8 @@ class Filter(Operator):
 
     class Config(Operator.Config):
         """`classes`: names of the classes kept (empty: all). `score`: the least score. `min_area`, `max_area`: in square pixels of the
-        source frame. `zone`: a polygon in pixels of the source frame that must hold the `anchor` of the box (its bottom, center or top).
-        """
+        source frame. `zone`: a polygon in pixels of the source frame that must hold the anchor of the box. `anchor`: the middle of its
+        lower edge (bottom), its center, or the middle of its upper edge (top)."""
 
         classes: frozenset[str] = frozenset()
         score: Annotated[float, Field(ge=0, le=1)] = 0.0

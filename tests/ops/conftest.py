@@ -35,12 +35,8 @@ def boxes() -> Callable[..., np.ndarray]:
     def make(*rows: Sequence[Any]) -> np.ndarray:
         found = np.zeros(len(rows), RecordsSpec("detections", 1).dtype)
         for record, row in zip(found, rows, strict=True):
-            record["box"], record["score"], record["class_id"], record["track"] = (
-                row[:4],
-                row[4],
-                *[*row[5:], 0, -1][:1],
-                (row[6] if len(row) > 6 else -1),
-            )
+            record["box"] = row[:4]
+            record["score"], record["class_id"], record["track"] = (*row[4:], *(0, -1)[len(row) - 5 :])
         return found
 
     return make

@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit
 
 from devices.kernels import program as at
-from devices.kernels.source.memory import load_f32, load_f64, load_i32, load_i64, load_u8, store_f32, store_u8
+from devices.kernels.source.memory import load_f32, load_f64, load_i32, load_i64, load_u8, store_f32, store_i32, store_u8
 
 f32 = np.float32
 HALF = f32(0.5)
 ZERO = f32(0.0)
+ONE = f32(1.0)
 TOP = f32(255.0)
 
 GEOMETRY, WHOLE, SCALED = at.GEOMETRY, at.WHOLE, at.SCALED
@@ -145,6 +146,32 @@ def mix_bytes(target, a, b, c, colour, count):
 
 
 @kernel
+def mix_three_floats(target0, target1, target2, a, b, c, colour, count):
+    """Three output channels out of three components in one go."""
+    r0, r1, r2, r3 = load_f32(colour, 0), load_f32(colour, 1), load_f32(colour, 2), load_f32(colour, 3) + HALF
+    g0, g1, g2, g3 = load_f32(colour, 4), load_f32(colour, 5), load_f32(colour, 6), load_f32(colour, 7) + HALF
+    b0, b1, b2, b3 = load_f32(colour, 8), load_f32(colour, 9), load_f32(colour, 10), load_f32(colour, 11) + HALF
+    for x in range(count):
+        u, v, w = load_f32(a, x), load_f32(b, x), load_f32(c, x)
+        store_u8(target0, x, level(u * r0 + (v * r1 + (w * r2 + r3))))
+        store_u8(target1, x, level(u * g0 + (v * g1 + (w * g2 + g3))))
+        store_u8(target2, x, level(u * b0 + (v * b1 + (w * b2 + b3))))
+
+
+@kernel
+def mix_three_bytes(target0, target1, target2, a, b, c, colour, count):
+    """As `mix_three_floats`, over bytes."""
+    r0, r1, r2, r3 = load_f32(colour, 0), load_f32(colour, 1), load_f32(colour, 2), load_f32(colour, 3) + HALF
+    g0, g1, g2, g3 = load_f32(colour, 4), load_f32(colour, 5), load_f32(colour, 6), load_f32(colour, 7) + HALF
+    b0, b1, b2, b3 = load_f32(colour, 8), load_f32(colour, 9), load_f32(colour, 10), load_f32(colour, 11) + HALF
+    for x in range(count):
+        u, v, w = f32(load_u8(a, x)), f32(load_u8(b, x)), f32(load_u8(c, x))
+        store_u8(target0, x, level(u * r0 + (v * r1 + (w * r2 + r3))))
+        store_u8(target1, x, level(u * g0 + (v * g1 + (w * g2 + g3))))
+        store_u8(target2, x, level(u * b0 + (v * b1 + (w * b2 + b3))))
+
+
+@kernel
 def mix_one_float(target, a, colour, count):
     """One output channel out of one component: a * m0 + m3."""
     m0 = load_f32(colour, 0)
@@ -183,6 +210,21 @@ def normalise_pixels(target, levels0, levels1, levels2, finish, count):
         store_f32(target, 3 * x, f32(load_u8(levels0, x)) * s0 + o0)
         store_f32(target, 3 * x + 1, f32(load_u8(levels1, x)) * s1 + o1)
         store_f32(target, 3 * x + 2, f32(load_u8(levels2, x)) * s2 + o2)
+
+
+@kernel
+def unweave(target0, target1, target2, source, step, count):
+    """Three bytes that lie side by side, every `step` (3 or 4) bytes, into three rows."""
+    if step == 3:
+        for x in range(count):
+            store_u8(target0, x, load_u8(source, 3 * x))
+            store_u8(target1, x, load_u8(source, 3 * x + 1))
+            store_u8(target2, x, load_u8(source, 3 * x + 2))
+    else:
+        for x in range(count):
+            store_u8(target0, x, load_u8(source, 4 * x))
+            store_u8(target1, x, load_u8(source, 4 * x + 1))
+            store_u8(target2, x, load_u8(source, 4 * x + 2))
 
 
 @kernel
@@ -271,35 +313,57 @@ def fetch_scaled(program, planes, y, first_column, count):
 
 
 @kernel
-def sample(target, source, row_bytes, step, column_shift, row_shift, width, height, x, y, dx, dy, first, end):
-    """Bilinear float32 samples at (x + i dx, y + i dy), sample centres at whole numbers; outside, the nearest pixel."""
+def weigh(weights_x, weights_y, width, height, x, y, dx, dy, first, end):
+    """Weights of the right and of the lower sample at (x + i dx, y + i dy), sample centres at whole numbers."""
+    right = f32(width)
+    bottom = f32(height)
+    for i in range(first, end):
+        sx = min(max(x + f32(np.int32(i)) * dx, -ONE), right)
+        sy = min(max(y + f32(np.int32(i)) * dy, -ONE), bottom)
+        store_f32(weights_x, i, sx - np.floor(sx))
+        store_f32(weights_y, i, sy - np.floor(sy))
+
+
+@kernel
+def locate(sites, across, down, component, row_bytes, width, height, x, y, dx, dy, first, end):
+    """Byte offsets: of the upper left sample, from it to the right one, and to the lower one. Outside, the nearest pixel."""
     right = f32(width)
     bottom = f32(height)
     last_column = np.int32(width - 1)
     last_row = np.int32(height - 1)
-    column_shift = np.int32(column_shift)
-    row_shift = np.int32(row_shift)
+    step = np.int32(load_i64(component, at.STEP))
+    column_shift = np.int32(load_i64(component, at.COLUMN_SHIFT))
+    row_shift = np.int32(load_i64(component, at.ROW_SHIFT))
+    stride = np.int32(row_bytes)
     none = np.int32(0)
+    one = np.int32(1)
     for i in range(first, end):
-        sx = min(max(x + f32(np.int32(i)) * dx, f32(-1.0)), right)
-        sy = min(max(y + f32(np.int32(i)) * dy, f32(-1.0)), bottom)
-        left = np.floor(sx)
-        upper = np.floor(sy)
-        wx = sx - left
-        wy = sy - upper
-        column = np.int32(left)
-        row = np.int32(upper)
-        x0 = np.int64(min(max(column, none), last_column) >> column_shift) * step
-        x1 = np.int64(min(max(np.int32(column + 1), none), last_column) >> column_shift) * step
-        y0 = np.int64(min(max(row, none), last_row) >> row_shift) * row_bytes
-        y1 = np.int64(min(max(np.int32(row + 1), none), last_row) >> row_shift) * row_bytes
-        a = f32(load_u8(source, y0 + x0))
-        b = f32(load_u8(source, y0 + x1))
-        c = f32(load_u8(source, y1 + x0))
-        d = f32(load_u8(source, y1 + x1))
-        a += (b - a) * wx
-        c += (d - c) * wx
-        store_f32(target, i, a + (c - a) * wy)
+        sx = min(max(x + f32(np.int32(i)) * dx, -ONE), right)
+        sy = min(max(y + f32(np.int32(i)) * dy, -ONE), bottom)
+        column = np.int32(np.floor(sx))
+        row = np.int32(np.floor(sy))
+        x0 = np.int32(min(max(column, none), last_column) >> column_shift)
+        x1 = np.int32(min(max(np.int32(column + one), none), last_column) >> column_shift)
+        y0 = np.int32(min(max(row, none), last_row) >> row_shift)
+        y1 = np.int32(min(max(np.int32(row + one), none), last_row) >> row_shift)
+        store_i32(sites, i, np.int32(np.int32(y0 * stride) + np.int32(x0 * step)))
+        store_i32(across, i, np.int32(np.int32(x1 - x0) * step))
+        store_i32(down, i, np.int32(np.int32(y1 - y0) * stride))
+
+
+@kernel
+def sample(target, source, sites, across, down, weights_x, weights_y, first, end):
+    """Bilinear float32 samples of one component."""
+    for i in range(first, end):
+        upper = source + np.int64(load_i32(sites, i))
+        lower = upper + np.int64(load_i32(down, i))
+        step = np.int64(load_i32(across, i))
+        wx = load_f32(weights_x, i)
+        a = f32(load_u8(upper, 0))
+        a += (f32(load_u8(upper, step)) - a) * wx
+        c = f32(load_u8(lower, 0))
+        c += (f32(load_u8(lower, step)) - c) * wx
+        store_f32(target, i, a + (c - a) * load_f32(weights_y, i))
 
 
 @kernel
@@ -320,16 +384,22 @@ def inside(program, x, y, dx, dy, backwards):
 @kernel
 def fetch_affine(program, planes, x, y, dx, dy, first, end):
     """All components at output columns first..end of the row whose first sample is at (x, y)."""
+    width = load_i64(program, at.SOURCE_WIDTH)
+    height = load_i64(program, at.SOURCE_HEIGHT)
+    row = 4 * load_i64(program, at.WIDTH)
+    weights_x = load_i64(program, at.SITES)
+    weights_y = weights_x + row
+    sites = weights_y + row
+    weigh(weights_x, weights_y, width, height, x, y, dx, dy, first, end)
     for c in range(load_i64(program, at.COMPONENTS)):
         component = program + 8 * (at.COMPONENT + c * at.COMPONENT_WORDS)
         plane = load_i64(component, at.PLANE)
-        sample(
-            load_i64(program, at.ROWS + c),
-            load_i64(planes, plane) + load_i64(component, at.OFFSET),
-            load_i64(program, at.PLANES + plane * at.PLANE_WORDS + at.ROW_BYTES),
-            load_i64(component, at.STEP), load_i64(component, at.COLUMN_SHIFT), load_i64(component, at.ROW_SHIFT),
-            load_i64(program, at.SOURCE_WIDTH), load_i64(program, at.SOURCE_HEIGHT), x, y, dx, dy, first, end,
-        )  # fmt: skip
+        # The second chroma component lies where the first one does, and packed components lie side by side.
+        if c == 0 or (c == 1 and load_i64(component, at.GRID)):
+            row_bytes = load_i64(program, at.PLANES + plane * at.PLANE_WORDS + at.ROW_BYTES)
+            locate(sites, sites + row, sites + 2 * row, component, row_bytes, width, height, x, y, dx, dy, first, end)
+        source = load_i64(planes, plane) + load_i64(component, at.OFFSET)
+        sample(load_i64(program, at.ROWS + c), source, sites, sites + row, sites + 2 * row, weights_x, weights_y, first, end)
 
 
 @kernel
@@ -341,7 +411,13 @@ def mix(program, planes, y, first, end):
     a = np.int64(0)
     b = np.int64(0)
     c = np.int64(0)
-    if whole:
+    packed = load_i64(program, at.COMPONENT + at.STEP)
+    if whole and components == 3 and packed >= 3:
+        a = load_i64(program, at.BYTES)
+        b = load_i64(program, at.BYTES + 1)
+        c = load_i64(program, at.BYTES + 2)
+        unweave(a, b, c, load_i64(planes, 0) + y * load_i64(program, at.PLANES + at.ROW_BYTES), packed, count)
+    elif whole:
         a = fetch_whole(program, planes, y, 0)
         if components == 3:
             b = fetch_whole(program, planes, y, 1)
@@ -350,16 +426,26 @@ def mix(program, planes, y, first, end):
         a = load_i64(program, at.ROWS) + 4 * first
         b = load_i64(program, at.ROWS + 1) + 4 * first
         c = load_i64(program, at.ROWS + 2) + 4 * first
+    takes = load_i64(program, at.TAKE) + load_i64(program, at.TAKE + 1) + load_i64(program, at.TAKE + 2)
+    if components == 3 and takes == -3:
+        red = load_i64(program, at.LEVELS) + first
+        green = load_i64(program, at.LEVELS + 1) + first
+        blue = load_i64(program, at.LEVELS + 2) + first
+        if whole:
+            mix_three_bytes(red, green, blue, a, b, c, load_i64(program, at.COLOUR), count)
+        else:
+            mix_three_floats(red, green, blue, a, b, c, load_i64(program, at.COLOUR), count)
+        return
     for channel in range(load_i64(program, at.CHANNELS)):
         target = load_i64(program, at.LEVELS + channel) + first
         take = load_i64(program, at.TAKE + channel)
         colour = load_i64(program, at.COLOUR) + 16 * channel
         if take >= 0:
             row = a if take == 0 else (b if take == 1 else c)
-            if whole:
-                copy(target, 1, row, 1, count)
-            else:
+            if not whole:
                 round_row(target, row, count)
+            elif row != target:
+                copy(target, 1, row, 1, count)
         elif components == 3:
             if whole:
                 mix_bytes(target, a, b, c, colour, count)

@@ -213,3 +213,11 @@ def test_one_thread_starts_no_others(data: Path) -> None:
     loaded = ENGINE.load(inspect(data / "models" / "FastestDet.onnx").as_model(), threads=1)
     loaded.run({"input.1": np.zeros((1, 3, 352, 352), np.float32)})
     assert (threading.active_count(), len(list(Path("/proc/self/task").iterdir()))) == before
+
+
+def test_waiting_threads_sleep(scale_model: Path) -> None:
+    loaded = ENGINE.load(inspect(scale_model).as_model(), threads=2)
+    options = loaded._session.get_session_options()  # type: ignore[attr-defined]
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+    for pool in ("intra_op", "inter_op"):
+        assert options.get_session_config_entry(f"session.{pool}.allow_spinning") == "0"

@@ -1,4 +1,5 @@
 import ctypes
+import itertools
 import platform
 import shutil
 import struct
@@ -119,7 +120,7 @@ def test_no_segment_is_writable_and_executable():
     assert [flags for _, flags, *_ in loaded] == [4, 5, 6]
     assert all(offset % align == address % align for _, _, offset, address, _, _, _, align in loaded)
     pages = [range(address // align, -(-(address + size) // align)) for _, _, _, address, _, _, size, align in loaded]
-    assert all(left.stop <= right.start for left, right in zip(pages, pages[1:], strict=False))
+    assert all(left.stop <= right.start for left, right in itertools.pairwise(pages))
     assert [flags for kind, flags, *_ in found if kind == 0x6474E551] == [6]
 
 
@@ -135,7 +136,7 @@ def test_unknown_symbol_is_refused():
 
 
 def test_missing_export_is_refused():
-    with pytest.raises(LinkError, match="expected the object to define gone, got .*choose"):
+    with pytest.raises(LinkError, match=r"expected the object to define gone, got .*choose"):
         link(emit(CODE), exports=("gone",), externals=EXTERNALS)
 
 
@@ -195,7 +196,7 @@ def test_arm_calls_reach_stubs():
     except RuntimeError:
         pytest.skip("this llvmlite has no AArch64 target")
     out = link(data, exports=EXPORTS, externals=EXTERNALS)
-    _, _, offset, address, _, size, _, _ = next(s for s in segments(out) if s[0] == 1 and s[1] == 5)
+    _, _, offset, _, _, size, _, _ = next(s for s in segments(out) if s[0] == 1 and s[1] == 5)
     words = struct.unpack_from(f"<{size // 4}I", out, offset)
     reached = set()
     for i, word in enumerate(words):

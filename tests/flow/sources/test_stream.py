@@ -47,6 +47,15 @@ def test_frame_times_of_a_live_reading_are_those_of_reading(tmp_path: Path, vide
     reader.close()
 
 
+def test_a_recording_whose_clock_was_set_back_goes_on(tmp_path: Path, video, make_stream) -> None:
+    part = video(tmp_path / "part.ts", frames=6, codec="mpeg4", format="mpegts").read_bytes()
+    (tmp_path / "both.ts").write_bytes(part + part)
+    reader = StreamReader(make_stream(str(tmp_path / "both.ts")))
+    frames = read_all(reader)
+    assert [pts for _, pts, _ in frames] == [index * 40_000_000 for index in range(12)]
+    assert reader.repaired == 1
+
+
 def test_a_loop_goes_on_counting(tmp_path: Path, video, make_stream) -> None:
     path = video(tmp_path / "a.mp4", frames=5)
     reader = StreamReader(make_stream(str(path), loop=True))
@@ -59,7 +68,7 @@ def test_a_loop_goes_on_counting(tmp_path: Path, video, make_stream) -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 4, 5, 9, 10, 23, 10_000])
 def test_a_restart_gives_the_same_frames_again(tmp_path: Path, video, make_stream, start: int) -> None:
-    path = video(tmp_path / "a.mkv", frames=5, pts=lambda index: [0, 40, 30, 130, 170][index])
+    path = video(tmp_path / "a.mkv", frames=5, pts=lambda index: [0, 40, 70, 130, 170][index])
     stream = make_stream(str(path), loop=True)
     whole = StreamReader(stream)
     expected = None

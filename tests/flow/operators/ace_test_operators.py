@@ -1,0 +1,179 @@
+"""Operators for tests of the engine: they measure, count, and get into trouble when told to."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from devices.spec import RecordsSpec
+from ops.contract import Config, Operator, images, port
+
+POINTS = RecordsSpec("points", 4)
+EVENTS = RecordsSpec("event", 4, ("count",))
+
+
+def point(x: float, y: float = 0.0, score: float = 1.0) -> np.ndarray:
+    records = np.zeros(1, POINTS.dtype)
+    records["point"], records["score"] = (x, y), score
+    return records
+
+
+class Level(Operator):
+    """Mean level of the first plane as a point's x; the frame's number as its y."""
+
+    op = "test.level"
+    inputs = {"image": port("image")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        work_ms: float = 0.0
+
+    def infer(self, specs):
+        images(specs["image"], "image")
+        return {"points": POINTS}
+
+    def run(self, frame, image):
+        if self.config.work_ms:
+            time.sleep(self.config.work_ms / 1000)
+        return point(float(image.planes[0].mean()), frame.seq)
+
+
+class Count(Operator):
+    """How many frames it has seen, and the sum of their levels."""
+
+    op = "test.count"
+    kind = "stateful"
+    inputs = {"points": port("points")}
+    outputs = {"event": port("event")}
+
+    class Config(Config):
+        saves: bool = True
+
+    def infer(self, specs):
+        return {"event": EVENTS}
+
+    def open(self, context):
+        super().open(context)
+        self.frames, self.total = 0, 0.0
+
+    def run(self, frame, points):
+        self.frames += 1
+        self.total += float(points["point"][0, 0])
+        records = np.zeros(1, EVENTS.dtype)
+        records["track"], records["value"], records["point"] = -1, self.frames, (self.total, 0)
+        return records
+
+    def save(self):
+        return struct.pack("<qd", self.frames, self.total) if self.config.saves else None
+
+    def restore(self, state):
+        if not self.config.saves:
+            raise ValueError("test.count was told to keep nothing")
+        self.frames, self.total = struct.unpack("<qd", state)
+
+
+class Trouble(Operator):
+    """On frame `at` it raises, kills its process or hangs; `once`: the first time only, remembered in the file `marks`."""
+
+    op = "test.trouble"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        at: int = 5
+        how: Literal["raise", "kill", "hang", "exit", "none"] = "none"
+        once: bool = True
+        marks: str = ""
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, points):
+        if frame.seq == self.config.at and self.config.how != "none" and self._now():
+            match self.config.how:
+                case "raise":
+                    raise RuntimeError("asked to raise")
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "exit":
+                    os._exit(3)
+                case "hang":
+                    time.sleep(3600)
+        return points
+
+    def _now(self):
+        if not self.config.once:
+            return True
+        path = Path(self.config.marks)
+        if path.exists():
+            return False
+        path.touch()
+        return True
+
+
+class Tint(Operator):
+    """The picture, brighter by one level: written to memory of its own."""
+
+    op = "test.tint"
+    inputs = {"image": port("image")}
+    outputs = {"image": port("image")}
+
+    def infer(self, specs):
+        return {"image": images(specs["image"], "image")}
+
+    def run(self, frame, image):
+        out = self.context.image("image", image.spec)
+        for target, source in zip(out.planes, image.planes, strict=True):
+            np.add(source, 1, out=target)
+        out.transform = image.transform
+        return out
+
+
+class Noise(Operator):
+    """A random number."""
+
+    op = "test.noise"
+    kind = "random"
+    inputs = {"image": port("image")}
+    outputs = {"points": port("points")}
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, image):
+        return point(random.random())
+
+
+class Some(Operator):
+    """Every third frame only."""
+
+    op = "test.some"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, points):
+        return points if frame.seq % 3 == 0 else None
+
+
+class Both(Operator):
+    """Two inputs of one frame: x of the first, and how far the second's is from it."""
+
+    op = "test.both"
+    inputs = {"first": port("points"), "second": port("points")}
+    outputs = {"points": port("points")}
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, first, second):
+        return point(float(first["point"][0, 0]), float(second["point"][0, 1] - first["point"][0, 1]))
