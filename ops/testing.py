@@ -22,7 +22,8 @@ FRAME_NS = 40_000_000
 class HeapContext:
     """A Context whose memory is fresh for every value and whose sessions are loaded when first asked for.
 
-    Builds the kernels if this machine has none yet. `engine` names the engine of all sessions; `emitted` counts the values asked for by (port, index).
+    Builds the kernels if this machine has none yet. `engine` names the engine of all sessions; `emitted` counts the values
+    asked for, by (port, index).
     """
 
     def __init__(self, *, threads: int = 1, engine: str = "onnxruntime") -> None:

@@ -162,8 +162,8 @@ class Renderer:
                 raise ValueError(f"output {i}: expected {expected}, got {output.dtype} {output.shape}")
             self._outputs[i] = address(output)
         if self._interleaved:
-            plane, first, second = self._interleaved
-            base = int(self._outputs[plane])
+            shared, first, second = self._interleaved
+            base = int(self._outputs[shared])
             self._outputs[1:] = base + first, base + second
         self._render(*self._addresses)
 
@@ -234,8 +234,9 @@ class Renderer:
             words[at.ROWS + c] = self._scratch(4 * width)
             words[at.BYTES + c] = self._scratch(width)
         if words[at.GEOMETRY] == at.WHOLE and components[0].step >= 3:
-            for c in np.flatnonzero(words[at.TAKE : at.TAKE + words[at.CHANNELS]] >= 0):
-                words[at.LEVELS + c] = words[at.BYTES + words[at.TAKE + c]]
+            for channel in range(words[at.CHANNELS]):
+                if words[at.TAKE + channel] >= 0:
+                    words[at.LEVELS + channel] = words[at.BYTES + words[at.TAKE + channel]]
         if words[at.GEOMETRY] == at.AFFINE:
             words[at.SITES] = self._scratch(5 * 4 * width)
         for c in range(2):

@@ -61,6 +61,6 @@ PLANES = 62
 ROW_BYTES, FIRST, END, PLANE_GRID, LERPED, PLANE_WORDS = 0, 1, 2, 3, 4, 5
 
 SITES = 77
-"""Scratch of an affine row: five rows of 4 bytes a column (weights across and down, offset, offset across, offset down)."""
+"""Scratch of an affine row, five rows of 4 bytes a column: offset, weights across and down, corners above and below."""
 
 WORDS = 78

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from flow.plan.homes import INFER, Home, Homes
+from flow.plan.homes import INFER, Home, Homes, bulky
 from flow.plan.value import Chain, Lane, Node, Ref, Sink, Stream
 
 
@@ -47,6 +47,7 @@ def lay_out(nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Si
     for node in nodes:
         keys[node.address] = _key(homes.nodes[node.address], node.streams, (ref for _, ref in node.inputs), keys)
     sink_keys = {sink.id: _key(homes.sinks[sink.id], sink.streams, (sink.value,), keys) for sink in sinks}
+    _delay(nodes, keys, sink_keys, sinks)
     numbered = sorted({*keys.values(), *sink_keys.values()})
     number = {key: place for place, key in enumerate(numbered)}
     source_of = {number[keys[stream.address]]: stream.name for stream in streams}
@@ -73,6 +74,19 @@ def _key(home: Home, streams: tuple[str, ...], refs: Iterable[Ref], keys: Mappin
         together = read_home == home and (read_streams == streams or len(read_streams) < len(streams))
         level = max(level, read_level if together else read_level + 1)
     return level, len(streams), home, streams
+
+
+def _delay(nodes: Sequence[Node], keys: dict[str, Key], sink_keys: Mapping[int, Key], sinks: Sequence[Sink]) -> None:
+    """A picture that only later chains of the same lane read is made there: it need not wait in memory meanwhile."""
+    readers: dict[str, list[Key]] = {}
+    for sink in sinks:
+        readers.setdefault(sink.value.address, []).append(sink_keys[sink.id])
+    for node in reversed(nodes):
+        read = readers.get(node.address, [])
+        if read and node.kind == "pure" and bulky(node) and {key[2:] for key in read} == {keys[node.address][2:]}:
+            keys[node.address] = min(read)
+        for _, ref in node.inputs:
+            readers.setdefault(ref.address, []).append(keys[node.address])
 
 
 def _links(readers: Iterable[tuple[int, Ref]], of_address: Mapping[str, int], keys: Sequence[Key]) -> tuple[Link, ...]:

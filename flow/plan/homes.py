@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from devices.engine import ModelInfo
 from devices.spec import ImageSpec, ManySpec, Spec, TensorsSpec
 from flow.plan.value import Node, Sink, Stream
 
 HOST = "cpu"
 SOURCE, INFER, DEVICE, SHARED, TAIL = range(5)
 """Ranks of lanes, in the order in which frames meet them."""
+BULK = 4096
+"""Bytes of pictures or tensors up to which they are moved as readily as records."""
+LIGHT_INPUT, LIGHT_FILE = 1024, 1 << 20
+"""Numbers a frame, and bytes of weights, of a model that needs no lane: with these a frame takes well below a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,14 +39,14 @@ class Homes:
 
 
 def homes(
-    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Mapping[str, str] | None = None
+    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Sequence[ModelInfo] = ()
 ) -> Homes:
     """One core: one lane for the host, since nothing gains from a hop. More: see `_Assignment`. Every other device has its own lane.
 
-    `models` names models by digest, for the names of lanes.
+    `models` are those that the nodes use; a model that is not among them counts as one that costs much.
     """
     if cores > 1:
-        return _Assignment(nodes, streams, sinks, models or {}).homes()
+        return _Assignment(nodes, streams, sinks, models).homes()
     everything = Home(SOURCE, 0, "all")
     return Homes(
         {stream.name: everything for stream in streams},
@@ -53,13 +59,13 @@ class _Assignment:
     """Homes for two cores or more.
 
     Inference is what costs: each session (model, engine, device, precision) has a lane, which takes in the pure work around it, so that
-    tensors never cross a worker: what prepares its input, and what turns its output into records. Such a lane keeps nothing between
-    frames and may be replicated. What keeps state, and the sinks, form the tail of a business; businesses that share such a node share
+    tensors never cross a worker: what prepares its input, and what turns its output into records; models of a few numbers are part of
+    that. Such a lane keeps nothing between frames and may be replicated. What keeps state, and the sinks, form the tail of a business; businesses that share such a node share
     the tail, others do not, and one that breaks stops no other. Pure work that several tails read has a lane of its own, or stays
     with the source when it reads nothing else.
     """
 
-    def __init__(self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Mapping[str, str]) -> None:
+    def __init__(self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo]) -> None:
         self.nodes, self.streams, self.sinks = nodes, streams, sinks
         self.source = {stream.address: Home(SOURCE, place, f"source {stream.name}") for place, stream in enumerate(streams)}
         self.home: dict[str, Home] = dict(self.source)
@@ -68,13 +74,14 @@ class _Assignment:
             for _, ref in node.inputs:
                 self.readers.setdefault(ref.address, []).append(node)
         self.shown = {sink.value.address for sink in sinks}
-        self.sessions = _session_homes(nodes, models)
+        self.light = {model.digest for model in models if costs_little(model)}
+        self.sessions = _session_homes(filter(self._infers, nodes), {model.digest: model.name for model in models})
 
     def homes(self) -> Homes:
         for node in self.nodes:
             if node.device != HOST:
                 self.home[node.address] = _device(node)
-            elif node.engine is not None:
+            elif self._infers(node):
                 self.home[node.address] = self.sessions[_session(node)]
         self._take_in_preparation()
         self._take_in_decoding()
@@ -90,6 +97,10 @@ class _Assignment:
             {sink.id: tails[sink.business] for sink in self.sinks},
         )
 
+    def _infers(self, node: Node) -> bool:
+        """Whether the node is worth a lane."""
+        return node.engine is not None and node.device == HOST and node.model not in self.light
+
     def _free(self, node: Node) -> bool:
         return node.address not in self.home and node.kind == "pure"
 
@@ -97,7 +108,7 @@ class _Assignment:
         """Pictures and tensors made for one session alone are made where it runs."""
         for node in reversed(self.nodes):
             readers = self.readers.get(node.address, [])
-            if self._free(node) and readers and node.address not in self.shown and _bulky(node):
+            if self._free(node) and readers and node.address not in self.shown and bulky(node):
                 where = {self.home.get(reader.address) for reader in readers}
                 home = where.pop() if len(where) == 1 else None
                 if home in self.sessions.values():
@@ -108,7 +119,7 @@ class _Assignment:
         """Records made from a session's output, and from nothing else than sources and sessions, are made where it runs."""
         known = {*self.source.values(), *self.sessions.values()}
         for node in self.nodes:
-            if self._free(node) and not _bulky(node):
+            if self._free(node) and not bulky(node):
                 read = [self.home.get(ref.address) for _, ref in node.inputs]
                 sessions = [home for home in read if home in self.sessions.values()]
                 if sessions and all(home in known for home in read):
@@ -118,7 +129,7 @@ class _Assignment:
 
     def _keep_with_source(self) -> None:
         """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred."""
-        inferred = {stream for node in self.nodes if node.engine is not None for stream in node.streams}
+        inferred = {stream for node in self.nodes if self._infers(node) for stream in node.streams}
         for node in self.nodes:
             read = {self.home.get(ref.address) for _, ref in node.inputs}
             home = read.pop() if len(read) == 1 else None
@@ -126,7 +137,7 @@ class _Assignment:
                 continue
             assert home is not None
             wanted = {self.home.get(reader.address) for reader in self.readers.get(node.address, [])}
-            prepares = _bulky(node) and not inferred.intersection(node.streams)
+            prepares = bulky(node) and not inferred.intersection(node.streams)
             if len(node.businesses) > 1 or prepares or wanted & set(self.sessions.values()):
                 self.home[node.address] = home
 
@@ -152,7 +163,7 @@ def _session_homes(nodes: Iterable[Node], models: Mapping[str, str]) -> dict[tup
     """A lane for each session, named after its model; another session of a model of that name gets a number."""
     found: dict[tuple[str, ...], Home] = {}
     for node in nodes:
-        if node.engine is not None and node.device == HOST and _session(node) not in found:
+        if _session(node) not in found:
             name = f"infer {models.get(str(node.model), node.op)}"
             taken = sum(home.name.partition(" #")[0] == name for home in found.values())
             found[_session(node)] = Home(INFER, len(found), f"{name} #{taken + 1}" if taken else name)
@@ -163,9 +174,18 @@ def _device(node: Node) -> Home:
     return Home(DEVICE, 0, f"device {node.device}", device=node.device)
 
 
-def _bulky(node: Node) -> bool:
-    """Whether the node gives pictures or tensors, which are dear to move."""
-    return any(isinstance(_item(spec), ImageSpec | TensorsSpec) for _, spec in node.outputs)
+def bulky(node: Node) -> bool:
+    """Whether the node gives pictures or tensors that are dear to move."""
+    return any(isinstance(_item(spec), ImageSpec | TensorsSpec) and spec.nbytes > BULK for _, spec in node.outputs)
+
+
+def costs_little(model: ModelInfo) -> bool:
+    """Whether a model is so small that a hop between workers would cost more than it does: few numbers in, few weights."""
+    numbers = sum(math.prod(spec.shape) for _, spec in model.inputs)
+    try:
+        return numbers <= LIGHT_INPUT and model.path.stat().st_size <= LIGHT_FILE
+    except OSError:
+        return False
 
 
 def _item(spec: Spec) -> Spec:

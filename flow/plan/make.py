@@ -65,7 +65,7 @@ def _plan(
     read = {ref.address for node in nodes for _, ref in node.inputs} | {sink.value.address for sink in sinks}
     streams = [stream for stream in graph.streams.values() if stream.address in read]
     models = _models(graph, nodes)
-    home = homes(nodes, streams, sinks, cores=cores, models={model.digest: model.name for model in models})
+    home = homes(nodes, streams, sinks, cores=cores, models=models)
     layout = lay_out(nodes, streams, sinks, home, cores=cores)
     specs = _specs(nodes, streams)
     flowing = edges(layout, streams, specs)

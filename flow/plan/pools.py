@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from devices.spec import ManySpec, RecordsSpec, Spec
 from flow.plan.value import Edge, Pool, Ref, Stream
@@ -33,7 +33,7 @@ def pools(edges: Sequence[Edge], sources: Mapping[int, Stream], replicas: Mappin
         if isinstance(_item(specs[ref]), RecordsSpec):
             continue
         source = sources.get(chain)
-        held = 1 + (0 if source is None else 1 + waiting(source))
+        held = 1 + (1 + waiting(source) if source is not None and source.address == ref.address else 0)
         made.append(Pool(chain, ref, held + alive(chain, ref, edges, replicas, specs), -(-max(1, specs[ref].nbytes) // PAGE) * PAGE))
     return tuple(made)
 
@@ -46,22 +46,21 @@ def waiting(stream: Stream) -> int:
 
 
 def alive(chain: int, ref: Ref, edges: Sequence[Edge], replicas: Mapping[int, int], specs: Specs) -> int:
-    """The most slots of one value that can be on their way at once, from one replica of this chain."""
+    """The most slots of one value that can be on their way at once beyond this chain, from one replica of it."""
     groups: dict[tuple[bool, int], list[int]] = {}
     for edge in edges:
-        if edge.producer == chain and ref in edge.refs:
+        if edge.producer == chain and _carries(edge, ref, specs):
             thinning = edge.policy in ("latest", "drop_oldest")
             kept = edge.queue if edge.policy == "drop_oldest" else int(thinning)
-            onward = (alive(edge.consumer, on, edges, replicas, specs) for on in _passed_on(edge.consumer, ref, edges, specs))
-            passed = max(onward, default=0) * replicas.get(edge.consumer, 1)
+            passed = alive(edge.consumer, ref, edges, replicas, specs) * replicas.get(edge.consumer, 1)
             own = edge.id if edge.together is None else edge.together
             groups.setdefault((thinning, own if thinning else 0), []).append(edge.capacity + kept + passed)
     return sum(map(max, groups.values()))
 
 
-def _passed_on(chain: int, ref: Ref, edges: Iterable[Edge], specs: Specs) -> set[Ref]:
-    """Values that leave a chain and may lie in the memory of `ref`."""
-    return {on for edge in edges if edge.producer == chain for on in edge.refs if on == ref or specs[on] == specs[ref]}
+def _carries(edge: Edge, ref: Ref, specs: Specs) -> bool:
+    """Whether the memory of `ref` may travel on this edge: under its own name, or under that of an operator that passes pictures on."""
+    return any(on == ref or specs[on] == specs[ref] for on in edge.refs)
 
 
 def _item(spec: Spec) -> Spec:

@@ -64,7 +64,7 @@ def loss(output: Tensor, boxes: Tensor, cells: Tensor) -> Tensor:
     hull = (torch.max(got[:, 2:], wanted[:, 2:4]) - torch.min(got[:, :2], wanted[:, :2])).prod(1)
     overlap = shared / union
     objectness = torch.zeros_like(output[:, :, 4])
-    objectness[batch, cell] = overlap.detach().clamp(min=0.0) * 0.5 + 0.5
+    objectness[batch, cell] = overlap.detach()
     count = max(len(batch), 1)
     bce = nn.functional.binary_cross_entropy_with_logits
     seen = (bce(output[:, :, 4], objectness, reduction="none") * asked).sum() / count
@@ -76,16 +76,16 @@ def loss(output: Tensor, boxes: Tensor, cells: Tensor) -> Tensor:
 def varied(pictures: np.ndarray, boxes: np.ndarray, rng: np.random.Generator, device: str) -> tuple[Tensor, Tensor]:
     """A batch, each frame mirrored or not, with other light and colours."""
     images = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 255
-    rows = torch.from_numpy(boxes).clone()
+    rows = torch.from_numpy(boxes)
     size = (len(images), 1, 1, 1)
     gain = rng.uniform(0.75, 1.25, size) * rng.uniform(0.92, 1.08, (len(images), 3, 1, 1))
     gamma = rng.uniform(0.8, 1.25, size)
     light, bend = (torch.from_numpy(values).float().to(device) for values in (gain, gamma))
     images = (images * light).clamp(0, 1) ** bend
-    for i in np.flatnonzero(rng.random(len(images)) < 0.5):
-        images[i] = images[i].flip(2)
-        real = rows[i, :, 4] != NOTHING
-        rows[i, real, 0], rows[i, real, 2] = WIDTH - rows[i, real, 2], WIDTH - rows[i, real, 0]
+    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)
+    images = torch.where(mirrored.to(device)[:, None, None, None], images.flip(3), images)
+    turned = rows * torch.tensor([-1, 1, -1, 1, 1]) + torch.tensor([WIDTH, 0, WIDTH, 0, 0])
+    rows = torch.where(mirrored[:, None, None] & (rows[:, :, 4:] != NOTHING), turned[:, :, [2, 1, 0, 3, 4]], rows)
     return images.contiguous(memory_format=torch.channels_last), rows.to(device)
 
 
@@ -101,7 +101,7 @@ def train(pictures: np.ndarray, boxes: np.ndarray, *, epochs: int, batch: int, s
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps, pct_start=0.12)
     began, step = time.monotonic(), 0
     for epoch in range(epochs):
-        order, total = rng.permutation(len(pictures)), 0.0
+        order, total = rng.permutation(len(pictures)), torch.zeros((), device=device)
         for start in range(0, len(order) - batch + 1, batch):
             chosen = np.sort(order[start : start + batch])
             images, rows = varied(pictures[chosen], boxes[chosen], rng, device)
@@ -112,19 +112,18 @@ def train(pictures: np.ndarray, boxes: np.ndarray, *, epochs: int, batch: int, s
             optimiser.step()
             schedule.step()
             step += 1
-            total += float(value.detach())
+            total += value.detach()
             _follow(average, network, min(0.998, step / (step + 20)))
-        print(f"epoch {epoch + 1}/{epochs}: loss {total / (len(order) // batch):.3f}, {time.monotonic() - began:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}/{epochs}: loss {float(total) / (len(order) // batch):.3f}, {time.monotonic() - began:.0f} s", flush=True)
     return average
 
 
 def _follow(average: Detector, network: Detector, keep: float) -> None:
+    """Moves the average towards the network: weights, and the running figures of normalisation."""
     with torch.no_grad():
-        for slow, fast in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if slow.dtype.is_floating_point:
-                slow.lerp_(fast, 1 - keep)
-            else:
-                slow.copy_(fast)
+        pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
+        slow, fast = zip(*((a, b) for a, b in pairs if a.dtype.is_floating_point), strict=True)
+        torch._foreach_lerp_(slow, fast, 1 - keep)
 
 
 def export(network: Detector, path: Path) -> None:
@@ -170,8 +169,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.output.parent) as folder:
         fresh = Path(folder) / "fresh.onnx"
         export(network, fresh)
-        print(evaluate(fresh, 60))
         fresh.replace(options.output)
+    print(evaluate(options.output, 60))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB, {time.monotonic() - began:.0f} s in all")
 
 

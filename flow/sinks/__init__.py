@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +26,11 @@ def find(target: str) -> type[Sink]:
     """
     from flow.sinks.contract import SinkError
 
-    built_in = _built_in()
-    for known, sink in built_in.items():
+    loaders: dict[str, Callable[[], type[Sink]]] = {entry.name: entry.load for entry in entry_points(group=GROUP)}
+    loaders |= {known: partial(_itself, sink) for known, sink in _built_in().items()}
+    for known in sorted(loaders, key=lambda name: not name.endswith(":")):  # a scheme says more than a suffix
         if _matches(target, known):
-            found: type[Sink] = sink
-            return found
-    for entry in entry_points(group=GROUP):
-        if _matches(target, entry.name):
-            loaded: type[Sink] = entry.load()
-            return loaded
+            return loaders[known]()
     known_targets = targets()
     near = difflib.get_close_matches(_key(target), known_targets, n=1)
     hint = f"did you mean {near[0]}?" if near else "a file is chosen by its suffix"
@@ -42,6 +40,10 @@ def find(target: str) -> type[Sink]:
 def targets() -> list[str]:
     """Every suffix and scheme that can be written here, those of third parties included."""
     return sorted({*_built_in(), *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def _itself(sink: type[Sink]) -> type[Sink]:
+    return sink
 
 
 def _built_in() -> dict[str, Any]:

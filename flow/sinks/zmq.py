@@ -24,8 +24,9 @@ class ZmqPublisher:
         BUSINESS.OUTPUT.STREAM/SEQ      the id: after a crash a result may come again, with the same one
         the row                         one JSON object
 
-    A subscriber that is MAX_WAITING messages behind loses what follows; `dropped` counts the messages that some subscriber lost. Who
-    subscribes late has missed what went before. ZeroMQ authenticates nobody: bind to 127.0.0.1 unless the network is yours.
+    A subscriber that is MAX_WAITING messages behind loses what follows until it has caught up; `lagged` counts how often that began
+    (ZeroMQ tells no more). Who subscribes late has missed what went before. ZeroMQ authenticates nobody: bind to 127.0.0.1 unless the
+    network is yours.
     """
 
     targets: ClassVar[tuple[str, ...]] = ("zmq:",)
@@ -43,7 +44,7 @@ class ZmqPublisher:
     def __init__(self, plan: SinkPlan, fps: float) -> None:
         self._plan = plan
         self._socket: Any = None
-        self.dropped = 0
+        self.lagged = 0
 
     def open(self, *, resume: bool) -> Mapping[str, int]:
         import zmq
@@ -74,7 +75,7 @@ class ZmqPublisher:
             self._socket.send_multipart(parts, zmq.DONTWAIT)
         except zmq.Again:
             # Somebody is too far behind: the others get it all the same.
-            self.dropped += 1
+            self.lagged += 1
             self._socket.setsockopt(zmq.XPUB_NODROP, 0)
             self._socket.send_multipart(parts, zmq.DONTWAIT)
         except zmq.ZMQError as error:

@@ -45,7 +45,10 @@ class Picture:
 
 
 class Reader(Protocol):
-    """An open source. One that can meet damaged pictures skips them and counts them in an int attribute `corrupt`."""
+    """An open source. One that can meet damaged pictures skips them and counts them in an int attribute `corrupt`.
+
+    A live source whose end is meant, and no loss of connection, has an attribute `complete` that is true then.
+    """
 
     def read(self) -> Picture | None:
         """The next picture, waiting for it as long as a picture takes; None at the end. Raises SourceError."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devices.spec import ImageSpec
-from flow.sources.contract import Picture, Probe, SourceAwayError, SourceError
+from flow.sources.contract import Picture, SourceAwayError, SourceError
 from flow.sources.pixels import describe, native, planes
 from flow.sources.secrets import scrub
 
@@ -80,41 +80,28 @@ class Decoder:
 
     def read(self) -> Picture | None:
         """The next whole picture; None at the end. Raises SourceError."""
-        import av
-
-        while not self._ready:
+        while True:
+            while self._ready:
+                frame = self._ready.popleft()
+                if not frame.is_corrupt:
+                    return self._picture(frame)
+                self.corrupt += 1
             packet = self._next_packet()
             if packet is None:
-                if not self.pictures and not self._live:
-                    raise SourceError(
-                        f"{self.uri}: expected {self._expected}, got no picture that can be decoded ({self.corrupt} damaged);"
-                        " it is cut off or broken: record or copy it again"
-                    )
-                return None
-            try:
-                self._ready.extend(packet.decode())
-            except (av.FFmpegError, ValueError) as error:
-                if self.corrupt >= MAX_BROKEN_READS and not self.pictures:
-                    raise self._error(error) from None
-                self.corrupt += 1
-        frame = self._ready.popleft()
-        if frame.is_corrupt:
-            self.corrupt += 1
-            return self.read()
-        return self._picture(frame)
+                break
+            self._decode(packet)
+        if not self.pictures and not self._live:
+            raise SourceError(
+                f"{self.uri}: expected {self._expected}, got no picture that can be decoded ({self.corrupt} damaged);"
+                " it is cut off or broken: record or copy it again"
+            )
+        return None
 
     def close(self) -> None:
         """Frees the container. Must not be called while another thread reads."""
         self._ready.clear()
         self._packets = iter(())
         self._container.close()
-
-    def probe(self, *, fps: float | None = None) -> Probe:
-        """What this container is, by its first picture."""
-        picture = self.read()
-        if picture is None:
-            raise SourceAwayError(f"{self.uri}: expected pictures, got none; is the camera sending?")
-        return Probe(picture.spec, fps or self.fps, self._live, self.frames)
 
     def _picture(self, frame: Any) -> Picture:
         import av
@@ -127,6 +114,16 @@ class Decoder:
             return Picture(spec, planes(native(frame, self._reformatter), spec), pts_ns)
         except av.FFmpegError as error:
             raise self._error(error) from None
+
+    def _decode(self, packet: Any) -> None:
+        import av
+
+        try:
+            self._ready.extend(packet.decode())
+        except (av.FFmpegError, ValueError) as error:
+            self.corrupt += 1
+            if self.corrupt >= MAX_BROKEN_READS and not self.pictures:
+                raise self._error(error) from None
 
     def _next_packet(self) -> Any:
         import av

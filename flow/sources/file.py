@@ -23,7 +23,9 @@ class FileSource:
     def probe(cls, uri: str, options: Mapping[str, Any], secret: str | None) -> Probe:
         decoder = _open(uri, options)
         try:
-            return decoder.probe()
+            picture = decoder.read()
+            assert picture is not None  # a file without a picture is an error
+            return Probe(picture.spec, decoder.fps, live=False, frames=decoder.frames)
         finally:
             decoder.close()
 

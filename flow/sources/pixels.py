@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -59,11 +58,9 @@ def nearest(format: Any) -> str:
 
 def _view(plane: Any, shape: tuple[int, ...]) -> np.ndarray:
     stride = plane.line_size
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, abs(stride))[: shape[0]]
-    rows.flags.writeable = False  # later pictures are predicted from this one
-    if stride < 0:  # stored bottom row first
-        rows = rows[::-1]
-    return rows[:, : math.prod(shape[1:])].reshape(shape)
+    first = (shape[0] - 1) * -stride if stride < 0 else 0  # some are stored bottom row first
+    memory = memoryview(plane).toreadonly()  # later pictures are predicted from this one
+    return np.ndarray(shape, np.uint8, memory, first, (stride, *shape[2:], 1))
 
 
 def _is_full(frame: Any) -> bool:

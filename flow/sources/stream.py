@@ -128,6 +128,8 @@ class StreamReader:
         if self._stopped.is_set():
             return False
         if self.stream.live:
+            if getattr(self._reader, "complete", False):
+                return False
             if self.stream.reconnect:
                 self._back_off(f"{self.stream.source}: the stream ended")
             return self.stream.reconnect

@@ -81,6 +81,11 @@ class SyntheticReader:
         planes = yuv420p(self.scene.frame(index))
         return Picture(self.spec, planes, round(index * 1_000_000_000 / self.settings.fps), taken)
 
+    @property
+    def complete(self) -> bool:
+        """Whether it has filmed as many frames as it was asked for."""
+        return self.settings.frames is not None and self._next >= self.settings.frames
+
     def close(self) -> None:
         """Ends a waiting `read` too."""
         self._closed.set()

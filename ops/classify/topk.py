@@ -44,10 +44,10 @@ class TopK(Operator):
 
     def run(self, frame: Frame, *, tensors: Tensors) -> Records:
         scores = next(iter(tensors.arrays.values())).reshape(-1).astype(np.float64)
+        best = np.argsort(-scores, kind="stable")[: self.config.k]
         if self.config.softmax:
             scores = np.exp(scores - scores.max())
             scores /= scores.sum()
-        best = np.argsort(-scores, kind="stable")[: self.config.k]
         best = best[scores[best] >= self.config.score]
         classes = np.empty(len(best), RecordsSpec("classes", 1).dtype)
         classes["score"], classes["class_id"] = scores[best], best

@@ -10,7 +10,7 @@ Color = tuple[int, int, int]
 
 PALETTE: tuple[Color, ...] = (
     (247, 165, 56), (80, 200, 90), (76, 110, 245), (0, 190, 250), (214, 92, 174), (170, 190, 0),
-    (120, 90, 240), (60, 140, 230), (200, 200, 70), (140, 220, 160), (240, 120, 120), (110, 180, 220),
+    (120, 90, 240), (30, 80, 190), (200, 200, 70), (140, 220, 160), (240, 120, 120), (110, 180, 220),
 )  # fmt: skip
 """BGR, bright enough to be seen on video, far enough from each other to be told apart."""
 
@@ -69,8 +69,8 @@ class Canvas:
         """Text on a ground of `color`, its lower left corner at (x, y) (`below`: its upper left one), moved to lie in the picture."""
         (w, h), base = self._cv.getTextSize(text, self._cv.FONT_HERSHEY_SIMPLEX, self._font, 1)
         w, h = w + 2 * self._margin, h + base + 2 * self._margin
-        left = int(np.clip(x, 0, max(0, self.width - w)))
-        top = int(np.clip(y if below else y - h, 0, max(0, self.height - h)))
+        x, y = np.nan_to_num((x, y if below else y - h))
+        left, top = int(np.clip(x, 0, max(0, self.width - w))), int(np.clip(y, 0, max(0, self.height - h)))
         ground = self.pixels[top : top + h, left : left + w]
         ground[:] = (ground.astype(np.uint16) + 3 * np.array(color, np.uint16)) // 4
         dark = (color[0] * 114 + color[1] * 587 + color[2] * 299) / 1000 < 140

@@ -16,7 +16,8 @@ class Tip(Operator):
     """Finds the tip of something dark that reaches over something light: a pen over paper or a whiteboard.
 
     The largest dark component of at least `min_area` is the pen (a hand that holds it, if dark, is part of it); its tip is the outermost
-    point where `tip` says. No such component: no record. The score is the contrast between pen and ground, 0..1.
+    point where `tip` says. No such component: no record. The score is the contrast between pen and ground, 0..1. Where more than pen and
+    paper is in view (a desk, dark ink), name a `threshold` between the pen and the rest.
     """
 
     op = "pen.tip"
@@ -26,7 +27,7 @@ class Tip(Operator):
     class Config(Operator.Config):
         """`threshold`: grey level (0..255) below which a pixel is pen, or auto (Otsu's method, doi:10.1109/TSMC.1979.4310076). `min_area`:
         least size of the pen as a part of the picture. `max_area`: what is larger is no pen. `tip`: the end that writes (left, right, top,
-        bottom; far-from-border, the point farthest from where the pen enters the picture; pointed, the narrower end of its long axis).
+        bottom; far-from-border: the point farthest from where the pen enters the picture; pointed: the narrower end of a free pen).
         `contrast`: least difference of pen and ground, 0..1. `width`: pixels across that are looked at."""
 
         threshold: Annotated[float, Field(ge=0, le=255)] | Literal["auto"] = "auto"
@@ -69,8 +70,7 @@ class Tip(Operator):
         contrast = max(0.0, ground - float(inner[shape].mean())) / 255
         if contrast < self.config.contrast:
             return np.empty(0, self._dtype)
-        inside = cv2.erode(shape.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        rows, columns = np.nonzero(shape & (inside == 0))  # the outline holds every outermost point
+        rows, columns = np.nonzero(shape)
         pixels = np.stack([columns + x, rows + y], 1) + 0.5
         points = apply(image.transform, pixels * (image.spec.width / width, image.spec.height / height))
         to_border = np.minimum(pixels, np.array((width, height)) - pixels).min(1)
@@ -107,10 +107,10 @@ def _reach(tip: str, points: np.ndarray, entry: np.ndarray) -> np.ndarray:
 
 
 def _towards_narrow_end(points: np.ndarray) -> np.ndarray:
-    """How far each of (n, 2) points lies along the long axis, towards the end whose outer sixth is narrower."""
+    """How far each of the pen's pixels (n, 2) lies along its long axis, towards the end whose outer sixth is narrower."""
     offsets = points - points.mean(0)
     _, axes = np.linalg.eigh(offsets.T @ offsets)
-    along, across = offsets @ axes[:, 1], offsets @ axes[:, 0]
-    sixth = (along.max() - along.min()) / 6
-    widths = [float(np.ptp(across[end])) for end in (along > along.max() - sixth, along < along.min() + sixth)]
-    return np.asarray(along if widths[0] < widths[1] else -along)
+    across, along = (offsets @ axes).T
+    sixth = np.ptp(along) / 6
+    first, last = (float(np.ptp(across[end])) for end in (along < along.min() + sixth, along > along.max() - sixth))
+    return np.asarray(along if last < first else -along)

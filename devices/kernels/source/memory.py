@@ -38,10 +38,12 @@ def _store(kind: types.Type, native: ir.Type, align: int) -> Any:
 
 
 load_u8 = _load(types.uint8, ir.IntType(8), 1)
+load_u16 = _load(types.uint16, ir.IntType(16), 1)
 load_i32 = _load(types.int32, ir.IntType(32), 4)
 load_i64 = _load(types.int64, ir.IntType(64), 8)
 load_f32 = _load(types.float32, ir.FloatType(), 4)
 load_f64 = _load(types.float64, ir.DoubleType(), 8)
 store_u8 = _store(types.uint8, ir.IntType(8), 1)
+store_u16 = _store(types.uint16, ir.IntType(16), 1)
 store_i32 = _store(types.int32, ir.IntType(32), 4)
 store_f32 = _store(types.float32, ir.FloatType(), 4)

@@ -63,7 +63,7 @@ def rgb(spec, parts):
 
 
 def channels(spec, parts, target):
-    """Levels of the target's channels (RGB, BGR or gray), clipped and rounded."""
+    """Levels of the target's channels (RGB, BGR or gray), clipped, not rounded."""
     if target == "gray8":
         if spec.format in ("rgb24", "rgba", "bgr24", "bgra"):
             r, g, b = rgb(spec, parts)
@@ -74,7 +74,7 @@ def channels(spec, parts, target):
             result = [(parts[0] - 16) * 255 / 219]
     else:
         result = rgb(spec, parts)[:: 1 if target == "rgb24" else -1]
-    return [np.floor(np.clip(channel, 0, 255) + 0.5) for channel in result]
+    return [np.clip(channel, 0, 255) for channel in result]
 
 
 def sampled(part, x, y):
@@ -117,11 +117,9 @@ specs = st.builds(
 )
 
 
-def close(got, wanted):
-    """Equal but for rounding: float32 against float64, at most one level, and rarely."""
-    difference = np.abs(got.astype(float) - wanted)
-    assert difference.max(initial=0) <= 1
-    assert difference.mean() <= 0.02
+def close(got, wanted, slack=0.02):
+    """Rounded from the exact value: float32 and 15-bit gray weights may decide otherwise only next to a tie."""
+    assert np.abs(got.astype(float) - wanted).max(initial=0) <= 0.5 + slack
 
 
 # ---- laws ----
@@ -173,9 +171,7 @@ def test_turned_crop_equals_the_reference(spec, size, turn, zoom, seed):
     renderer = Renderer(spec, Pixels(*size), moving=True)
     renderer(planes, [got], matrix)
     wanted, _ = reference(spec, planes, "rgb24", matrix, size)
-    difference = np.abs(got[0] - wanted)
-    assert difference.max() <= 2
-    assert difference.mean() <= 0.1
+    close(got[0], wanted, slack=0.2)  # float32 coordinates
 
 
 @SLOW

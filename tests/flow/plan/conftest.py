@@ -52,7 +52,7 @@ class Find(Operator):
     class Config(Config):
         score: float = 0.5
         names: frozenset[str] = frozenset()
-        inner: "Find.Inner | None" = None
+        inner: Find.Inner | None = None
 
     def infer(self, specs: Specs) -> dict[str, Spec]:
         return {"boxes": BOXES}
@@ -213,7 +213,9 @@ class Tangled(Detect):
 
     @classmethod
     def expand(cls, config: Any, model: ModelInfo | None) -> Expansion:
-        return Expansion({"one": Step("t.keep", {"boxes": "two.boxes"}), "two": Step("t.keep", {"boxes": "one.boxes"})}, {"boxes": "one.boxes"})
+        return Expansion(
+            {"one": Step("t.keep", {"boxes": "two.boxes"}), "two": Step("t.keep", {"boxes": "one.boxes"})}, {"boxes": "one.boxes"}
+        )
 
 
 OPS = {
@@ -261,7 +263,9 @@ def read_model(resolved: ResolvedModel) -> ModelInfo:
     if resolved.path.name == "corrupt.onnx":
         raise EngineError(f"{resolved.path}: expected an ONNX model, got noise")
     signature = TENSORS.tensors
-    return ModelInfo(resolved.manifest.name, resolved.manifest.version, resolved.path, resolved.digest, signature, signature, resolved.labels)
+    return ModelInfo(
+        resolved.manifest.name, resolved.manifest.version, resolved.path, resolved.digest, signature, signature, resolved.labels
+    )
 
 
 def model(name: str = "net", *, digest: str = "d1", labels: tuple[str, ...] = ("cat",), path: str = "net.onnx") -> ResolvedModel:
@@ -286,6 +290,8 @@ class House:
     """A short way to deployments and plans."""
 
     model = staticmethod(model)
+    read_model = staticmethod(read_model)
+    probe = PROBE
     ops = OPS
     boxes = BOXES
     tensors = TENSORS
@@ -310,7 +316,9 @@ class House:
         manifests = {name: StreamManifest.model_validate(stream) for name, stream in known.items()}
         return Deployment("device", manifests, uses, {name: Position("device.yaml", 5) for name in manifests})
 
-    def plan(self, *uses: Use, streams: Mapping[str, Any] | None = None, probe: Probe = PROBE, memory: int = 1 << 40, cores: int = 2, **rest: Any) -> Plan:
+    def plan(
+        self, *uses: Use, streams: Mapping[str, Any] | None = None, probe: Probe = PROBE, memory: int = 1 << 40, cores: int = 2, **rest: Any
+    ) -> Plan:
         return make_plan(self.deployment(*uses, streams=streams), probe=lambda *_: probe, memory=memory, cores=cores, **rest)
 
     def problems(self, *uses: Use, **rest: Any) -> tuple[Problem, ...]:

@@ -14,9 +14,7 @@ from devices.spec import ImageSpec
 from flow.plan.canonical import digest, encode
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.binary()
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.frozensets(SCALARS), max_leaves=12
-)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.frozensets(SCALARS), max_leaves=12)
 
 
 def tagged(value: Any) -> Any:
@@ -59,7 +57,19 @@ def test_what_stands_beside_does_not_run_together(items: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(1, 1.0), (1, True), (0, False), (1, "1"), (None, "None"), (None, False), ("a", b"a"), ([], {}), (frozenset(), []), ({}, None), ("", [])],
+    [
+        (1, 1.0),
+        (1, True),
+        (0, False),
+        (1, "1"),
+        (None, "None"),
+        (None, False),
+        ("a", b"a"),
+        ([], {}),
+        (frozenset(), []),
+        ({}, None),
+        ("", []),
+    ],
 )
 def test_types_are_told_apart(one: Any, other: Any) -> None:
     assert encode(one) != encode(other)

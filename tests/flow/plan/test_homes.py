@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devices.engine import ModelInfo
+from devices.spec import TensorSpec, TensorsSpec
+from flow.plan.homes import costs_little
 from flow.plan.value import Plan
 
 DETECT = {"boxes": {"op": "t.detect", "in": {"image": "camera"}, "model": "m"}}
@@ -150,3 +155,39 @@ def test_two_precisions_are_two_sessions(house: Any) -> None:
     }
     plan = house.plan(house.use(graph, {"a": "a", "b": "b"}, models={"m": house.model()}))
     assert {"infer net", "infer net #2"} <= set(lanes(plan))
+
+
+def test_a_model_of_a_few_numbers_needs_no_lane(house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(bytes(100))
+    small = TensorsSpec((("x", TensorSpec("float32", (1, 42))),))
+    graph = tracked(
+        crops={"op": "t.crops", "in": {"image": "camera", "boxes": "boxes"}},
+        features={"op": "t.prepare", "in": {"image": "crops"}},
+        signs={"op": "t.infer", "in": {"tensors": "features"}, "model": "s"},
+        named={"op": "t.decode", "in": {"tensors": "signs"}, "model": "s"},
+        all={"op": "t.gather", "in": {"boxes": "named"}},
+    )
+    models = {"m": house.model("palm"), "s": replace(house.model("sign", digest="d2"), path=path)}
+    read = house.read_model
+    monkeypatch.setattr(
+        "devices.model.model_info", lambda found: replace(read(found), inputs=small.tensors) if found.path == path else read(found)
+    )
+    plan = house.plan(house.use(graph, {"all": "all", "out": "tracks"}, models=models))
+    assert "infer sign" not in lanes(plan)
+    assert "t.infer" in lanes(plan)["pet"]
+
+
+@pytest.mark.parametrize(("shape", "size", "little"), [((1, 42), 100, True), ((1, 42), 2 << 20, False), ((1, 3, 32, 32), 100, False)])
+def test_what_costs_little(tmp_path: Path, shape: tuple[int, ...], size: int, little: bool) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(bytes(size))
+    signature = (("x", TensorSpec("float32", shape)),)
+    assert costs_little(ModelInfo("m", "1.0.0", path, "d", signature, signature)) == little
+
+
+def test_a_picture_that_waits_for_inference_is_made_late(house: Any, tmp_path: Path) -> None:
+    plan = house.plan(house.use(tracked(), models={"m": house.model()}), out={"out": [str(tmp_path / "a.mp4")]})
+    tail = plan.chains[-1]
+    assert [plan.node(address).op for address in tail.nodes] == ["t.track", "image.convert", "draw.results"]
+    assert [pool.ref.port for pool in plan.pools] == ["image"]

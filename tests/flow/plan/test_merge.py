@@ -80,9 +80,7 @@ def test_state_is_shared_between_equals_and_chance_never(house: Any) -> None:
 
 def test_two_streams_of_one_source_are_two_streams(house: Any) -> None:
     streams = {"a": {"source": "/clip.mp4"}, "b": {"source": "/clip.mp4"}}
-    plan = house.plan(
-        house.use(boxes(), bind={"camera": "a"}), house.use(boxes(), name="other", bind={"camera": "b"}), streams=streams
-    )
+    plan = house.plan(house.use(boxes(), bind={"camera": "a"}), house.use(boxes(), name="other", bind={"camera": "b"}), streams=streams)
     assert len(plan.streams) == len(plan.nodes) == 2
 
 
@@ -146,7 +144,7 @@ def test_shared_work_fails_as_mildly_as_any_of_them_asks_and_is_as_patient(house
 
 
 def test_the_picture_itself_is_no_part_of_a_node_but_of_the_plan(house: Any) -> None:
-    probe = house.plan.__globals__["PROBE"]
+    probe = house.probe
     one = house.plan(house.use(boxes()))
     other = house.plan(house.use(boxes()), probe=replace(probe, spec=replace(probe.spec, width=128)))
     assert addresses(one) == addresses(other)

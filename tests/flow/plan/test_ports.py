@@ -45,7 +45,7 @@ def test_a_format_that_a_port_does_not_take_is_converted_to_its_best(house: Any)
 
 
 def test_a_format_that_fits_is_not_converted(house: Any) -> None:
-    probe = house.plan.__globals__["PROBE"]
+    probe = house.probe
     plan = house.plan(
         house.use({"boxes": {"op": "t.findbgr", "in": {"image": "camera"}}}), probe=replace(probe, spec=ImageSpec(64, 48, "rgb24"))
     )
@@ -53,7 +53,10 @@ def test_a_format_that_fits_is_not_converted(house: Any) -> None:
 
 
 def test_a_conversion_is_shared(house: Any) -> None:
-    graph = {"boxes": {"op": "t.findbgr", "in": {"image": "camera"}}, "more": {"op": "t.findbgr", "in": {"image": "camera"}, "config": {"score": 0.9}}}
+    graph = {
+        "boxes": {"op": "t.findbgr", "in": {"image": "camera"}},
+        "more": {"op": "t.findbgr", "in": {"image": "camera"}, "config": {"score": 0.9}},
+    }
     plan = house.plan(house.use(graph), house.use(graph, name="other"))
     assert [node.op for node in plan.nodes].count("image.convert") == 1
 

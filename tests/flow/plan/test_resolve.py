@@ -124,4 +124,3 @@ def test_a_model_that_does_not_fit_its_composite(house: Any) -> None:
 def test_a_composite_that_is_wired_wrongly_is_its_own_fault(house: Any) -> None:
     problem = house.problem(with_model(house, detect("t.tangled")))
     assert "fault of the operator" in problem.hint
-

@@ -37,7 +37,7 @@ def test_only_streams_that_are_read_are_looked_at(house: Any) -> None:
 
     def probe(uri: str, options: Any, secret: Any) -> Any:
         seen.append(uri)
-        return house.plan.__globals__["PROBE"]
+        return house.probe
 
     streams = {"front": {"source": "/a.mp4"}, "back": {"source": "/b.mp4"}}
     plan = make_plan(house.deployment(house.use(GRAPH), streams=streams), probe=probe)
@@ -50,7 +50,7 @@ def test_size_and_rate_are_asked_of_the_source(house: Any) -> None:
 
     def probe(uri: str, options: Any, secret: Any) -> Any:
         asked.update(options)
-        return house.plan.__globals__["PROBE"]
+        return house.probe
 
     streams = {"front": {"source": "v4l2:/dev/video0", "size": (320, 240), "fps": 5}}
     plan = make_plan(house.deployment(house.use(GRAPH), streams=streams), probe=probe)
@@ -65,7 +65,7 @@ def test_a_secret_is_read_for_the_source_and_never_kept(house: Any, monkeypatch:
 
     def probe(uri: str, options: Any, secret: Any) -> Any:
         given.append(secret)
-        return replace(house.plan.__globals__["PROBE"], live=True)
+        return replace(house.probe, live=True)
 
     from flow.plan import views
     from flow.plan.codec import encode_plan
@@ -88,8 +88,9 @@ def test_a_secret_that_is_not_there_is_reported(house: Any, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("source", "expected"),
-    [("clip.mp4", "/base/clip.mp4"), ("file:clip.mp4", "/base/clip.mp4"), ("/abs/clip.mp4", "/abs/clip.mp4"), ("file:///abs/a%20b.mp4", "/abs/a b.mp4"),
-     ("rtsp://camera/1", "rtsp://camera/1"), ("synthetic:pets", "synthetic:pets"), ("frames/*.png", "/base/frames/*.png")],
+    [("clip.mp4", "/base/clip.mp4"), ("file:clip.mp4", "/base/clip.mp4"), ("/abs/clip.mp4", "/abs/clip.mp4"),
+     ("file:///abs/a%20b.mp4", "/abs/a b.mp4"), ("rtsp://camera/1", "rtsp://camera/1"),
+     ("synthetic:pets", "synthetic:pets"), ("frames/*.png", "/base/frames/*.png")],
 )  # fmt: skip
 def test_relative_files_start_from_the_devices_folder(house: Any, source: str, expected: str) -> None:
     deployment = replace(house.deployment(house.use(GRAPH)), base=Path("/base"))

@@ -47,7 +47,7 @@ def test_subscribers_get_topic_id_and_row(tmp_path: Path, plan_of, result, schem
     sink.close()
     front.close(0)
     back.close(0)
-    assert sink.dropped == 0
+    assert sink.lagged == 0
 
 
 def test_what_was_written_before_closing_arrives(tmp_path: Path, plan_of, result) -> None:
@@ -62,7 +62,7 @@ def test_what_was_written_before_closing_arrives(tmp_path: Path, plan_of, result
     socket.close(0)
 
 
-def test_a_slow_subscriber_loses_is_counted_and_holds_up_nobody(tmp_path: Path, plan_of, result, monkeypatch) -> None:
+def test_a_slow_subscriber_loses_and_holds_up_nobody(tmp_path: Path, plan_of, result, monkeypatch) -> None:
     monkeypatch.setattr(zmq_sink, "MAX_WAITING", 5)
     sink = ZmqPublisher(plan_of(f"zmq:ipc://{tmp_path}/results"), 25.0)
     sink.open(resume=False)
@@ -81,14 +81,13 @@ def test_a_slow_subscriber_loses_is_counted_and_holds_up_nobody(tmp_path: Path, 
     thread.start()
     big = {"detections": ["x" * 100_000]}
     count = 0
-    while sink.dropped < 20:
+    while sink.lagged == 0 or len(got) < 50:
         count += 1
         sink.write(result(count, payload=big), None)
         threading.Event().wait(0.002)
     sent.set()
     thread.join()
-    assert len(got) > count - sink.dropped  # the quick one got some of what the slow one lost
-    assert got == sorted(set(got))
+    assert got == list(range(got[0], count + 1))
     sink.close()
     slow.close(0)
     quick.close(0)

@@ -75,6 +75,12 @@ def make_stream() -> Callable[..., Stream]:
     return make
 
 
+@pytest.fixture
+def descriptors() -> Callable[[], int]:
+    """Counts the open file descriptors of this process."""
+    return lambda: sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 class RtspServer:
     """A camera of one H.264 video over RTSP 1.0 (RFC 2326) with interleaved RTP (RFC 6184): each connection plays `frames` and is cut."""
 

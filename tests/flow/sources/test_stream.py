@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import threading
 import time
 from itertools import pairwise
@@ -144,13 +143,13 @@ def test_the_secret_that_a_stream_names_is_read(make_stream, monkeypatch) -> Non
     StreamReader(make_stream("rtsp://127.0.0.1:9/live", live=True, secret="FRONT_CAMERA")).close()
 
 
-def test_streams_leave_no_descriptor_and_no_thread(tmp_path: Path, video, make_stream) -> None:
+def test_streams_leave_no_descriptor_and_no_thread(tmp_path: Path, video, make_stream, descriptors) -> None:
     stream = make_stream(str(video(tmp_path / "a.mp4")))
     read_all(StreamReader(stream))
-    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    files, threads = descriptors(), threading.active_count()
     for _ in range(3):
         read_all(StreamReader(stream))
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert descriptors() <= files
     assert threading.active_count() == threads
 
 

@@ -30,9 +30,7 @@ def test_a_device_is_an_absolute_path(uri: str) -> None:
         probe(uri)
 
 
-@pytest.mark.parametrize(
-    ("number", "kind", "says"), [(errno.EACCES, SourceError, "group video"), (errno.EBUSY, SourceAwayError, "free")]
-)
+@pytest.mark.parametrize(("number", "kind", "says"), [(errno.EACCES, SourceError, "group video"), (errno.EBUSY, SourceAwayError, "free")])
 def test_a_camera_that_we_may_not_use(monkeypatch, number: int, kind: type[SourceError], says: str) -> None:
     def refuse(path: object, flags: int) -> int:
         raise OSError(number, os.strerror(number))

@@ -12,9 +12,9 @@ from ops.testing import HeapContext, frame
 from ops.value import Image, rotation_transform
 
 
-def opened(width: int = 320, height: int = 240, rotation: Any = 0, **config: Any) -> Background:
+def opened(rotation: Any = 0, **config: Any) -> Background:
     operator = Background(Background.Config(**config))
-    operator.infer({"image": ImageSpec(width, height, "gray8", rotation=rotation)})
+    operator.infer({"image": ImageSpec(320, 240, "gray8", rotation=rotation)})
     operator.open(HeapContext())
     return operator
 
