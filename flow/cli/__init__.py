@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 
 def main() -> None:
     """Entry point of `ace`. Exit status: 0 done, 1 the work failed, 2 the input was wrong, 130 interrupted."""
     from flow.cli.app import app
 
-    app(prog_name="ace")
+    try:
+        try:
+            app(prog_name="ace")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"ace: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
+        # What is still buffered must not fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flow.cli.view import PICTURE, is_view, view_of, with_views
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -40,7 +42,6 @@ def demo(frames: Frames = None, out: Video = Path("ace-demo.mp4")) -> None:
     into a video a camera.
     """
     from flow.cli.failure import failures
-    from flow.cli.view import with_views
 
     if frames is None and not sys.stderr.isatty():
         frames = UNWATCHED_FRAMES
@@ -59,15 +60,11 @@ def demo(frames: Frames = None, out: Video = Path("ace-demo.mp4")) -> None:
 
 
 def _results(deployment: Deployment) -> list[str]:
-    from flow.cli.view import PICTURE
-
     return [f"{use.business.name}.{output}" for use in deployment.uses for output in use.business.outputs if output != PICTURE]
 
 
 def _videos(deployment: Deployment, out: Path) -> dict[str, Path]:
     """Where the picture of each stream is written: the first to `out`, others beside it."""
-    from flow.cli.view import PICTURE, view_of
-
     return {
         f"{view_of(stream)}.{PICTURE}": out if number == 0 else out.with_stem(f"{out.stem}-{stream}")
         for number, stream in enumerate(deployment.streams)
@@ -95,10 +92,11 @@ def _watched(plan: Plan, frames: int | None, rows: Mapping[str, Path]) -> int:
 
 def shared(report: Mapping[str, Any]) -> list[str]:
     """A line for each inference that serves several businesses."""
+    served = {address: [name for name in node["businesses"] if not is_view(name)] for address, node in report["nodes"].items()}
     return [
-        f"{node['op']}: {node['runs']} inferences served {len(served)} businesses: {', '.join(served)}"
-        for node in report["nodes"].values()
-        if node["op"] == "nn.infer" and len(served := [name for name in node["businesses"] if not name.endswith("-view")]) > 1
+        f"{node['runs']} inferences, each of them for {' and '.join(served[address])}"
+        for address, node in report["nodes"].items()
+        if node["op"] == "nn.infer" and len(served[address]) > 1
     ]
 
 

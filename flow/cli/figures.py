@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Report = Mapping[str, Any]
@@ -71,29 +71,34 @@ def summary(report: Report) -> list[str]:
     return lines
 
 
-@dataclass(slots=True)
 class Rates:
-    """Rates a second between two looks at a running plan."""
+    """Rates a second of a running plan, over the last two seconds or so."""
 
-    _before: Report | None = None
-    _after: Report | None = None
+    WINDOW_S = 2.0
+
+    def __init__(self) -> None:
+        self._looks: deque[Report] = deque()
 
     def look(self, snapshot: Report) -> None:
-        """Remembers a snapshot; rates are between the last two."""
-        self._before, self._after = self._after, snapshot
+        """Remembers a snapshot; rates are between it and the oldest one in the window."""
+        self._looks.append(snapshot)
+        while len(self._looks) > 2 and snapshot["wall_seconds"] - self._looks[1]["wall_seconds"] >= self.WINDOW_S:
+            self._looks.popleft()
 
     def of_stream(self, name: str, key: str) -> float:
         """Frames a second `in` or `out` of a stream."""
         return self._rate(lambda report: report["streams"][name][key])
 
     def of_output(self, business: str, output: str) -> float:
+        """Results a second."""
         return self._rate(lambda report: report["outputs"][business][output]["results"])
 
-    def _rate(self, counter: Any) -> float:
-        if self._before is None or self._after is None:
+    def _rate(self, counter: Callable[[Report], int]) -> float:
+        if len(self._looks) < 2:
             return 0.0
-        seconds = self._after["wall_seconds"] - self._before["wall_seconds"]
-        return (counter(self._after) - counter(self._before)) / seconds if seconds > 0 else 0.0
+        before, after = self._looks[0], self._looks[-1]
+        seconds: float = after["wall_seconds"] - before["wall_seconds"]
+        return (counter(after) - counter(before)) / seconds if seconds > 0 else 0.0
 
 
 def line(snapshot: Report, rates: Rates) -> str:

@@ -29,7 +29,7 @@ def told(row: dict[str, Any] | None) -> str:
 
 
 def _item(item: dict[str, Any]) -> str:
-    name = item.get("label") or item.get("name") or ""
+    name = item.get("label") or item.get("event") or ""
     track = f"#{item['track']}" if item.get("track") is not None else ""
     place = "({:.0f}, {:.0f})".format(*item["point"]) if "point" in item else ""
     score = f"{item['score']:.2f}" if "score" in item else ""

@@ -76,7 +76,10 @@ def running(plan: Plan, *, frames: int | None, show: Show | None) -> tuple[int, 
     kernels.ensure(report=say)
     with signals() as asked, Executor(plan, frames=frames, on_event=told) as run:
         status = watch(run, asked, show)
-        return status, run.report()
+        report = run.report()
+    if run.failed and not report["problems"]:  # problems were told as they came
+        say(run.failed)
+    return status, report
 
 
 def say(message: str) -> None:

@@ -18,6 +18,11 @@ def view_of(stream: str) -> str:
     return f"{stream}-view"
 
 
+def is_view(business: str) -> bool:
+    """Whether a business is one of those."""
+    return business.endswith("-view")
+
+
 def with_views(deployment: Deployment) -> Deployment:
     """The deployment, and `STREAM-view.picture` for every stream. Equal work is merged, so drawing costs no second inference."""
     views = []

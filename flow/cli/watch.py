@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -70,7 +69,4 @@ def watch(run: Executor, asked: Asked, show: Show | None = None) -> int:
             show(run.snapshot())
     if asked.interrupts:
         return INTERRUPTED
-    if run.failed:
-        print(run.failed, file=sys.stderr)
-        return FAILED
-    return 0
+    return FAILED if run.failed else 0

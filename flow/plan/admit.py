@@ -29,7 +29,7 @@ MODEL_COPIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Memory by part: (what, bytes), shared memory exactly as it will be allocated, the rest estimated."""
+    """Memory by part: (what, bytes). What is shared is a bound (snapshots of state take memory once written), the rest an estimate."""
 
     shared: tuple[tuple[str, int], ...]
     ram: tuple[tuple[str, int], ...]

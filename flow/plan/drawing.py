@@ -12,7 +12,7 @@ from flow.plan.value import Lane, Node, Plan, Ref, Sink
 
 CARD, CARD_HEIGHT, STEP = 268, 58, 78
 GAP, MARGIN, PAD, HEAD = 172, 28, 16, 30
-TITLE = 64
+TITLE, TRACK = 64, 14
 LETTER, SMALL_LETTER = 7.4, 6.1
 """Width of a letter of the card's title and of its small print, for cutting long names."""
 
@@ -84,7 +84,8 @@ class Box:
 def drawing(plan: Plan) -> str:
     """The plan as SVG text."""
     columns = _columns(plan)
-    boxes = _boxes(plan, columns)
+    tracks = _tracks(plan, columns)
+    boxes = _boxes(plan, columns, TITLE + TRACK * len(tracks))
     cards, makers, chain_of = _cards(plan, boxes, columns)
     width = 2 * MARGIN + max((box.last + 1 for box in boxes), default=1) * (CARD + 2 * PAD + GAP) - GAP
     height = max((box.y + box.height for box in boxes), default=TITLE) + MARGIN + 22
@@ -95,7 +96,7 @@ def drawing(plan: Plan) -> str:
         f'<rect class="paper" width="{width:g}" height="{height:g}"/>',
         *_title(plan),
         *(line for box in boxes for line in _lane(box)),
-        *_wires(plan, cards, makers, chain_of),
+        *_wires(plan, cards, makers, chain_of, tracks),
         *(line for chain in cards.values() for card in chain for line in _card(card)),
         *_legend(height),
         "</svg>",
@@ -112,7 +113,13 @@ def _columns(plan: Plan) -> dict[int, int]:
     return column
 
 
-def _boxes(plan: Plan, columns: dict[int, int]) -> list[Box]:
+def _tracks(plan: Plan, columns: dict[int, int]) -> dict[str, float]:
+    """What is read more than one column on travels above all lanes: the height of its track, by address."""
+    far = dict.fromkeys(ref.address for edge in plan.edges if columns[edge.consumer] - columns[edge.producer] > 1 for ref in edge.refs)
+    return {address: TITLE + TRACK * place for place, address in enumerate(far)}
+
+
+def _boxes(plan: Plan, columns: dict[int, int], top: float) -> list[Box]:
     """Lanes from top to bottom, each as high as the columns it spans allow."""
     counts = {chain.id: len(chain.nodes) + len(chain.sinks) + (chain.stream is not None) for chain in plan.chains}
     bottoms: dict[int, float] = {}
@@ -121,7 +128,7 @@ def _boxes(plan: Plan, columns: dict[int, int]) -> list[Box]:
         spanned = [columns[chain] for chain in lane.chains]
         first, last = min(spanned), max(spanned)
         tallest = max(sum(counts[chain] for chain in lane.chains if columns[chain] == column) for column in set(spanned))
-        y = max((bottoms.get(column, TITLE + 0.0) for column in range(first, last + 1)), default=0.0)
+        y = max((bottoms.get(column, top) for column in range(first, last + 1)), default=0.0)
         height = HEAD + tallest * STEP - (STEP - CARD_HEIGHT) + PAD
         boxes.append(Box(lane, first, last, y, height))
         bottoms.update(dict.fromkeys(range(first, last + 1), y + height + 18))
@@ -174,7 +181,9 @@ def _sink_card(sink: Sink, x: float, y: float) -> Card:
     return Card("sink", f"{sink.business}.{sink.output}", f"to {sink.target}", _short(sink.spec), hover, (sink.value,), x, y)
 
 
-def _wires(plan: Plan, cards: dict[int, list[Card]], makers: dict[str, Card], chain_of: dict[str, int]) -> list[str]:
+def _wires(
+    plan: Plan, cards: dict[int, list[Card]], makers: dict[str, Card], chain_of: dict[str, int], tracks: dict[str, float]
+) -> list[str]:
     """A line from each value to each card that reads it; between chains with what flows and how many frames may."""
     capacity = {(edge.producer, edge.consumer): edge.capacity for edge in plan.edges}
     specs = {Ref(node.address, port): spec for node in plan.nodes for port, spec in node.outputs}
@@ -187,9 +196,10 @@ def _wires(plan: Plan, cards: dict[int, list[Card]], makers: dict[str, Card], ch
                 end = card.y + CARD_HEIGHT * (place + 1) / (len(card.reads) + 1)
                 if chain_of[ref.address] == number:
                     lines.append(_inside(maker, card, end))
-                else:
-                    frames = capacity.get((chain_of[ref.address], number), 0)
-                    lines += _across(maker, card, end, f"{_short(specs[ref])} · {frames} frames")
+                    continue
+                label = f"{_flow(specs[ref])} · {capacity.get((chain_of[ref.address], number), 0)} frames"
+                far = card.x - maker.right > GAP + 3 * PAD
+                lines += _across(maker, card, end, label, tracks.get(ref.address) if far else None)
     return lines
 
 
@@ -201,12 +211,18 @@ def _inside(maker: Card, card: Card, end: float) -> str:
     return _wire(f"M{x:g} {start:g}C{x - 34:g} {start:g} {x - 34:g} {end:g} {x - 1:g} {end:g}")
 
 
-def _across(maker: Card, card: Card, end: float, label: str) -> list[str]:
+def _across(maker: Card, card: Card, end: float, label: str, track: float | None) -> list[str]:
+    """To another lane: straight through the gap, or along a track above what lies between."""
     start, x1, x2 = maker.y + CARD_HEIGHT / 2, maker.right, card.x - 1
     bend = max(48.0, (x2 - x1) / 2)
+    path = f"M{x1:g} {start:g}C{x1 + bend:g} {start:g} {x2 - bend:g} {end:g} {x2:g} {end:g}"
+    if track is not None:
+        up, down = x1 + PAD + 44, x2 - PAD - 44
+        path = f"M{x1:g} {start:g}C{up:g} {start:g} {x1 + PAD:g} {track:g} {up + 16:g} {track:g}H{down - 16:g}"
+        path += f"C{x2 - PAD:g} {track:g} {down:g} {end:g} {x2:g} {end:g}"
     shown = escape(_cut(label, GAP - 8, SMALL_LETTER))
     return [
-        _wire(f"M{x1:g} {start:g}C{x1 + bend:g} {start:g} {x2 - bend:g} {end:g} {x2:g} {end:g}"),
+        _wire(path),
         f'<text class="label" text-anchor="end" x="{card.x - PAD - 8:g}" y="{end - 5:g}">{shown}</text>',
     ]
 
@@ -280,7 +296,18 @@ def _short(spec: Spec) -> str:
         case TensorsSpec():
             return f"{len(spec.tensors)} tensors" if len(spec.tensors) > 1 else str(spec.tensors[0][1]) if spec.tensors else "no tensors"
         case ManySpec():
-            return f"≤ {spec.capacity} of {_short(spec.item)}"
+            return f"{spec.capacity} × {_short(spec.item)}"
+
+
+def _flow(spec: Spec) -> str:
+    """A spec in fewer letters."""
+    match spec:
+        case RecordsSpec():
+            return spec.record
+        case ManySpec():
+            return f"{spec.capacity} × {spec.kind}"
+        case _:
+            return _short(spec)
 
 
 def _cut(text: str, room: float, letter: float) -> str:

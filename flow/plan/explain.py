@@ -45,7 +45,7 @@ def _headline(plan: Plan, shared: list[Node]) -> str:
     who = ", ".join(businesses) or "nothing"
     asked = sum(len(node.names) for node in plan.nodes)
     if not shared and not saved_model_bytes(plan):
-        return f"{who}: {asked} nodes, nothing to share"
+        return f"{who}: {asked} node{'' if asked == 1 else 's'}, nothing to share"
     inferred = sum(node.engine is not None for node in plan.nodes)
     return (
         f"{who}: {asked} nodes wanted, {len(plan.nodes)} run. Saved on every frame: {saved_inferences(plan)} of "

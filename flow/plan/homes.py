@@ -59,10 +59,10 @@ class _Assignment:
     """Homes for two cores or more.
 
     Inference is what costs: each session (model, engine, device, precision) has a lane, which takes in the pure work around it, so that
-    tensors never cross a worker: what prepares its input, and what turns its output into records; models of a few numbers are part of
-    that. Such a lane keeps nothing between frames and may be replicated. What keeps state, and the sinks, form the tail of a business; businesses that share such a node share
-    the tail, others do not, and one that breaks stops no other. Pure work that several tails read has a lane of its own, or stays
-    with the source when it reads nothing else.
+    tensors never cross a worker: what prepares its input, and what turns its output into records, models of a few numbers included.
+    Such a lane keeps nothing between frames and may be replicated. What keeps state, and the sinks, form the tail of a business;
+    businesses that share such a node share the tail, others do not, and one that breaks stops no other. Pure work that several tails
+    read has a lane of its own, or stays with the source when it reads nothing else.
     """
 
     def __init__(self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo]) -> None:
@@ -137,7 +137,8 @@ class _Assignment:
                 continue
             assert home is not None
             wanted = {self.home.get(reader.address) for reader in self.readers.get(node.address, [])}
-            prepares = bulky(node) and not inferred.intersection(node.streams)
+            pictures = any(isinstance(_item(spec), ImageSpec) for _, spec in node.outputs)
+            prepares = pictures and not inferred.intersection(node.streams)
             if len(node.businesses) > 1 or prepares or wanted & set(self.sessions.values()):
                 self.home[node.address] = home
 

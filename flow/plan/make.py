@@ -88,12 +88,11 @@ def _plan(
         "link": link,
     }
     depth = depths(layout, link_credits(layout))
-    in_flight = {
-        f"{sink.business}.{sink.output}": depth[chain.id] + max(waiting(by_name[name]) for name in sink.streams)
-        for chain in layout.chains
-        for sink in sinks
-        if sink.id in chain.sinks
-    }
+    at = {sink: chain.id for chain in layout.chains for sink in chain.sinks}
+    in_flight: dict[str, int] = {}
+    for sink in sinks:
+        frames = depth[at[sink.id]] + max(waiting(by_name[name]) for name in sink.streams)
+        in_flight[_name(sink)] = max(frames, in_flight.get(_name(sink), 0))
     plan = Plan(
         digest=digest("plan", _decisive(parts)),
         models=tuple(models),
@@ -112,6 +111,10 @@ def _plan(
         **parts,
     )
     return needed, plan
+
+
+def _name(sink: Sink) -> str:
+    return f"{sink.business}.{sink.output}"
 
 
 def _live(nodes: list[Node], graph: Graph, resolved: Resolved, sinks: list[Sink]) -> list[Node]:

@@ -177,11 +177,11 @@ class _Resolver:
 
         try:
             return catalog.find(op)
-        except catalog.UnknownOperator:
+        except catalog.UnknownOperator as error:
             path = f"graph.{node}.op"
-            known = catalog.names()
-            hint = did_you_mean(op, known) or "`ace ops` lists them"
-            self.problems.add(use.at(path), path, expected="the name of an operator", got=op, hint=hint)
+            near = f"did you mean `{error.nearest[0]}`?" if error.nearest else "`ace ops` lists them"
+            got, hint = (f"`{op}`: {error.reason}", "") if error.reason else (op, near)
+            self.problems.add(use.at(path), path, expected="the name of an operator", got=got, hint=hint)
             return None
 
     def _check_ports(self, use: Use, node: str, operator: type[Operator] | type[Composite], given: Iterable[str]) -> bool:

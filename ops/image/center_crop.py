@@ -43,12 +43,14 @@ class CenterCrop(Operator):
     def _geometry(self, spec: ImageSpec) -> Geometry:
         width, height = self.config.width, self.config.height
         shown_width, shown_height = spec.upright
-        if self.config.resize is None:
-            scale = max(width / shown_width, height / shown_height)
+        if self.config.resize is not None:
+            part, whole = self.config.resize, min(shown_width, shown_height)
+        elif width * shown_height >= height * shown_width:
+            part, whole = width, shown_width
         else:
-            scale = self.config.resize / min(shown_width, shown_height)
+            part, whole = height, shown_height
         # Whole sizes and offsets, as torchvision's Resize and CenterCrop round them.
-        scaled_width, scaled_height = max(width, int(shown_width * scale)), max(height, int(shown_height * scale))
+        scaled_width, scaled_height = max(width, shown_width * part // whole), max(height, shown_height * part // whole)
         x, y = shown_width / scaled_width, shown_height / scaled_height
         left, top = round((scaled_width - width) / 2), round((scaled_height - height) / 2)
         return Geometry((width, height), np.array([[x, 0.0, left * x], [0.0, y, top * y]]))

@@ -70,12 +70,12 @@ class Geometry:
 
 @dataclass(slots=True)
 class _Prepared:
-    """A kernel for one source spec. `to_stored` maps output pixels to stored ones; `seen` and `transform` are the last picture's."""
+    """A kernel for one source spec. `to_stored` maps output pixels to stored ones; `seen` and `transform` belong to the last picture."""
 
     renderer: Renderer
     output: ImageSpec | TensorsSpec
     to_stored: Affine | None
-    seen: Affine | None = None
+    seen: bytes = b""
     transform: Affine | None = None
 
 
@@ -105,9 +105,11 @@ class Rendering:
             chosen = geometry(image.spec)
             to_stored = compose(invert(rotation_transform(image.spec)), chosen.matrix)
             prepared = self._prepare(image.spec, chosen.size, chosen.placement, to_stored)
-        if prepared.seen is not image.transform or prepared.transform is None:
+        seen = image.transform.tobytes()
+        if prepared.seen != seen or prepared.transform is None:
             assert prepared.to_stored is not None
-            prepared.seen, prepared.transform = image.transform, compose(image.transform, prepared.to_stored)
+            prepared.seen, prepared.transform = seen, compose(image.transform, prepared.to_stored)
+            prepared.transform.setflags(write=False)
         return self._emit(context, image, prepared, prepared.transform, None, 0)
 
     def moving(

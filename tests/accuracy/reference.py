@@ -95,14 +95,14 @@ def visits(present: Sequence[int], spans: Iterable[tuple[int, int]], slack: int)
 # Pictures to tensors
 
 
-def letterboxed(bgr: Array, width: int, height: int, pad: int, *, center: bool = False) -> tuple[Array, float, float, float]:
-    """The picture scaled to fit (its size rounded down, as YOLOX does), on a ground of `pad`, and (scale, left, top)."""
-    scale = min(width / bgr.shape[1], height / bgr.shape[0])
-    w, h = int(bgr.shape[1] * scale), int(bgr.shape[0] * scale)
+def letterboxed(bgr: Array, width: int, height: int, pad: int, *, center: bool = False) -> tuple[Array, Array, Array]:
+    """The picture scaled to fit (its size rounded down, as YOLOX does) on a ground of `pad`, its scale (x, y) and its corner (x, y)."""
+    fit = min(width / bgr.shape[1], height / bgr.shape[0])
+    w, h = int(bgr.shape[1] * fit), int(bgr.shape[0] * fit)
     left, top = ((width - w) // 2, (height - h) // 2) if center else (0, 0)
     canvas = np.full((height, width, 3), pad, np.uint8)
     canvas[top : top + h, left : left + w] = cv2.resize(bgr, (w, h), interpolation=cv2.INTER_LINEAR)
-    return canvas, scale, float(left), float(top)
+    return canvas, np.array((w / bgr.shape[1], h / bgr.shape[0])), np.array((left, top))
 
 
 def nchw(pixels: Array) -> Array:
@@ -136,7 +136,7 @@ def per_class(rows: Array, limit: float) -> Array:
 
 def reference_yolox(bgr: Array, model: Any, score: float = 0.35, limit: float = 0.45) -> Array:
     """YOLOX (arXiv:2107.08430) at 416, every class."""
-    pixels, scale, _, _ = letterboxed(bgr, 416, 416, 114)
+    pixels, scale, _ = letterboxed(bgr, 416, 416, 114)
     (output,) = model.run(None, {"images": nchw(pixels)})
     output = output[0].astype(np.float64)
     grid, stride = [], []
@@ -182,7 +182,7 @@ def reference_ultraface(bgr: Array, model: Any, score: float = 0.7, limit: float
 
 def reference_yunet(bgr: Array, model: Any, score: float = 0.7, limit: float = 0.4) -> tuple[Array, Array]:
     """YuNet (doi:10.1007/s11633-023-1423-y) at 320: faces, and their five points (n, 5, 2)."""
-    pixels, scale, _, _ = letterboxed(bgr, 320, 320, 0)
+    pixels, scale, _ = letterboxed(bgr, 320, 320, 0)
     names = [output.name for output in model.get_outputs()]
     outputs = dict(zip(names, model.run(None, {"input": nchw(pixels)}), strict=True))
     rows, points = [], []
@@ -214,12 +214,11 @@ def palm_anchors() -> Array:
 
 def reference_palm(bgr: Array, model: Any, score: float = 0.5, limit: float = 0.3) -> tuple[Array, Array]:
     """Palms, and their seven points (n, 7, 2)."""
-    pixels, scale, left, top = letterboxed(bgr, 192, 192, 0, center=True)
+    pixels, scale, shift = letterboxed(bgr, 192, 192, 0, center=True)
     rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32)[None] / np.float32(255)
     values, logits = model.run(None, {"input_1": rgb})
     values, scores = values[0].astype(np.float64), 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -100, 100)))
     anchors = palm_anchors() * 192
-    shift = np.array([left, top])
     centre, half = values[:, :2] + anchors, values[:, 2:4] / 2
     boxes = np.concatenate([(centre - half - shift) / scale, (centre + half - shift) / scale], 1)
     points = (values[:, 4:].reshape(-1, 7, 2) + anchors[:, None] - shift) / scale

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,29 +18,16 @@ from ops.contract import Operator
 from ops.testing import run
 from ops.value import Tensors
 
-
-def load_reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("accuracy_reference", Path(__file__).with_name("reference.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-reference = load_reference()
-
 PHOTOS = ("coco/train2017_000000000074", "coco/val2017_000000001268", "coco/val2017_000000002261", "faces/6", "faces/13")
 
 
-def pixels_of(fit: Any, width: int, height: int, bgr: np.ndarray, **how: Any) -> tuple[np.ndarray, np.ndarray]:
+def pixels_of(reference: ModuleType, fit: Any, width: int, height: int, bgr: np.ndarray, **how: Any) -> tuple[np.ndarray, np.ndarray]:
     """Pixels at the model's size, and their transform."""
     if fit == "stretch":
         pixels = cv2.resize(bgr, (width, height), interpolation=cv2.INTER_LINEAR)
         return pixels, np.array([[bgr.shape[1] / width, 0.0, 0.0], [0.0, bgr.shape[0] / height, 0.0]])
-    pixels, scale, left, top = reference.letterboxed(bgr, width, height, **how)
-    return pixels, np.array([[1 / scale, 0.0, -left / scale], [0.0, 1 / scale, -top / scale]])
+    pixels, (x, y), (left, top) = reference.letterboxed(bgr, width, height, **how)
+    return pixels, np.array([[1 / x, 0.0, -left / x], [0.0, 1 / y, -top / y]])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +40,7 @@ def pixels_of(fit: Any, width: int, height: int, bgr: np.ndarray, **how: Any) ->
         ("palm", "palm_detection_lite", PixelInput("input_1", 192, 192, std=(255.0,), layout="nhwc"), {"pad": 0, "center": True}),
     ],
 )
-def test_box_for_box(data: Path, name: str, file: str, pixels: PixelInput, how: dict[str, Any]) -> None:
+def test_box_for_box(data: Path, reference: ModuleType, name: str, file: str, pixels: PixelInput, how: dict[str, Any]) -> None:
     session = reference.session(data / "models" / f"{file}.onnx")
     plain: Callable[..., Any] = getattr(reference, f"reference_{name}")
     outputs = tuple((output.name, TensorSpec("float32", tuple(output.shape))) for output in session.get_outputs())
@@ -69,7 +54,7 @@ def test_box_for_box(data: Path, name: str, file: str, pixels: PixelInput, how: 
     found = 0
     for photo in PHOTOS:
         bgr = cv2.imread(str(data / "images" / f"{photo}.jpg"))
-        array, transform = pixels_of(pixels.fit, pixels.width, pixels.height, bgr, **how)
+        array, transform = pixels_of(reference, pixels.fit, pixels.width, pixels.height, bgr, **how)
         if pixels.format == "rgb24":
             array = cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
         array = ((array.astype(np.float32) - np.float32(pixels.mean[0])) / np.float32(pixels.std[0]))[None]

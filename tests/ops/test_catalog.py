@@ -23,7 +23,7 @@ class Blur(Operator):
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on the path, for distributions of a test's own."""
     monkeypatch.syspath_prepend(str(tmp_path))

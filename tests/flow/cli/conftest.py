@@ -46,12 +46,13 @@ def ace(tmp_path: Path) -> Ace:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts `ace` in the same folder and leaves it running."""
+    """Starts `ace` in the same folder and leaves it running; what it says on standard error lies in errors.txt."""
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
-            env=environment(),
-        )  # fmt: skip
+        with (tmp_path / "errors.txt").open("w") as errors:
+            return subprocess.Popen(
+                [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=errors, text=True, stdin=subprocess.DEVNULL,
+                env=environment(), start_new_session=True,
+            )  # fmt: skip
 
     return start

@@ -53,13 +53,22 @@ def test_no_result_has_no_latency() -> None:
     assert "pet.pets: 0 results, latency - median, - p99, - at most" in summary(report(outputs=empty))
 
 
-def test_rates_are_between_the_last_two_looks() -> None:
+def counted(seconds: float, frames: int) -> dict[str, Any]:
+    return report(wall_seconds=seconds, streams={"front": {"in": frames, "out": frames - 10, "dropped": {}}})
+
+
+def test_one_look_gives_no_rate() -> None:
     rates = Rates()
     rates.look(report())
-    assert rates.of_stream("front", "in") == 0.0
-    rates.look(report(wall_seconds=4.0, streams={"front": {"in": 62, "out": 52, "dropped": {}}}))
+    assert rates.of_stream("front", "in") == rates.of_output("pet", "pets") == 0.0
+
+
+def test_rates_are_those_of_the_last_two_seconds() -> None:
+    rates = Rates()
+    for seconds, frames in ((0.0, 10), (1.0, 10), (2.0, 35), (3.0, 60)):
+        rates.look(counted(seconds, frames))
     assert rates.of_stream("front", "in") == pytest.approx(25.0)
-    assert rates.of_stream("front", "out") == pytest.approx(20.0)
+    assert rates.of_stream("front", "out") == pytest.approx(25.0)
 
 
 def test_the_live_line_names_streams_and_outputs() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -82,15 +83,20 @@ def test_wrong_input_is_a_message_and_status_2(ace: Ace, arguments: list[str], s
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_lets_frames_in_flight_come_out(ace: Ace, started: Started, tmp_path: Path, number: int, status: int) -> None:
+@pytest.mark.parametrize(
+    ("tell", "number", "status"), [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 0)], ids=["Ctrl-C", "terminate"]
+)
+def test_a_signal_lets_frames_in_flight_come_out(
+    ace: Ace, started: Started, tmp_path: Path, tell: Callable[[int, int], None], number: int, status: int
+) -> None:
     process = started("run", "motion.yaml", "--bind", ENDLESS, "--report", "report.json")
     assert process.stdout is not None
-    first = process.stdout.readline()
-    process.send_signal(number)
-    rest, errors = process.communicate(timeout=60)
-    assert process.returncode == status, errors
-    seqs = [json.loads(line)["seq"] for line in (first + rest).splitlines()]
+    with process.stdout as stdout:
+        first = stdout.readline()
+        tell(process.pid, number)
+        rows = first + stdout.read()
+    assert process.wait(60) == status, (tmp_path / "errors.txt").read_text()
+    seqs = [json.loads(line)["seq"] for line in rows.splitlines()]
     assert seqs == list(range(len(seqs)))
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["streams"]["camera"]["in"] == report["streams"]["camera"]["out"] == len(seqs)
@@ -99,8 +105,9 @@ def test_a_signal_lets_frames_in_flight_come_out(ace: Ace, started: Started, tmp
 def test_a_second_interrupt_stops_at_once(ace: Ace, started: Started, tmp_path: Path) -> None:
     process = started("run", "motion.yaml", "--bind", ENDLESS)
     assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    with process.stdout as stdout:
+        stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
+        stdout.read()
+    assert process.wait(60) == 130

@@ -54,9 +54,8 @@ def test_a_run_that_ends_is_done() -> None:
     assert run.told == []
 
 
-def test_a_failed_run_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_has_failed() -> None:
     assert watched(Running(failed="front: expected a video, got 0 bytes")) == 1
-    assert capsys.readouterr().err == "front: expected a video, got 0 bytes\n"
 
 
 def test_an_interrupt_drains_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +219,19 @@ class Tangled(Detect):
         )
 
 
+class Endless(Detect):
+    op = "t.endless"
+
+    @classmethod
+    def expand(cls, config: Any, model: ModelInfo | None) -> Expansion:
+        return Expansion({"again": Step("t.endless", {"image": "$image"}, model=True)}, {"boxes": "again.boxes"})
+
+
 OPS = {
     kind.op: kind
     for kind in (
         Shrink, Find, FindBgr, Track, Noise, Keep, Prepare, Infer, Decode, Crops, Gather, Meet, Blur, Broken, Detect, Outer, Tangled,
+        Endless,
     )
 }  # fmt: skip
 
@@ -243,11 +253,11 @@ def _house(monkeypatch: pytest.MonkeyPatch) -> None:
         if name in OPS:
             return OPS[name]
         if name.startswith("t."):
-            raise catalog.UnknownOperator(name)
+            reason = "it cannot be imported" if name == "t.unusable" else ""
+            raise catalog.UnknownOperator(name, tuple(get_close_matches(name, OPS, 1)), reason)
         return real(name)
 
     monkeypatch.setattr(catalog, "find", find)
-    monkeypatch.setattr(catalog, "names", lambda: tuple(OPS))
     monkeypatch.setattr(catalog, "code_digest", lambda kind: kind.__name__)
     monkeypatch.setattr("devices.registry.available", lambda: MACHINE)
     monkeypatch.setattr("devices.model.model_info", read_model)

@@ -83,3 +83,24 @@ def test_a_node_finds_its_model_by_manifest(house: Any) -> None:
         plan.stream("back")
     with pytest.raises(KeyError):
         plan.node("nowhere")
+
+
+def test_a_device_without_a_business_has_an_empty_plan(house: Any) -> None:
+    from flow.plan import views
+    from flow.plan.codec import decode_plan, encode_plan
+
+    plan = house.plan()
+    assert plan.nodes == plan.streams == plan.chains == plan.lanes == ()
+    assert decode_plan(encode_plan(plan)) == plan
+    assert views.drawing(plan).startswith("<svg")
+    assert views.explain(plan).startswith("nothing")
+    assert plan.digest in views.text(plan)
+
+
+def test_making_a_plan_loads_no_heavy_library() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, flow.plan.make, flow.plan.views, flow.plan.codec; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & {"cv2", "av", "onnx", "onnxruntime", "numba", "lap", "zmq", "yaml"}

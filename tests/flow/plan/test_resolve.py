@@ -124,3 +124,20 @@ def test_a_model_that_does_not_fit_its_composite(house: Any) -> None:
 def test_a_composite_that_is_wired_wrongly_is_its_own_fault(house: Any) -> None:
     problem = house.problem(with_model(house, detect("t.tangled")))
     assert "fault of the operator" in problem.hint
+
+
+def test_a_composite_that_contains_itself_comes_to_an_end(house: Any) -> None:
+    assert "deep" in house.problem(with_model(house, detect("t.endless"))).expected
+
+
+def test_an_operator_that_cannot_be_used_says_why(house: Any) -> None:
+    problem = house.problem(house.use({"boxes": {"op": "t.unusable", "in": {"image": "camera"}}}))
+    assert problem.got == "`t.unusable`: it cannot be imported"
+
+
+def test_hundreds_of_nodes_in_a_row(house: Any) -> None:
+    graph: dict[str, Any] = {"n0": {"op": "t.find", "in": {"image": "camera"}}}
+    graph |= {f"n{place}": {"op": "t.keep", "in": {"boxes": f"n{place - 1}"}} for place in range(1, 512)}
+    backwards = dict(reversed(graph.items()))
+    # equal work in a row is not equal: each reads another
+    assert len(house.plan(house.use(backwards, {"out": "n511"})).nodes) == 512

@@ -96,4 +96,4 @@ def test_explain_says_why_an_inference_is_not_shared(house: Any) -> None:
 
 
 def test_explain_of_one_business(house: Any) -> None:
-    assert views.explain(house.plan(house.use({"boxes": {"op": "t.find", "in": {"image": "camera"}}}))) == "pet: 1 nodes, nothing to share"
+    assert views.explain(house.plan(house.use({"boxes": {"op": "t.find", "in": {"image": "camera"}}}))) == "pet: 1 node, nothing to share"

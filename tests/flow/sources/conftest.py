@@ -84,12 +84,14 @@ def descriptors() -> Callable[[], int]:
 class RtspServer:
     """A camera of one H.264 video over RTSP 1.0 (RFC 2326) with interleaved RTP (RFC 6184): each connection plays `frames` and is cut."""
 
-    def __init__(self, folder: Path, *, frames: int, secret: str | None = None, port: int = 0, silent: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, frames: int, secret: str | None = None, port: int = 0, silent: bool = False, hold: bool = False
+    ) -> None:
         path = write_video(
             folder / "camera.h264", frames=60, format="h264", codec_options={"x264-params": "repeat-headers=1:keyint=5:bframes=0"}
         )
         self.units = [unit for unit in path.read_bytes().replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if unit]
-        self.frames, self.secret, self.silent = frames, secret, silent
+        self.frames, self.secret, self.silent, self.hold = frames, secret, silent, hold
         self.requests: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
@@ -129,6 +131,8 @@ class RtspServer:
                     self._answer(connection, method, fields)
                     if method == "PLAY":
                         self._play(connection)
+                        if self.hold:  # connected, and nothing more comes
+                            lines.read()
                         return
         except OSError:
             pass

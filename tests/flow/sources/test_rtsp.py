@@ -65,6 +65,16 @@ def test_comes_back_after_it_vanished(monkeypatch, camera, make_stream) -> None:
     assert reader.last_error
 
 
+def test_a_camera_that_falls_silent_is_left_and_opened_again(monkeypatch, camera, make_stream) -> None:
+    monkeypatch.setattr("flow.sources.stream.BACKOFF_FIRST_S", 0.02)
+    monkeypatch.setattr(rtsp_source, "TIMEOUT_S", 0.5)
+    reader = StreamReader(make_stream(camera(frames=15, hold=True).uri, live=True))
+    frames = [reader.read() for _ in range(25)]
+    reader.close()
+    assert [frame.seq for frame in frames] == list(range(25))
+    assert "answer in time" in str(reader.last_error)
+
+
 def test_a_camera_that_is_lost_ends_the_stream_without_reconnect(camera, make_stream) -> None:
     server = camera(frames=10)
     reader = StreamReader(make_stream(server.uri, live=True, reconnect=False))

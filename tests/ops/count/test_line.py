@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def test_in_and_out_alternate_within_the_ends_and_state_is_handed_over(path: lis
     operator = counter(((-1000, 50), (1000, 50)), margin=0)
     events = walk(operator, *steps)
     names = [name for step in events for name, *_ in step]
-    assert all(one != other for one, other in zip(names, names[1:], strict=False))
+    assert all(one != other for one, other in pairwise(names))
     before, after = counter(((-1000, 50), (1000, 50)), margin=0), counter(((-1000, 50), (1000, 50)), margin=0)
     walk(before, *steps[:cut])
     after.restore(before.save())

@@ -31,15 +31,15 @@ def test_an_encoded_face_is_decoded_into_the_source_frame(yunet: YuNet, data: st
     column, row = data.draw(st.integers(0, 96 // stride - 1)), data.draw(st.integers(0, 64 // stride - 1))
     number = st.floats(-3, 3, width=32)
     box, points = data.draw(st.lists(number, min_size=4, max_size=4)), data.draw(st.lists(number, min_size=10, max_size=10))
-    arrays, cell = outputs(), row * (96 // stride) + column
+    arrays, cell, place = outputs(), row * (96 // stride) + column, np.array((column, row))
     arrays[f"cls_{stride}"][0, cell], arrays[f"obj_{stride}"][0, cell] = 0.9, 0.81
     arrays[f"bbox_{stride}"][0, cell], arrays[f"kps_{stride}"][0, cell] = box, points
     (found,) = run(yunet, tensors=Tensors(arrays, np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 2.0]])))
-    centre = (np.array(box[:2]) + (column, row)) * stride
+    centre = (box[:2] + place) * stride
     half = np.exp(box[2:]) * stride / 2
     corners = np.array([centre - half, centre + half]) * (2, 3) + (1, 2)
     assert found["box"] == pytest.approx(corners.ravel(), abs=0.02)
-    assert found["points"] == pytest.approx((np.reshape(points, (5, 2)) + (column, row)) * stride * (2, 3) + (1, 2), abs=0.02)
+    assert found["points"] == pytest.approx((np.reshape(points, (5, 2)) + place) * stride * (2, 3) + (1, 2), abs=0.02)
     assert found["score"] == pytest.approx(np.sqrt(0.9 * 0.81))
 
 

@@ -1,6 +1,8 @@
 import cv2
 import numpy as np
+import pytest
 
+from devices.spec import ImageSpec
 from ops.image.center_crop import CenterCrop
 from ops.testing import run
 from ops.value import apply
@@ -30,3 +32,10 @@ def test_rotated_pictures_are_cropped_upright(ramp):
     got = run(CenterCrop(CenterCrop.Config(width=36, height=36, output="rgb24")), image=ramp(64, 36, rotation=270))
     upright = np.rot90(ramp(64, 36).planes[0], 1)
     assert np.array_equal(got.planes[0], upright[14:50])
+
+
+@pytest.mark.parametrize("height", [30, 49, 101, 333, 480])
+def test_shorter_side_is_exactly_resize(height):
+    """480 * (256 / 480) may fall below 256 in floating point."""
+    geometry = CenterCrop(CenterCrop.Config(width=24, height=24, resize=49))._geometry(ImageSpec(2 * height, height, "rgb24"))
+    assert geometry.matrix[1, 1] == height / 49

@@ -1,0 +1,221 @@
+"""Published models through `ace run` on real photos and videos: the reference figures, and box for box against a plain loop."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+MANIFESTS = Path(__file__).parent / "manifests"
+PERSON, CAT, DOG = 0, 15, 16
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def index(data: Path) -> dict[str, Any]:
+    """Entries of INDEX.json by file."""
+    return {entry["file"]: entry for entry in json.loads((data / "INDEX.json").read_text())["entries"]}
+
+
+@pytest.fixture(scope="module")
+def ace(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Rows, dict[str, Any]]]:
+    """Runs `ace run` on a manifest with its models beside it; rows by output, and the report."""
+
+    def run(
+        manifest: str, models: Iterable[str], source: Path | str, outputs: Mapping[str, str], *more: str
+    ) -> tuple[Rows, dict[str, Any]]:
+        folder = tmp_path_factory.mktemp("run")
+        shutil.copy(MANIFESTS / manifest, folder)
+        for model in models:
+            shutil.copy(data / "models" / model, folder)
+        command = [str(Path(sys.executable).with_name("ace")), "run", str(folder / manifest), "--report", str(folder / "report.json")]
+        command += ["--bind", f"camera={source}", *more]
+        for output, file in outputs.items():
+            command += ["--out", f"{output}={folder / file}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+        assert done.returncode == 0, done.stderr
+        rows = {output: [json.loads(line) for line in (folder / file).read_text().splitlines()] for output, file in outputs.items()}
+        return rows, json.loads((folder / "report.json").read_text())
+
+    return run
+
+
+def boxes(row: Mapping[str, Any], *classes: int) -> np.ndarray:
+    found = [one["box"] for one in row["detections"] if not classes or one["class_id"] in classes]
+    return np.array(found, float).reshape(-1, 4)
+
+
+@pytest.fixture(scope="module")
+def coco(ace: Callable[..., Any], data: Path) -> Rows:
+    rows, _ = ace(
+        "detectors.yaml",
+        ["yolox_nano.onnx", "FastestDet.onnx"],
+        data / "images" / "coco",
+        {"yolox.boxes": "y.jsonl", "fastest.boxes": "f.jsonl"},
+    )
+    return rows
+
+
+def totals(
+    reference: ModuleType, index: Mapping[str, Any], rows: list[dict[str, Any]], names: set[str], ids: set[int], data: Path
+) -> tuple[int, int, int]:
+    """(hits, labelled, false) over all photos that the figures count."""
+    files = sorted(index["images/coco/"]["files"], key=lambda one: Path(one["file"]).name)
+    assert len(files) == len(rows)
+    total = np.zeros(3, int)
+    for photo, row in zip(files, rows, strict=True):
+        labelled = [box["xyxy"] for box in photo["boxes"] if box["name"] in names]
+        total += reference.match(boxes(row, *ids), labelled, (photo["width"], photo["height"]))
+    return int(total[0]), int(total[1]), int(total[2])
+
+
+@pytest.mark.parametrize(
+    ("output", "names", "ids", "hits", "labelled", "false"),
+    [
+        ("yolox.boxes", {"person"}, {PERSON}, 68, 81, 9),
+        ("yolox.boxes", {"cat", "dog"}, {CAT, DOG}, 6, 10, None),
+        ("fastest.boxes", {"person"}, {PERSON}, 60, 81, 35),
+        ("fastest.boxes", {"cat", "dog"}, {CAT, DOG}, 7, 10, None),
+    ],
+)
+def test_photos(
+    coco: Rows,
+    reference: ModuleType,
+    index: Any,
+    data: Path,
+    output: str,
+    names: set[str],
+    ids: set[int],
+    hits: int,
+    labelled: int,
+    false: int | None,
+) -> None:
+    found = totals(reference, index, coco[output], names, ids, data)
+    print(f"{output} {sorted(names)}: {found[0]}/{found[1]} hits, {found[2]} false; reference {hits}/{labelled}, {false} false")
+    assert found[1] == labelled
+    assert found[0] >= hits - 1
+    if false is not None:
+        assert found[2] <= false + 1
+
+
+def unsure(row: Mapping[str, Any], theirs: np.ndarray, limit: float) -> bool:
+    """Whether a score lies so near the threshold that a rounding decides."""
+    scores = [one["score"] for one in row["detections"]] + list(theirs[:, 4])
+    return any(abs(score - limit) < 0.01 for score in scores)
+
+
+@pytest.mark.parametrize(
+    ("output", "model", "plain", "limit"),
+    [("yolox.boxes", "yolox_nano", "reference_yolox", 0.35), ("fastest.boxes", "FastestDet", "reference_fastestdet", 0.5)],
+)
+def test_photos_box_for_box(coco: Rows, reference: ModuleType, data: Path, output: str, model: str, plain: str, limit: float) -> None:
+    """Every box of every class overlaps the plain loop's by at least 0.95."""
+    session = reference.session(data / "models" / f"{model}.onnx")
+    worst, compared, left_out = 1.0, 0, 0
+    for photo, row in zip(sorted((data / "images" / "coco").iterdir()), coco[output], strict=True):
+        theirs = getattr(reference, plain)(cv2.imread(str(photo)), session)
+        if unsure(row, theirs, limit):
+            left_out += 1
+            continue
+        for class_id in {one["class_id"] for one in row["detections"]} | set(theirs[:, 5].astype(int)):
+            same = reference.same_boxes(boxes(row, class_id), theirs[theirs[:, 5] == class_id, :4])
+            assert same >= 0.95, (photo.name, class_id, boxes(row, class_id), theirs)
+            worst = min(worst, same)
+            compared += 1
+    print(
+        f"{output}: worst IoU {worst:.4f} over {compared} classes of photos; {left_out} photos with a score within 0.01 of the threshold left out"
+    )
+    assert compared > 50
+    assert left_out < 40
+
+
+def test_faces(ace: Callable[..., Any], index: Any, data: Path, reference: ModuleType) -> None:
+    rows, _ = ace(
+        "faces.yaml",
+        ["ultraface_RFB_320.onnx", "yunet_n_320.onnx"],
+        data / "images" / "faces",
+        {"ultra.faces": "u.jsonl", "yu.faces": "y.jsonl"},
+    )
+    photos = sorted(index["images/faces/"]["files"], key=lambda one: Path(one["file"]).name)
+    expected = [photo["faces"] for photo in photos]
+    for output in ("ultra.faces", "yu.faces"):
+        assert [len(row["detections"]) for row in rows[output]] == expected
+    session = reference.session(data / "models" / "yunet_n_320.onnx")
+    for photo, row in zip(photos, rows["yu.faces"], strict=True):
+        theirs, _ = reference.reference_yunet(cv2.imread(str(data / photo["file"])), session)
+        assert reference.same_boxes(boxes(row), theirs[:, :4]) >= 0.95
+
+
+def test_signs(ace: Callable[..., Any], index: Any, data: Path, reference: ModuleType, tmp_path: Path) -> None:
+    """Palm, landmarks and classifier: 99 of 102 photos of the digits 0, 1 and 5, padded and resized as the figures say."""
+    photos = [one for one in index["images/sign_digits/"]["files"] if one["label"] in (0, 1, 5)]
+    for number, photo in enumerate(photos):
+        cv2.imwrite(str(tmp_path / f"{number:04d}.png"), reference.sign_photo(cv2.imread(str(data / photo["file"]))))
+    models = ["palm_detection_lite.onnx", "hand_landmark_lite.onnx", "keypoint_classifier.onnx"]
+    rows, _ = ace("signs.yaml", models, tmp_path, {"signs": "s.jsonl"})
+    right = sum(
+        bool(row["classes"]) and row["classes"][0]["label"] == photo["gesture"] for photo, row in zip(photos, rows["signs"], strict=True)
+    )
+    print(f"signs: {right}/{len(photos)}; reference 99/102")
+    assert len(photos) == 102
+    assert right >= 98
+
+
+def decoded(path: Path) -> Iterable[np.ndarray]:
+    """BGR pixels of a clip as FFmpeg converts them."""
+    import av
+
+    with av.open(str(path)) as clip:
+        for frame in clip.decode(video=0):
+            yield frame.to_ndarray(format="bgr24")
+
+
+def test_dog_on_video(ace: Callable[..., Any], data: Path, reference: ModuleType) -> None:
+    clip = data / "videos" / "pet_dog.mp4"
+    rows, _ = ace("detectors.yaml", ["yolox_nano.onnx", "FastestDet.onnx"], clip, {"yolox.boxes": "y.jsonl", "fastest.boxes": "f.jsonl"})
+    seen = [bool(len(boxes(row, DOG))) for row in rows["yolox.boxes"]][0:211:10]
+    print(f"dog in {sum(seen)} of {len(seen)} sampled frames; reference 19 of 22")
+    assert len(seen) == 22
+    assert sum(seen) >= 18
+    session = reference.session(data / "models" / "yolox_nano.onnx")
+    worst, compared = 1.0, 0
+    for number, bgr in enumerate(decoded(clip)):
+        if number % 10:
+            continue
+        theirs = reference.reference_yolox(bgr, session)
+        row = rows["yolox.boxes"][number]
+        if not unsure(row, theirs, 0.35):
+            for class_id in {one["class_id"] for one in row["detections"]} | set(theirs[:, 5].astype(int)):
+                same = reference.same_boxes(boxes(row, class_id), theirs[theirs[:, 5] == class_id, :4])
+                worst, compared = min(worst, same), compared + 1
+    print(f"worst IoU {worst:.4f} over {compared} classes of frames")
+    assert worst >= 0.95
+    assert compared >= 10
+
+
+def test_six_visits_by_tracking(ace: Callable[..., Any], data: Path, reference: ModuleType) -> None:
+    """Every visit is seen from its first frame to its last, each end within 18 frames of what was read off by eye."""
+    clip = data / "videos" / "one-by-one-person-detection.mp4"
+    rows, _ = ace("visits.yaml", ["yolox_nano.onnx"], clip, {"people": "p.jsonl"})
+    spans = json.loads((data / "videos" / "references.json").read_text())["videos/one-by-one-person-detection.mp4"]["person_present"]
+    lives: dict[int, list[int]] = defaultdict(list)
+    for row in rows["people"]:
+        for person in row["detections"]:
+            lives[person["track"]].append(row["seq"])
+    present = sorted({seq for frames in lives.values() if len(frames) >= 5 for seq in frames})
+    found = reference.visits(present, spans, 18)
+    print(f"{sum(found)} of {len(spans)} visits; {len(lives)} tracks")
+    assert found == [True] * 6
+    gaps = [second - first for first, second in zip(present, present[1:], strict=False)]
+    assert sum(gap > 36 for gap in gaps) == 5

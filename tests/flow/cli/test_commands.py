@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from flow.cli import main; main()"]
+Ace = Callable[..., "subprocess.CompletedProcess[str]"]
+
+BOUND = ["--bind", "camera=synthetic:pen"]
+COMMANDS = ["demo", "run", "validate", "schema", "plan", "explain", "ops", "devices", "bench"]
+
+
+def test_help_names_every_command(ace: Ace) -> None:
+    done = ace("--help")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()] == COMMANDS
+
+
+def test_an_unknown_command_names_the_nearest(ace: Ace) -> None:
+    done = ace("vaildate", "motion.yaml")
+    assert done.returncode == 2
+    assert "Did you mean 'validate'?" in done.stderr
+
+
+def test_validate_needs_no_source(ace: Ace) -> None:
+    done = ace("validate", "motion.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("valid: motion (")
+
+
+def test_validate_needs_no_camera_and_no_secret(ace: Ace, tmp_path: Path) -> None:
+    (tmp_path / "device.yaml").write_text(
+        "apiVersion: ace/v1\nkind: Device\nname: room\n"
+        "streams: {front: {source: rtsp://camera.invalid/1, secret: NO_SUCH_SECRET}}\n"
+        "businesses: [{use: motion, bind: {camera: front}}]\n"
+    )
+    assert ace("validate", "motion.yaml", "device.yaml").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("track.iou", "track.iuo", "motion.yaml:8"),
+        ("track.iou", "track.iuo", "did you mean `track.iou`"),
+        ("warmup", "warmpu", "did you mean `warmup`"),
+        ("{warmup: 2}", "{warmup: -1}", "motion.yaml:7"),
+        ("moving.detections", "moving.detection", "did you mean `detections`"),
+        ("{image: camera}", "{imagee: camera}", "did you mean `image`"),
+        ("outputs:", "output:", "did you mean `outputs`"),
+    ],
+)
+def test_validate_names_line_and_nearest_name(ace: Ace, tmp_path: Path, old: str, new: str, said: str) -> None:
+    file = tmp_path / "motion.yaml"
+    file.write_text(file.read_text().replace(old, new))
+    done = ace("validate", "motion.yaml")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_schema_is_json_schema(ace: Ace) -> None:
+    schema = json.loads(ace("schema").stdout)
+    assert schema["$defs"].keys() >= {"Model", "Business", "Device"}
+
+
+def test_plan_as_text_json_and_svg(ace: Ace) -> None:
+    text = ace("plan", "motion.yaml", *BOUND)
+    assert text.returncode == 0, text.stderr
+    document = json.loads(ace("plan", "motion.yaml", *BOUND, "--format", "json").stdout)
+    assert document["plan"] in text.stdout
+    assert {node["op"] for node in document["nodes"]} == {"image.convert", "motion.background", "track.iou"}
+    assert document["nodes"][0].keys() >= {"address", "op", "businesses", "device", "engine", "model", "inputs", "outputs"}
+    assert document["shared_memory_bytes"] > 0
+    assert document["ram_bytes"] > 0
+    svg = ace("plan", "motion.yaml", *BOUND, "--format", "svg").stdout
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+
+
+def test_plan_refuses_another_format(ace: Ace) -> None:
+    done = ace("plan", "motion.yaml", *BOUND, "--format", "jsno")
+    assert done.returncode == 2
+    assert "did you mean 'json'?" in done.stderr
+
+
+def test_plan_shows_what_links_and_workers_change(ace: Ace) -> None:
+    document = json.loads(ace("plan", "motion.yaml", *BOUND, "--format", "json", "--workers", "threads", "--link", "zmq").stdout)
+    assert (document["workers"], document["link"]) == ("threads", "zmq")
+
+
+def test_explain_names_what_is_shared(ace: Ace, tmp_path: Path) -> None:
+    (tmp_path / "twin.yaml").write_text((tmp_path / "motion.yaml").read_text().replace("name: motion", "name: twin"))
+    done = ace("explain", "motion.yaml", "twin.yaml", *BOUND)
+    assert done.returncode == 0, done.stderr
+    assert "motion" in done.stdout
+    assert "twin" in done.stdout
+    assert "motion.background" in done.stdout or "motion.moving" in done.stdout
+
+
+def test_ops_lists_the_library_and_shows_one(ace: Ace) -> None:
+    names = [line.split()[0] for line in ace("ops").stdout.splitlines()]
+    assert names[0] == "operator"
+    assert {"detect.yolox", "track.byte", "boxes.nms"} <= set(names)
+    assert "  score: number 0..1 (0.35)" in ace("ops", "detect.yolox").stdout
+
+
+def test_ops_names_the_nearest_operator(ace: Ace) -> None:
+    done = ace("ops", "detect.yolo")
+    assert done.returncode == 2
+    assert "did you mean 'detect.yolox'?" in done.stderr
+
+
+def test_devices_lists_the_processor_and_its_engine(ace: Ace) -> None:
+    lines = ace("devices").stdout.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["device", "cpu"]
+    assert "onnxruntime" in lines[1]
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A model of one multiplication."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Mul", ["x", "x"], ["y"])
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8])] for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "square", *ends), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "square.onnx")
+    return tmp_path / "square.onnx"
+
+
+def test_bench_model_as_json(ace: Ace, network: Path) -> None:
+    done = ace("bench", "model", network.name, "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    assert measured.keys() == {"model", "engine", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs"}
+    assert (measured["engine"], measured["threads"]) == ("onnxruntime", 1)
+
+
+def test_bench_model_refuses_what_is_none(ace: Ace, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    for arguments in (["broken.onnx"], ["missing.onnx"], ["broken.onnx", "--engine", "onnxruntim"]):
+        done = ace("bench", "model", *arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["devices"], ["schema"], ["--help"]])
+def test_a_full_disk_is_a_message_and_status_1(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "ace: standard output: No space left on device\n"
+
+
+def test_a_reader_that_leaves_is_no_message() -> None:
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" schema | true', "bash", *COMMAND], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
