@@ -19,7 +19,7 @@ SETTING = re.compile(r"((?:`\w+`(?:, )?)+): ")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A config key. `type` as in JSON Schema; `default` is None for a required one."""
+    """A config key. `type` in words; `default` is None for a required one."""
 
     name: str
     type: str
@@ -60,11 +60,12 @@ def describe(kind: type[Operator] | type[Composite]) -> Description:
 
 def _settings(config: type[BaseModel]) -> tuple[Setting, ...]:
     docs = _documented(config)
-    properties = config.model_json_schema().get("properties", {})
+    schema = config.model_json_schema()
+    properties, defined = schema.get("properties", {}), schema.get("$defs", {})
     return tuple(
         Setting(
             name=name,
-            type=_type(properties.get(name, {})),
+            type=_type(properties.get(name, {}), defined),
             default=None if field.is_required() else field.get_default(call_default_factory=True),
             required=field.is_required(),
             doc=docs.get(name, ""),
@@ -86,20 +87,41 @@ def _documented(config: type[BaseModel]) -> dict[str, str]:
     return docs
 
 
-def _type(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    if "const" in schema:
-        return str(schema["const"])
-    if "anyOf" in schema:
-        return " | ".join(_type(option) for option in schema["anyOf"])
-    if schema.get("type") == "array":
-        return f"list of {_type(schema['items'])}" if "items" in schema else "list"
-    limits = [f"{sign}{schema[key]}" for key, sign in LIMITS.items() if key in schema]
-    return " ".join([{"null": "none"}.get(schema.get("type", "any"), schema.get("type", "any")), *limits])
+def _type(schema: Mapping[str, Any], defined: Mapping[str, Any]) -> str:
+    """A JSON Schema in words: `number 0..1`, `list of 3..256 [number, number]`, `crop | stretch`."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return _type(defined[reference.rpartition("/")[2]], defined)
+        case {"anyOf": list(options)}:
+            return " | ".join(dict.fromkeys(_type(option, defined) for option in options))
+        case {"enum": list(values)}:
+            return " | ".join(map(str, values))
+        case {"const": value}:
+            return str(value)
+        case {"type": "array", "prefixItems": list(items)}:
+            return f"[{', '.join(_type(item, defined) for item in items)}]"
+        case {"type": "array"}:
+            size = _between(schema.get("minItems"), schema.get("maxItems"))
+            return f"list of {size + ' ' if size else ''}{_type(schema.get('items', {}), defined)}"
+        case {"type": "object", "properties": Mapping() as named}:
+            return "{" + ", ".join(f"{name}: {_type(each, defined)}" for name, each in named.items()) + "}"
+        case {"type": "object", "additionalProperties": Mapping() as each}:
+            return f"mapping of names to {_type(each, defined)}"
+        case {"type": "null"}:
+            return "none"
+        case {"type": str(kind)}:
+            above = f" > {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else ""
+            below = f" < {schema['exclusiveMaximum']}" if "exclusiveMaximum" in schema else ""
+            size = _between(schema.get("minimum"), schema.get("maximum"))
+            return f"{kind}{above}{below}{' ' + size if size else ''}"
+    return "any"
 
 
-LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+def _between(least: float | None, most: float | None) -> str:
+    """`0..1`, `>= 0`, `<= 1`, or nothing."""
+    if least is not None and most is not None:
+        return f"{least}..{most}"
+    return f">= {least}" if least is not None else f"<= {most}" if most is not None else ""
 
 
 def _steps(kind: type[Composite]) -> dict[str, str]:

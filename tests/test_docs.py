@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from flow.cli.ops import documentation, nature
 from ops import catalog
 
 HOUSE = Path(__file__).resolve().parents[1]
@@ -19,15 +18,17 @@ def library() -> list[str]:
     rows = []
     for name, kind in catalog.all().items():
         if kind.__module__.startswith("ops."):
-            does = documentation(kind)[0].replace("|", "\\|")
-            rows.append(f"| `{name}` | {nature(kind)} | {does} |")
+            about = catalog.describe(kind)
+            does = about.doc.partition("\n")[0].replace("|", "\\|")
+            rows.append(f"| `{name}` | {about.kind} | {does} |")
     return ["| operator | kind | does |", "| --- | --- | --- |", *rows]
 
 
 def test_the_table_of_operators_is_the_library() -> None:
     text = (DOCS / "operators.md").read_text()
     table = text[text.index("## The library") :].splitlines()
-    assert [line for line in table if line.startswith("|")] == library()
+    wanted = library()
+    assert [line for line in table if line.startswith("|")] == wanted, "the table must be:\n" + "\n".join(wanted)
 
 
 @pytest.mark.parametrize("kind", ["Model", "Business", "Device"])

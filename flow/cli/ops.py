@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import inspect
+import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ops.catalog import Kind
     from ops.contract import Port
+    from ops.describe import Description
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="An operator, to see its ports and settings.", show_default=False)]
 
@@ -24,48 +24,41 @@ def ops(name: Name = None) -> None:
         from ops import catalog
 
         if name is not None:
-            print("\n".join(description(catalog.find(name))))
+            print("\n".join(lines(catalog.describe(catalog.find(name)))))
             return
         from flow.cli.table import show
 
-        show("Operators", COLUMNS, [row(kind) for kind in catalog.all().values()])
+        show("Operators", COLUMNS, [row(catalog.describe(kind)) for kind in catalog.all().values()])
         for broken in catalog.broken():
             print(broken, file=sys.stderr)
 
 
-def row(kind: Kind) -> list[str]:
+def row(about: Description) -> list[str]:
     """One line of the library's table."""
-    reads = ["model"] if kind.needs_model else []
-    return [kind.op, nature(kind), ", ".join([*named(kind.inputs), *reads]), ", ".join(named(kind.outputs)), documentation(kind)[0]]
+    reads = ["model"] if about.needs_model else []
+    return [
+        about.name,
+        about.kind,
+        ", ".join([*named(about.inputs), *reads]),
+        ", ".join(named(about.outputs)),
+        about.doc.partition("\n")[0],
+    ]
 
 
-def description(kind: Kind) -> list[str]:
+def lines(about: Description) -> list[str]:
     """An operator with its ports and settings, as lines of text."""
-    from flow.cli.settings import settings
-
-    lines = [f"{kind.op} ({nature(kind)}{', needs a model' if kind.needs_model else ''})", ""]
-    lines += [f"  {line}".rstrip() for line in documentation(kind)]
-    for title, ports in (("reads", kind.inputs), ("gives", kind.outputs)):
-        lines += ["", f"{title}:"]
-        lines += [f"  {port_name}: {port_text(port)}" for port_name, port in ports.items()]
-    about = inspect.cleandoc(kind.Config.__doc__ or "").splitlines()
-    found = settings(kind.Config)
-    if found:
-        lines += ["", "config:", *(f"  {line}".rstrip() for line in about), ""]
-        lines += [f"  {each.name}: {each.takes} ({each.default})" for each in found]
-    return lines
-
-
-def documentation(kind: Kind) -> list[str]:
-    """The class's docstring, at least one line."""
-    return inspect.cleandoc(kind.__doc__ or "").splitlines() or [""]
-
-
-def nature(kind: Kind) -> str:
-    """pure, stateful, random or composite."""
-    from ops.contract import Operator
-
-    return kind.kind if issubclass(kind, Operator) else "composite"
+    said = [f"{about.name} ({about.kind}{', needs a model' if about.needs_model else ''})", ""]
+    said += [f"  {line}".rstrip() for line in about.doc.splitlines()]
+    for title, ports in (("reads", about.inputs), ("gives", about.outputs)):
+        said += ["", f"{title}:", *(f"  {name}: {port_text(port)}" for name, port in ports.items())]
+    if about.steps:
+        said += ["", "stands for:", *(f"  {name}: {op}" for name, op in about.steps.items())]
+    if about.settings:
+        said += ["", "config:"]
+    for setting in about.settings:
+        default = "required" if setting.required else "none" if setting.default is None else json.dumps(setting.default, default=dict)
+        said += [f"  {setting.name}: {setting.type} ({default})", *([f"    {setting.doc}"] if setting.doc else [])]
+    return said
 
 
 def named(ports: Mapping[str, Port]) -> list[str]:

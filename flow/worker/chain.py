@@ -20,9 +20,11 @@ from flow.ledger import Block
 from flow.plan.value import Chain, Ref
 from flow.pool import Pool, SlotRef
 from flow.sinks.contract import SinkError
-from flow.worker.edges import InEdge, OutEdge
+from flow.worker.gate import gates
+from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.node import NodeRunner
+from flow.worker.out_edge import OutEdge
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, NoMemory, Shot, SourceStage
 
@@ -117,7 +119,8 @@ class ChainRunner:
         self.chain, self.block, self.streams, self.pools = chain, block, streams, pools
         self.nodes, self.sinks, self.join, self.source = nodes, sinks, join, source
         self.inbound = inbound
-        self.outbound = [(edge, [table[ref] for ref in refs], [pools.place(ref) for ref in refs]) for edge, refs in outbound]
+        self.outbound = [edge for edge, _ in outbound]
+        self.gates = gates([(edge, [table[ref] for ref in refs], [pools.place(ref) for ref in refs]) for edge, refs in outbound])
         self.size = len(table)
         self.source_place = source_place
         self.state_area = state_area
@@ -138,7 +141,7 @@ class ChainRunner:
         """Whether a frame can be taken now and published without waiting."""
         return (
             len(self.settling) < 64
-            and all(edge.ready() for edge, _, _ in self.outbound)
+            and all(gate.ready() for gate in self.gates)
             and all(sink.ready() for sink in self.sinks)
             and self.pools.ready()
         )
@@ -154,8 +157,10 @@ class ChainRunner:
         moved = False
         self.block.begin()
         try:
-            for edge, _, _ in self.outbound:
+            for edge in self.outbound:
                 moved |= edge.poll()
+            for gate in self.gates:
+                moved |= gate.pump()
             for sink in self.sinks:
                 moved |= sink.poll()
             for inbound in self.inbound:
@@ -241,8 +246,8 @@ class ChainRunner:
 
     def _publish_bound(self, entry: Entry, settlement: Settlement) -> None:
         bound = Entry(Kind.BOUND, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags)
-        for edge, _, places in self.outbound:
-            settlement.given.append((edge, edge.offer(bound, places)))
+        for gate in self.gates:
+            settlement.given += gate.offer([bound] * len(gate.edges))
         self._record(settlement)
 
     def _process(self, entry: Entry, values: list[Any], settlement: Settlement, *, flushing: bool = False) -> None:
@@ -261,15 +266,8 @@ class ChainRunner:
                 if node.was_reset:
                     entry.flags |= RESET
             self._write(entry, stream, values, settlement)
-            for edge, places, slots in self.outbound:
-                entry.values = tuple(values[place] for place in places)
-                empty = all(value is None for value in entry.values)
-                offered = (
-                    entry
-                    if not empty
-                    else Entry(Kind.BOUND, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns)
-                )
-                settlement.given.append((edge, edge.offer(offered, slots)))
+            for gate in self.gates:
+                settlement.given += gate.offer([_outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
             for node in self.nodes:
                 node.was_reset = False
         finally:
@@ -356,14 +354,13 @@ class ChainRunner:
         if not self.ready() or self.settling:
             return False
         entry = Entry(Kind.END, self._stream_index(), 0, 1 << 62, 1 << 62, None, 0, FINAL)
-        for edge, _, _ in self.outbound:
-            if edge.pending:
-                return False
+        if any(gate.pending for gate in self.gates):
+            return False
         if not self._flushed:
             self._flushed = True
             self._flush()
             return True
-        for edge, _, _ in self.outbound:
+        for edge in self.outbound:
             edge.end(entry)
         self.end_sent = True
         return True
@@ -389,7 +386,7 @@ class ChainRunner:
         return (
             self.end_sent
             and not self.settling
-            and all(edge.settled() for edge, _, _ in self.outbound)
+            and all(edge.settled() for edge in self.outbound)
             and all(sink.settled() for sink in self.sinks)
         )
 
@@ -413,8 +410,17 @@ class ChainRunner:
             sink.close()
         for inbound in self.inbound:
             inbound.close()
-        for edge, _, _ in self.outbound:
+        for edge in self.outbound:
             edge.close()
+
+
+def _outgoing(entry: Entry, values: list[Any]) -> Entry:
+    """The entry for one edge: with its values, or a bound when it has none."""
+    kind = Kind.FRAME if any(value is not None for value in values) else Kind.BOUND
+    return Entry(
+        kind, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags,
+        tuple(values) if kind is Kind.FRAME else (), entry.joined,
+    )  # fmt: skip
 
 
 def picture_memory(pools: OwnPools, ref: Ref, *, fresh: bool) -> Callable[[ImageSpec], tuple[np.ndarray, SlotRef | None] | None]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flow.entry import RESET, Entry, Kind
-from flow.worker.edges import InEdge
+from flow.worker.in_edge import InEdge
 
 
 @dataclass(slots=True)

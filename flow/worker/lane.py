@@ -21,9 +21,10 @@ from flow.sources.contract import SourceError
 from flow.wiring import Wiring
 from flow.worker.chain import ChainRunner, OwnPools, picture_memory
 from flow.worker.control import Control
-from flow.worker.edges import InEdge, OutEdge
+from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.node import NodeContext, NodeRunner
+from flow.worker.out_edge import OutEdge
 from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
@@ -116,7 +117,7 @@ class LaneWorker:
 
         operator_class = catalog.find(node.op)
         assert issubclass(operator_class, Operator)
-        model = next((info for info in self.plan.models if info.digest == node.model), None)
+        model = self.plan.model(node)
         config = operator_class.Config.model_validate(node.config)
         context = NodeContext(node, self.lane.threads, self._session, self.own[chain.id].lease)
         outputs = {port: table[Ref(node.address, port)] for port, _ in node.outputs}
@@ -145,7 +146,7 @@ class LaneWorker:
         stream = self.plan.stream(self.wiring.stream_of(chain.id))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
-            consumers=self.wiring.replicas(edge.consumer), live=stream.live and chain.stream is not None,
+            consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and (stream.live or edge.policy in ("latest", "drop_oldest")),
         )  # fmt: skip
         self.outbound[edge.id] = made
         return made

@@ -63,14 +63,14 @@ class Results(Operator):
         lines = [(self.config.title, PALETTE[0])] if self.config.title else []
         for records in _each(values.get("detections")):
             self._detections(canvas, place, records)
-        hands = list(_each(values.get("landmarks")))
-        for hand in hands:
+        hands = values.get("landmarks")
+        for hand in _each(hands):
             self._landmarks(canvas, place, hand)
-        for index, classes in enumerate(_each(values.get("classes"))):
+        for parent, classes in _parents(values.get("classes")):
             text = ", ".join(self._named("classes", record) for record in classes)
-            paired = isinstance(values["classes"], Many) and index < len(hands) and len(hands[index])
-            if text and paired:
-                points = apply(place, hands[index]["points"][0, :, :2].astype(np.float64))
+            beside = [hand for of, hand in _parents(hands) if parent is not None and of == parent and len(hand)]
+            if text and beside:
+                points = apply(place, beside[0]["points"][0, :, :2].astype(np.float64))
                 canvas.label(text, points[:, 0].min(), points[:, 1].min() - 2 * canvas.line, color(int(classes["class_id"][0])))
             elif text:
                 lines += [(self._named("classes", record), color(int(record["class_id"]))) for record in classes]
@@ -125,9 +125,15 @@ class Results(Operator):
         return names[index] if 0 <= index < len(names) else str(index)
 
 
+def _parents(value: Any) -> Iterator[tuple[int | None, Records]]:
+    """The records of a value, its own or those of each item of a list, each with the item's parent."""
+    if isinstance(value, Many):
+        yield from zip(value.parents, value.items, strict=True)
+    elif value is not None:
+        yield None, value
+
+
 def _each(value: Any) -> Iterator[Records]:
     """The records of a value: its own, those of each item of a list, or none."""
-    if isinstance(value, Many):
-        yield from value.items
-    elif value is not None:
-        yield value
+    for _, records in _parents(value):
+        yield records

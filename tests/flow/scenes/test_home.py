@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,7 +48,7 @@ def test_every_gesture_and_both_pets_appear() -> None:
 def test_a_hand_between_two_gestures_is_difficult() -> None:
     film = scene(4, pets=False)
     hands = [film.truth(k).boxes[0] for k in range(int(30 * HOLD * 3))]
-    changes = [k for k, (a, b) in enumerate(zip(hands, hands[1:], strict=False)) if a.label != b.label]
+    changes = [k for k, (a, b) in enumerate(pairwise(hands)) if a.label != b.label]
     assert len(changes) in (2, 3)
     assert all(hands[k].difficult or hands[k + 1].difficult for k in changes)
     assert sum(hand.difficult for hand in hands) < len(hands) / 4

@@ -40,9 +40,12 @@ def test_ink_stays_where_the_tip_was() -> None:
 
 def test_a_new_page_is_empty() -> None:
     film = PenScene(seed=0, width=WIDTH, height=HEIGHT, fps=30)
-    empty, last, first = ((np.abs(f.astype(int) - film.ink).max(axis=2) < 40) for f in (film.desk, film.frame(299), film.frame(300)))
     assert PAGE * 30 == 300
-    assert (last & ~empty).sum() > 1000 > 10 * (first & ~empty).sum()
+    inked = []
+    for index in (299, 300):
+        frame, empty = film.frame(index).astype(int), film.camera.film(film.desk, index, index / 30)
+        inked.append(((np.abs(frame - empty).max(axis=2) > 60) & (frame.max(axis=2) > 100)).sum())
+    assert inked[0] > 5 * inked[1]
 
 
 @pytest.mark.parametrize("number", range(12))

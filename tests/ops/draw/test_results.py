@@ -87,8 +87,8 @@ def test_a_turned_picture_comes_out_upright(rotation: Any) -> None:
 
 def test_hands_with_their_gestures() -> None:
     points = np.stack([np.linspace(60, 150, 21), np.linspace(60, 110, 21), np.zeros(21)], 1)
-    hands = Many([record(HAND, points=points), np.empty(0, HAND.dtype)], [0, 1])
-    classes = Many([record(CLASSES, score=1), np.empty(0, CLASSES.dtype)], [0, 1])
+    hands = Many([np.empty(0, HAND.dtype), record(HAND, points=points)], [0, 1])
+    classes = Many([record(CLASSES, score=1)], [1])  # of the second palm; behind the first there was no hand
     bare = changed(draw(gray(), landmarks=(ManySpec(HAND, 2), hands)))
     named = changed(draw(gray(), landmarks=(ManySpec(HAND, 2), hands), classes=(ManySpec(CLASSES, 2), classes)))
     assert bare[85, 105]

@@ -1,0 +1,70 @@
+"""Where frames leave a chain: straight on, or, behind a source that thins its frames, the newest ones as consumers can take them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from flow.entry import Entry, Place
+from flow.plan.value import Policy
+from flow.worker.out_edge import OutEdge, Packed
+
+
+class Gate:
+    """The way out to edges that take a frame all together or not at all (mostly there is only one).
+
+    `block` is ready only while every edge has credit, so the chain waits. `latest` keeps one frame waiting and `drop_oldest` keeps
+    `queue`; what has to give way is counted on every edge.
+    """
+
+    def __init__(self, edges: Sequence[tuple[OutEdge, Sequence[int], Sequence[Place]]], policy: Policy, queue: int) -> None:
+        self.edges = edges
+        self.policy = policy
+        self.thinning = policy in ("latest", "drop_oldest")
+        self.keep = queue if policy == "drop_oldest" else 1
+        self.pending: deque[list[Packed | None]] = deque()
+
+    def ready(self) -> bool:
+        """Whether an entry may be offered now without waiting."""
+        return self.thinning or self._open()
+
+    def _open(self) -> bool:
+        return all(edge.stopped or edge.credit() for edge, _, _ in self.edges)
+
+    def offer(self, entries: Sequence[Entry]) -> list[tuple[OutEdge, int]]:
+        """Sends an entry to each edge, or keeps or drops it; gives the edges with the turns that follow."""
+        packed = [edge.pack(entry, places) for (edge, _, places), entry in zip(self.edges, entries, strict=True)]
+        self.pending.append(packed)
+        self.pump()
+        while len(self.pending) > (self.keep if self.thinning else 0):
+            for (edge, _, _), one in zip(self.edges, self.pending.popleft(), strict=True):
+                if one is not None:
+                    edge.drop(one, self.policy)
+        self._note()
+        return [(edge, edge.turn) for edge, _, _ in self.edges]
+
+    def pump(self) -> bool:
+        """Sends what waits, as far as credits go; whether anything went."""
+        moved = False
+        while self.pending and self._open():
+            moved = True
+            for (edge, _, _), one in zip(self.edges, self.pending.popleft(), strict=True):
+                if one is not None:
+                    edge.drop(one, "stopped") if edge.stopped else edge.send(one)
+        if moved:
+            self._note()
+        return moved
+
+    def _note(self) -> None:
+        for place, (edge, _, _) in enumerate(self.edges):
+            edge.waiting = sum(one.frame for packed in self.pending if (one := packed[place]) is not None)
+            edge.note()
+
+
+def gates(edges: Sequence[tuple[OutEdge, Sequence[int], Sequence[Place]]]) -> list[Gate]:
+    """A gate for each group of edges that belong together."""
+    groups: dict[tuple[str, int], list[tuple[OutEdge, Sequence[int], Sequence[Place]]]] = {}
+    for one in edges:
+        edge = one[0].edge
+        groups.setdefault(("together", edge.together) if edge.together is not None else ("alone", edge.id), []).append(one)
+    return [Gate(group, group[0][0].edge.policy, group[0][0].edge.queue) for group in groups.values()]

@@ -1,0 +1,135 @@
+"""The consumer's end of an edge: entries in turn, whatever replica they come from; acknowledgement."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from flow.entry import EdgeCodec, Entry, EntryError, Kind
+from flow.ledger import Block
+from flow.link.contract import Receiver
+from flow.plan.value import Edge
+from flow.pool import Pool, PoolError
+
+ENDED = 1 << 62
+
+
+class InEdge:
+    """The consumer's end: entries in turn, whatever replica they come from."""
+
+    def __init__(
+        self, edge: Edge, codec: EdgeCodec, pools: Mapping[int, Pool], block: Block, *, replica: int, replicas: int, producers: int
+    ) -> None:
+        self.edge, self.codec, self.pools, self.block = edge, codec, pools, block
+        self.replicas = replicas
+        self.links: list[Receiver | None] = [None] * producers
+        self.key = f"taken:{edge.id}"
+        self.next_turn = block.get(f"{self.key}.turn") or replica
+        self.settled_turn = self.next_turn
+        self.early: dict[int, tuple[int, memoryview]] = {}
+        self.queue: deque[tuple[int, Entry]] = deque()
+        self.ended = self.abandoned = False
+        self.received = [self.next_turn] * producers
+        if self.next_turn >= ENDED:
+            self.ended = True
+            self.queue.append((ENDED, Entry(Kind.END, 0, 0, ENDED, ENDED, None, 0)))
+        self._dirty: set[int] = set()
+        self._counts: dict[int, int] = {}
+        dropped = block.get(f"{self.key}.dropped:join") + block.get(f"{self.key}.dropped:broken")
+        settled = block.get(f"{self.key}.settled")
+        block.set(f"{self.key}.in", settled)
+        block.set(f"{self.key}.out", settled - dropped)
+        block.set(f"{self.key}.in_flight", 0)
+
+    def open(self, producer: int, receiver: Receiver) -> None:
+        """Uses a new link from this replica and tells it how far we got."""
+        old = self.links[producer]
+        if old is not None:
+            old.close()
+        self.links[producer] = receiver
+        receiver.acknowledge(self.received[producer], self.settled_turn)
+
+    def poll(self) -> bool:
+        """Takes in what has arrived; whether anything did."""
+        moved = False
+        for producer, link in enumerate(self.links):
+            while link is not None and (message := link.receive()) is not None:
+                turn, data = message
+                self._dirty.add(producer)
+                if turn < self.received[producer]:
+                    continue
+                self.received[producer] = turn + 1
+                self.early[turn] = (producer, data)
+                moved = True
+        if self.abandoned:
+            self._discard()
+        while not self.ended and (found := self.early.pop(self.next_turn, None)) is not None:
+            turn = self.next_turn
+            self.next_turn += self.replicas
+            self._enqueue(turn, found[1])
+        return moved
+
+    def abandon(self) -> None:
+        """Nothing that comes here will meet anybody any more: it is taken, counted and let go."""
+        while self.queue:
+            _, entry = self.queue.popleft()
+            self.finish(entry, joined=False)
+        self.abandoned = True
+        self._discard()
+        self.settled_turn = ENDED
+        self.block.set(f"{self.key}.turn", ENDED)
+        self._dirty.update(range(len(self.links)))
+
+    def _discard(self) -> None:
+        for _, data in self.early.values():
+            if data[0] == Kind.FRAME:
+                self.block.add(f"{self.key}.in")
+                self.block.add(f"{self.key}.dropped:join")
+        self.early.clear()
+
+    def _enqueue(self, turn: int, data: memoryview) -> None:
+        try:
+            entry = self.codec.decode(data, self.pools)
+        except (EntryError, PoolError):
+            self.block.add(f"{self.key}.in")
+            self.block.add(f"{self.key}.dropped:broken")
+            entry = self.codec.decode(memoryview(bytes([Kind.BOUND]) + bytes(data[1:])), {})
+        if entry.kind is Kind.FRAME:
+            self.block.add(f"{self.key}.in")
+            self.block.add(f"{self.key}.in_flight")
+        if entry.kind is Kind.END:
+            self.ended = True
+        self._counts[turn] = self.block.get(f"{self.key}.in")
+        self.queue.append((turn, entry))
+
+    def pop(self) -> tuple[int, Entry]:
+        """The first entry, to be processed now."""
+        return self.queue.popleft()
+
+    def finish(self, entry: Entry, *, joined: bool = True) -> None:
+        """The entry has been processed, or was dropped because its partners never came."""
+        if entry.kind is Kind.FRAME:
+            self.block.add(f"{self.key}.in_flight", -1)
+            self.block.add(f"{self.key}.out" if joined else f"{self.key}.dropped:join")
+        entry.release()
+
+    def settle(self, turn: int) -> None:
+        """Everything up to `turn` is published where our death cannot touch it."""
+        self.settled_turn = ENDED if self.ended and not self.queue else turn + self.replicas
+        self.block.set(f"{self.key}.turn", self.settled_turn)
+        self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
+        self._dirty.update(range(len(self.links)))
+
+    def acknowledge(self) -> None:
+        """Tells producers, once a round."""
+        for producer in self._dirty:
+            link = self.links[producer]
+            if link is not None:
+                link.acknowledge(self.received[producer], self.settled_turn)
+        self._dirty.clear()
+
+    def close(self) -> None:
+        for index, link in enumerate(self.links):
+            if link is not None:
+                link.close()
+                self.links[index] = None

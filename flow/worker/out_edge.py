@@ -1,0 +1,236 @@
+"""The producer's end of an edge: turns, credits, replay.
+
+Entries of an edge are numbered by *turn*, and turn t goes from producer replica t mod p to consumer replica t mod c. Whoever restarts
+goes on at the turn that was settled last; what the receiver has already got is not sent again, so it sees every turn exactly once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flow.entry import EdgeCodec, Entry, Kind, Overflow, Place
+from flow.ledger import Block
+from flow.link.contract import Sender
+from flow.plan.value import Edge
+from flow.pool import SlotRef
+from flow.wiring import EDGE_CAUSES
+
+
+@dataclass(slots=True)
+class Packed:
+    """An entry ready to go, and the slots that are held for it."""
+
+    data: bytes
+    slots: list[SlotRef]
+    frame: bool
+
+    def release(self) -> None:
+        for ref in self.slots:
+            ref.pool.release(ref)
+        self.slots.clear()
+
+
+@dataclass(slots=True)
+class _Sent:
+    turn: int
+    packed: Packed
+
+
+class _Lane:
+    """The producer's side of one link: what the receiver has not finished with."""
+
+    def __init__(self) -> None:
+        self.sender: Sender | None = None
+        self.unacked: deque[_Sent] = deque()
+        self.greeted = False
+
+
+class OutEdge:
+    """The producer's end: numbers entries, counts credits, keeps what the receiver has not finished with."""
+
+    def __init__(self, edge: Edge, codec: EdgeCodec, block: Block, *, replica: int, replicas: int, consumers: int, live: bool) -> None:
+        self.edge, self.codec, self.block, self.live = edge, codec, block, live
+        self.recovering = live and block.get(f"edge:{edge.id}.turn") > 0
+        self.replicas = replicas
+        self.links = [_Lane() for _ in range(consumers)]
+        self.credits = max(1, -(-edge.capacity // max(consumers, 1)))
+        self.turn = block.get(f"edge:{edge.id}.turn") or replica
+        self._counts: dict[int, int] = {}
+        self._recount()
+        self.waiting = 0
+        """Frames that its gate holds back."""
+        self.stopped = False
+        self.key = f"edge:{edge.id}"
+
+    def _recount(self) -> None:
+        """What an earlier life offered and did not settle will be offered, and counted, again."""
+        key, block = f"edge:{self.edge.id}", self.block
+        settled = block.get(f"{key}.in") if self.live else block.get(f"{key}.settled")
+        dropped = sum(block.get(f"{key}.dropped:{cause}") for cause in EDGE_CAUSES)
+        if self.live:
+            block.add(f"{key}.dropped:death", settled - dropped - block.get(f"{key}.out"))
+        else:
+            block.set(f"{key}.in", settled)
+            block.set(f"{key}.out", settled - dropped)
+        block.set(f"{key}.in_flight", 0)
+
+    def settle(self, turn: int) -> None:
+        """Everything before `turn` survives our death."""
+        self.block.set(f"{self.key}.turn", turn)
+        self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
+
+    def credit(self) -> bool:
+        """Whether an entry may be sent now."""
+        link = self.links[self.turn % len(self.links)]
+        return link.sender is not None and link.greeted and not self.recovering and len(link.unacked) < self.credits
+
+    def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
+        """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
+        frame = entry.kind is Kind.FRAME
+        if frame:
+            self.block.add(f"{self.key}.in")
+        if self.stopped:
+            if frame:
+                self.block.add(f"{self.key}.dropped:stopped")
+            return None
+        slots: list[SlotRef] = []
+        entry.slots = slots
+        try:
+            return Packed(self.codec.encode(entry, places), slots, frame)
+        except Overflow:
+            self.block.add(f"{self.key}.dropped:overflow")
+            return Packed(self.bound(entry), slots, False)
+        finally:
+            entry.slots = []
+
+    def drop(self, packed: Packed, cause: str) -> None:
+        """The entry is not sent."""
+        packed.release()
+        if packed.frame:
+            self.block.add(f"{self.key}.dropped:{cause}")
+
+    def bound(self, entry: Entry) -> bytes:
+        """The entry that says: no value for this frame."""
+        return self.codec.encode(
+            Entry(Kind.BOUND, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags), ()
+        )
+
+    def send(self, packed: Packed) -> None:
+        """Gives the entry the next turn and sends it."""
+        link = self.links[self.turn % len(self.links)]
+        if link.sender is not None and link.greeted and self.turn < link.sender.durable:
+            packed.release()  # the receiver got it from an earlier life of this worker
+            if packed.frame:
+                self.block.add(f"{self.key}.out")
+        else:
+            link.unacked.append(_Sent(self.turn, packed))
+            if link.sender is not None and link.greeted:
+                link.sender.send(self.turn, packed.data)
+        self.turn += self.replicas
+        if not self.live:
+            self._counts[self.turn] = self.block.get(f"{self.key}.in")
+
+    def end(self, entry: Entry) -> None:
+        """Tells every consumer replica that the stream has ended."""
+        if self.stopped:
+            return
+        data = self.codec.encode(entry, ())
+        for consumer, link in enumerate(self.links):
+            turns = range(self.turn, self.turn + self.replicas * len(self.links), self.replicas)
+            turn = next((turn for turn in turns if turn % len(self.links) == consumer), None)
+            if turn is None:  # no entry of this replica ever goes there
+                continue
+            link.unacked.append(_Sent(turn, Packed(data, [], False)))
+            if link.sender is not None and link.greeted:
+                link.sender.send(turn, data)
+        self.turn += self.replicas * len(self.links)
+        self.note()
+
+    def poll(self) -> bool:
+        """Takes in acknowledgements; whether anything moved."""
+        moved = False
+        for index, link in enumerate(self.links):
+            if link.sender is None:
+                continue
+            if link.sender.poll():
+                moved = True
+                if not link.greeted:
+                    self._greet(index)
+            while link.unacked and link.unacked[0].turn < link.sender.done:
+                sent = link.unacked.popleft()
+                sent.packed.release()
+                moved = True
+                if sent.packed.frame:
+                    self.block.add(f"{self.key}.out")
+        if moved:
+            self.note()
+        return moved
+
+    def _greet(self, index: int) -> None:
+        """The receiver has said how far it got: what it lacks is sent again."""
+        link = self.links[index]
+        assert link.sender is not None
+        link.greeted = True
+        for sent in link.unacked:
+            if sent.turn >= link.sender.durable:
+                link.sender.send(sent.turn, sent.packed.data)
+        if self.recovering and all(link.greeted for link in self.links):
+            self._fill()
+
+    def _fill(self) -> None:
+        """After a death frames of a live source are gone: a bound takes the place of every turn that never arrived."""
+        self.recovering = False
+        ends = [link.sender.durable for link in self.links if link.sender is not None]
+        for turn in range(self.turn, max(ends)):
+            link = self.links[turn % len(self.links)]
+            if link.sender is not None and turn >= link.sender.durable:
+                data = self.codec.encode(Entry(Kind.BOUND, 0, 0, -1, -1, None, 0), ())
+                link.unacked.append(_Sent(turn, Packed(data, [], False)))
+                link.sender.send(turn, data)
+        self.turn = max(self.turn, *ends)
+
+    def note(self) -> None:
+        """Writes what is in flight, counted and not derived."""
+        sent = sum(one.packed.frame for link in self.links for one in link.unacked)
+        self.block.set(f"{self.key}.in_flight", sent + self.waiting)
+
+    def durable(self, turn: int) -> bool:
+        """Whether every entry before `turn` survives this worker (frames of a live source cannot be read again: always)."""
+        if self.live or self.stopped:
+            return True
+        for link in self.links:
+            confirmed = link.sender.durable if link.sender is not None and link.greeted else -1
+            for sent in link.unacked:
+                if sent.turn >= turn:
+                    break
+                if sent.turn >= confirmed:
+                    return False
+        return True
+
+    def settled(self) -> bool:
+        """Nothing is in flight."""
+        return not any(link.unacked for link in self.links)
+
+    def open(self, consumer: int, sender: Sender) -> None:
+        """Uses a new link to this replica; what is unfinished is sent once the receiver has greeted."""
+        link = self.links[consumer]
+        if link.sender is not None:
+            link.sender.close()
+        link.sender, link.greeted = sender, False
+
+    def stop(self) -> None:
+        """Gives the edge up: nobody reads it any more."""
+        self.stopped = True
+        for link in self.links:
+            for sent in link.unacked:
+                self.drop(sent.packed, "stopped")
+            link.unacked.clear()
+        self.note()
+
+    def close(self) -> None:
+        for link in self.links:
+            if link.sender is not None:
+                link.sender.close()
+                link.sender = None
