@@ -157,5 +157,7 @@ class Wiring:
                 keys += [f"edge:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled")]
                 keys += [f"edge:{edge.id}.dropped:{cause}" for cause in EDGE_CAUSES]
             for edge in self.inbound(chain.id):
-                keys += [f"taken:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled", "dropped:join", "dropped:broken")]
+                keys += [
+                    f"taken:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled", "dropped:join", "dropped:broken")
+                ]
         return Layout(keys, len(self.state_areas(lane)))

@@ -13,14 +13,19 @@ WORKERS = ("auto", "threads", "processes")
 LINKS = ("auto", "zmq")
 
 
+def nearest(name: str, names: Sequence[str]) -> str:
+    """A hint at the name that was probably meant; empty when none is near."""
+    near = get_close_matches(name, names, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def one_of(*names: str) -> Callable[[Any], Any]:
     """A callback that takes one of `names` (or a list of them) and refuses others with the nearest one."""
 
     def check(value: Any) -> Any:
         for each in value if isinstance(value, (list, tuple)) else [value]:
             if each is not None and each not in names:
-                near = get_close_matches(each, names, 1)
-                raise typer.BadParameter(f"expected {', '.join(names)}, got {each!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+                raise typer.BadParameter(f"expected {', '.join(names)}, got {each!r}{nearest(each, names)}")
         return value
 
     return check

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flow.cli.options import Bind, Link, Out, Paths, Workers, one_of
+from flow.cli.options import Bind, Link, Out, Paths, Workers, nearest, one_of
+
+if TYPE_CHECKING:
+    from flow.plan.value import Plan
 
 Format = Annotated[
     str,
@@ -12,23 +16,60 @@ Format = Annotated[
         "--format", metavar="text|json|svg", help="Text to read, JSON for programs, SVG to look at.", callback=one_of("text", "json", "svg")
     ),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Show this model's graph instead, before and after compiling.", show_default=False),
+]
 
 
-def plan(paths: Paths, bind: Bind = None, out: Out = None, workers: Workers = "auto", link: Link = "auto", format: Format = "text") -> None:
-    """Show what will run where, and what memory it needs. Nothing is started."""
-    import json
+def plan(
+    paths: Paths,
+    bind: Bind = None,
+    out: Out = None,
+    workers: Workers = "auto",
+    link: Link = "auto",
+    format: Format = "text",
+    model: Model = None,
+) -> None:
+    """Show what will run where, and what memory it needs.
 
+    Nothing is started.
+    """
     from flow.cli.failure import failures
     from flow.cli.planned import planned
 
     with failures():
         made = planned(paths, bind=bind, out=out, workers=workers, link=link)
-        from flow.plan import views
+        print(shown(made, format) if model is None else graphs_of(made, model, format))
 
-        match format:
-            case "json":
-                print(json.dumps(views.document(made), indent=2))
-            case "svg":
-                print(views.drawing(made))
-            case _:
-                print(views.text(made))
+
+def shown(made: Plan, format: str) -> str:
+    """The plan in this format."""
+    from flow.plan import views
+
+    match format:
+        case "json":
+            return json.dumps(views.document(made), indent=2)
+        case "svg":
+            return views.drawing(made)
+        case _:
+            return views.text(made)
+
+
+def graphs_of(made: Plan, name: str, format: str) -> str:
+    """Both graphs of a model of the plan. Raises typer.BadParameter for a model that is not in it."""
+    from flow.cli import graphs
+
+    known = {selector: model for model in made.models for selector in (f"{model.name}@{model.version}", model.name)}
+    if name not in known:
+        names = [model.name for model in made.models]
+        raise typer.BadParameter(
+            f"expected {', '.join(names) or 'no model, for the plan has none'}, got {name!r}{nearest(name, names)}", param_hint="'--model'"
+        )
+    if format == "svg":
+        raise typer.BadParameter("expected text or json for a model's graph, got 'svg'", param_hint="'--format'")
+    found = known[name]
+    if format == "text":
+        return "\n".join(graphs.text(found))
+    both = {"model": found.name, "version": found.version, "before": graphs.before(found), "after": graphs.after(found)}
+    return json.dumps(both, indent=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from flow.scenes.score import STRIDES
+from flow.scenes.score import HEIGHT, STRIDES, WIDTH
 from flow.scenes.truth import LABELS
 
 
@@ -21,7 +21,7 @@ def separable(inputs: int, outputs: int, *, stride: int = 1, kernel: int = 3) ->
 
 
 class Detector(nn.Module):  # type: ignore[misc]
-    """(batch, 3, h, w) BGR in 0..1 to (batch, cells, 5 + classes).
+    """(batch, 3, HEIGHT, WIDTH) BGR in 0..1 to (batch, cells, 5 + classes).
 
     A row is (x, y, w, h, objectness, classes…): the box centre is (x + column, y + row) * stride, its size exp(w, h) * stride; objectness
     and classes are logits while training and probabilities when `finished`.
@@ -63,5 +63,6 @@ class Detector(nn.Module):  # type: ignore[misc]
             if self.finished:
                 box = torch.cat([box[:, :4], box[:, 4:].sigmoid()], 1)
                 label = label.sigmoid()
-            levels.append(torch.cat([box, label], 1).flatten(2))
+            cells = (HEIGHT // STRIDES[i]) * (WIDTH // STRIDES[i])
+            levels.append(torch.cat([box, label], 1).reshape(-1, 5 + len(LABELS), cells))
         return torch.cat(levels, 2).transpose(1, 2)

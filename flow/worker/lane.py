@@ -146,7 +146,7 @@ class LaneWorker:
         stream = self.plan.stream(self.wiring.stream_of(chain.id))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
-            consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and (stream.live or edge.policy in ("latest", "drop_oldest")),
+            consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and (stream.live or edge.policy != "block"),
         )  # fmt: skip
         self.outbound[edge.id] = made
         return made
