@@ -78,6 +78,7 @@ class Supervisor:
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
         self._lost: set[Seat] = set()
+        self._closed: set[int] = set()
         self._stop = False
         self._draining = False
         self.leaked = 0
@@ -236,6 +237,10 @@ class Supervisor:
                 self.failed = True
                 for business in event["businesses"]:
                     self._stop_business(business)
+            case "sink_closed":
+                self._closed.add(event["sink"])
+                if self._closed >= {sink.id for sink in self.plan.sinks}:
+                    self.order("drain")
             case "stream_failed":
                 self.failed = True
                 self._note(f"stream {event['stream']}: {event['message']}", "stream_failed")

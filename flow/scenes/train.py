@@ -148,8 +148,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the ONNX file to write")
-    parser.add_argument("--films", type=int, default=500, help=f"films rendered to train on, {FRAMES} frames each (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=12, help="passes over the frames (default: %(default)s)")
+    parser.add_argument("--films", type=int, default=480, help=f"films rendered to train on, {FRAMES} frames each (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=11, help="passes over the frames (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

@@ -19,7 +19,7 @@ from flow.entry import FINAL, RESET, Entry, Kind
 from flow.ledger import Block
 from flow.plan.value import Chain, Ref
 from flow.pool import Pool, SlotRef
-from flow.sinks.contract import SinkError
+from flow.sinks.contract import SinkClosedError, SinkError
 from flow.worker.gate import gates
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
@@ -114,7 +114,7 @@ class ChainRunner:
         nodes: Sequence[NodeRunner], sinks: Sequence[SinkRunner],
         inbound: Sequence[InEdge], outbound: Sequence[tuple[OutEdge, tuple[Ref, ...]]], pools: OwnPools, join: Join | None,
         source: SourceStage | None, source_place: int, state_area: int | None, poison: frozenset[tuple[int, int]],
-        failed: Callable[[Sequence[str], str], None],
+        failed: Callable[[Sequence[str], str], None], closed: Callable[[int], None],
     ) -> None:  # fmt: skip
         self.chain, self.block, self.streams, self.pools = chain, block, streams, pools
         self.nodes, self.sinks, self.join, self.source = nodes, sinks, join, source
@@ -129,7 +129,7 @@ class ChainRunner:
         self.stopped: set[str] = set()
         self.ended = False
         self.end_sent = False
-        self._failed = failed
+        self._failed, self._closed = failed, closed
         self._turn = 0
         self._last: Entry | None = None
         self._flushed = False
@@ -280,6 +280,9 @@ class ChainRunner:
         for sink in self.sinks:
             try:
                 sink.run(entry, stream, self.streams, values[sink.place])
+            except SinkClosedError:
+                sink.stopped = True
+                self._closed(sink.sink.id)
             except SinkError as error:
                 self.block.add(f"{sink.key}.errors")
                 sink.stopped = True

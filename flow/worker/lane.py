@@ -96,7 +96,7 @@ class LaneWorker:
             chain, self.block, streams=self.wiring.streams, table=table, nodes=nodes, sinks=sinks, inbound=inbound, outbound=outbound,
             pools=self.own[chain.id], join=self._join(inbound) if inbound else None, source=source, source_place=0, state_area=area,
             poison=frozenset((stream_index, seq) for number, stream_index, seq in self.setup.poison if number == chain.id),
-            failed=self._business_failed,
+            failed=self._business_failed, closed=lambda sink: self.control.tell("sink_closed", sink=sink),
         )  # fmt: skip
         for node in nodes:
             node.open()

@@ -16,7 +16,7 @@ import pytest
 
 ACE = str(Path(sys.executable).with_name("ace"))
 PIN = "import json, os, sys; os.sched_setaffinity(0, json.loads(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
-REPEATS = 5
+REPEATS = 3
 FRAMES = 200
 
 PLAIN = """
@@ -76,7 +76,10 @@ inputs: {camera: image}
 models: {detector: yolox-nano@^1}
 graph:
   boxes: {op: detect.yolox, in: {image: camera}, model: detector, config: {score: %(score)s, iou: 0.45%(classes)s}}
-  tracks: {op: %(tracker)s, in: {detections: boxes}}
+"""
+
+BOXES = "outputs: {boxes: boxes}\n"
+TRACKS = """  tracks: {op: %(tracker)s, in: {detections: boxes}}
 outputs: {tracks: tracks}
 """
 ONE = {"name": "one", "score": "0.35", "classes": "", "tracker": "track.byte"}
@@ -87,8 +90,9 @@ TWO = {"name": "two", "score": "0.25", "classes": ", classes: [person, dog, cat]
 def folder(data: Path, tmp_path: Path) -> Path:
     (tmp_path / "yolox_nano.onnx").write_bytes((data / "models" / "yolox_nano.onnx").read_bytes())
     (tmp_path / "plain.py").write_text(PLAIN)
-    (tmp_path / "one.yaml").write_text(MODEL + BUSINESS % ONE)
-    (tmp_path / "both.yaml").write_text(MODEL + BUSINESS % ONE + BUSINESS % TWO)
+    (tmp_path / "boxes.yaml").write_text(MODEL + BUSINESS % ONE + BOXES)
+    (tmp_path / "one.yaml").write_text(MODEL + (BUSINESS + TRACKS) % ONE)
+    (tmp_path / "both.yaml").write_text(MODEL + (BUSINESS + TRACKS) % ONE + (BUSINESS + TRACKS) % TWO)
     return tmp_path
 
 
@@ -119,7 +123,7 @@ def test_against_a_plain_loop(benchmark: Any, folder: Path, data: Path) -> None:
     """One business on one core and on two, against the loop on one core."""
     clip = str(data / "videos" / "pet_dog.mp4")
     plain = [sys.executable, str(folder / "plain.py"), str(folder / "yolox_nano.onnx"), clip, str(FRAMES)]
-    ours = [ACE, "run", str(folder / "one.yaml"), "--bind", f"camera={clip}", "--frames", str(FRAMES), "--out", "tracks=-"]
+    ours = [ACE, "run", str(folder / "boxes.yaml"), "--bind", f"camera={clip}", "--frames", str(FRAMES), "--out", "boxes=-"]
     first, second = sorted(os.sched_getaffinity(0))[:2]
     one: list[float] = []
     two: list[float] = []

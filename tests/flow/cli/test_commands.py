@@ -93,6 +93,30 @@ def test_plan_shows_what_links_and_workers_change(ace: Ace) -> None:
     assert (document["workers"], document["link"]) == ("threads", "zmq")
 
 
+def test_plan_shows_a_model_before_and_after_compiling(ace: Ace) -> None:
+    from manifests import examples
+
+    text = ace("plan", str(examples.path()), "--model", "scenes")
+    assert text.returncode == 0, text.stderr
+    assert "scenes@1.0.0, scenes.onnx: as in the file" in text.stdout
+    assert "scenes@1.0.0: as ONNX Runtime compiled it here" in text.stdout
+    graphs = json.loads(ace("plan", str(examples.path()), "--model", "scenes@1.0.0", "--format", "json").stdout)
+    before, after = graphs["before"], graphs["after"]
+    assert before[0]["op"] == "Conv"
+    assert before[0]["inputs"] == ["images"]
+    assert list(before[-1]["outputs"]) == ["output"]
+    assert len(after) < len(before)
+    assert not any(node["op"] == "Relu" for node in after), "activations are fused"
+
+
+def test_plan_refuses_a_model_that_is_not_in_it(ace: Ace) -> None:
+    from manifests import examples
+
+    done = ace("plan", str(examples.path()), "--model", "scene")
+    assert done.returncode == 2
+    assert "did you mean 'scenes'?" in done.stderr
+
+
 def test_explain_names_what_is_shared(ace: Ace, tmp_path: Path) -> None:
     (tmp_path / "twin.yaml").write_text((tmp_path / "motion.yaml").read_text().replace("name: motion", "name: twin"))
     done = ace("explain", "motion.yaml", "twin.yaml", *BOUND)

@@ -69,7 +69,14 @@ def test_results_carry_what_the_contract_says(clip: Clip, business: Business) ->
     results, report, _ = finish(plan, "probe.level", frames=5)
     assert len(results) == 5
     last = results[-1]
-    assert (last.business, last.version, last.output, last.stream, last.seq, last.pts_ns) == ("probe", "1.0.0", "level", "camera", 4, 160_000_000)
+    assert (last.business, last.version, last.output, last.stream, last.seq, last.pts_ns) == (
+        "probe",
+        "1.0.0",
+        "level",
+        "camera",
+        4,
+        160_000_000,
+    )
     assert last.plan == plan.digest
     assert last.time is None
     assert last.latency_ms >= 0
@@ -182,13 +189,16 @@ def test_a_worker_that_always_dies_is_given_up_and_the_run_ends(clip: Clip, busi
     fine: {op: test.trouble, in: {points: level}, config: {at: 0, how: kill, once: false}}
     """
     path = business(graph, {"fine": "fine"})
-    path.write_text(path.read_text() + f"""---
+    path.write_text(
+        path.read_text()
+        + f"""---
 apiVersion: ace/v1
 kind: Device
 name: here
 streams: {{front: {{source: {clip(40)}}}}}
 businesses: [{{use: probe, bind: {{camera: front}}, on_error: stop}}]
-""")
+"""
+    )
     plan = flow.make_plan(manifests.load(path), workers="processes", cores=2)
     with flow.Executor(plan) as run:
         assert run.wait(60)

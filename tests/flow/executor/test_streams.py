@@ -24,7 +24,9 @@ def test_ten_thousand_frames_through_three_processes(clip: Clip, business: Busin
     count: {op: test.count, in: {points: level}}
     """
     plan = flow.make_plan(
-        manifests.load(business(graph, {"count": "count", "level": "level"}), bind={"camera": str(clip(10_000))}), workers="processes", cores=2
+        manifests.load(business(graph, {"count": "count", "level": "level"}), bind={"camera": str(clip(10_000))}),
+        workers="processes",
+        cores=2,
     )
     with flow.Executor(plan) as run:
         values = [(result.seq, result.event[0]["value"]) for result in run.results("count")]
@@ -33,21 +35,22 @@ def test_ten_thousand_frames_through_three_processes(clip: Clip, business: Busin
 
 
 def live_device(path: Path, source: str, overload: str) -> Path:
-    path.write_text(path.read_text() + f"""---
+    path.write_text(
+        path.read_text()
+        + f"""---
 apiVersion: ace/v1
 kind: Device
 name: here
 streams: {{front: {{source: "{source}", overload: {overload}}}}}
 businesses: [{{use: probe, bind: {{camera: front}}}}]
-""")
+"""
+    )
     return path
 
 
 @pytest.mark.parametrize(("overload", "cause"), [("latest", "latest"), ("drop_oldest", "drop_oldest")])
 @pytest.mark.parametrize(("workers", "cores"), [("threads", 1), ("processes", 2)])
-def test_a_live_source_twice_as_fast_as_the_pipeline(
-    business: Business, overload: str, cause: str, workers: Any, cores: int
-) -> None:
+def test_a_live_source_twice_as_fast_as_the_pipeline(business: Business, overload: str, cause: str, workers: Any, cores: int) -> None:
     """50 frames a second meet an operator that takes 40 ms: the newest come through, every drop is counted where it happened."""
     graph = "level: {op: test.level, in: {image: camera}, config: {work_ms: 40}}"
     path = live_device(business(graph, {"level": "level"}), "synthetic:pen?fps=50&frames=150&size=160x120&rate=live", overload)
@@ -130,9 +133,7 @@ def test_a_video_whose_size_grows_midway(business: Business, tmp_path: Path, wor
     assert run.leaked_slots == 0
 
 
-def test_a_picture_that_memory_cannot_hold_is_counted_and_said(
-    business: Business, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_that_memory_cannot_hold_is_counted_and_said(business: Business, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = flow.make_plan(
         manifests.load(
             business("level: {op: test.level, in: {image: camera}}", {"level": "level"}), bind={"camera": str(growing(tmp_path / "clip.mjpeg"))}
