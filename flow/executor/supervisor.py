@@ -223,9 +223,9 @@ class Supervisor:
                 self._open_links(worker.seat)
                 if self._draining:
                     self._command(worker, do="drain")
-                if all(one.ready or one.seat in self._lost for one in self.workers.values()) and not self.running:
-                    self.running = True
-                    self.on_event({"event": "running"})
+                if self.running:
+                    self._command(worker, do="go")
+                self._go()
             case "failed":
                 self._give_up(worker, f"{self._title(worker)} cannot start: {event['message']}")
             case "error":
@@ -246,6 +246,15 @@ class Supervisor:
                 self._note(f"stream {event['stream']}: {event['message']}", "stream_failed")
             case "grow":
                 self._grow(worker, event)
+
+    def _go(self) -> None:
+        """Lets the sources start once every worker is ready."""
+        if not self.running and all(one.ready or one.seat in self._lost for one in self.workers.values()):
+            self.running = True
+            for worker in self.workers.values():
+                if worker.ready:
+                    self._command(worker, do="go")
+            self.on_event({"event": "running"})
 
     def _note(self, message: str, event: str) -> None:
         self.problems.append(message)
@@ -379,6 +388,7 @@ class Supervisor:
                     self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
         if not any(seat not in self._lost for seat in self.workers):
             self._stop = True
+        self._go()
 
     def _stop_business(self, name: str) -> None:
         if name in self.stopped:

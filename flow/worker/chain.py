@@ -127,6 +127,8 @@ class ChainRunner:
         self.poison = poison
         self.settling: deque[Settlement] = deque()
         self.stopped: set[str] = set()
+        self.go = False
+        """Whether sources may start: not before every worker is ready, or the first frames would wait for the last of them."""
         self.ended = False
         self.end_sent = False
         self._failed, self._closed = failed, closed
@@ -180,7 +182,7 @@ class ChainRunner:
         if not self.ready():
             return False
         if self.source is not None:
-            return self._from_source(self.source)
+            return (self.go or self.source.draining) and self._from_source(self.source)
         return self._from_edges()
 
     def _from_source(self, source: SourceStage) -> bool:

@@ -298,6 +298,9 @@ class LaneWorker:
             case "open":
                 for order in command["links"]:
                     self._open(ORDER.validate_python(order))
+            case "go":
+                for chain in self.chains:
+                    chain.go = True
             case "drain":
                 for chain in self.chains:
                     chain.drain()

@@ -148,7 +148,7 @@ class LiveSource(SourceStage):
         self._error: BaseException | None = None
         self._keep = stream.queue if stream.policy == "drop_oldest" else 1
         self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
-        self._thread.start()
+        self._started = False
 
     @property
     def waitable(self) -> int:
@@ -221,6 +221,9 @@ class LiveSource(SourceStage):
         self._room.append(self._memory_of(shot))
 
     def take(self) -> Shot | None:
+        if not self._started:
+            self._started = True
+            self._thread.start()
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         self._refill()
@@ -267,6 +270,7 @@ class LiveSource(SourceStage):
 
     def close(self) -> None:
         super().close()
-        self._thread.join(timeout=2.0)
+        if self._started:
+            self._thread.join(timeout=2.0)
         self.release_room()
         os.close(self._bell)
