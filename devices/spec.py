@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,7 +59,7 @@ class ImageSpec:
 
     @property
     def nbytes(self) -> int:
-        return sum(int(np.prod(shape)) for shape in self.planes)
+        return sum(prod(shape) for shape in self.planes)
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -69,7 +70,7 @@ class ImageSpec:
         """Views of the planes in a flat uint8 buffer of at least `nbytes`."""
         views, start = [], 0
         for shape in self.planes:
-            size = int(np.prod(shape))
+            size = prod(shape)
             views.append(buffer[start : start + size].reshape(shape))
             start += size
         return tuple(views)
@@ -89,7 +90,7 @@ class TensorSpec:
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"

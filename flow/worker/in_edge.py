@@ -34,6 +34,7 @@ class InEdge:
             self.ended = True
             self.queue.append((ENDED, Entry(Kind.END, 0, 0, ENDED, ENDED, None, 0)))
         self._dirty: set[int] = set()
+        self._told = -1
         self._counts: dict[int, int] = {}
         dropped = block.get(f"{self.key}.dropped:join") + block.get(f"{self.key}.dropped:broken")
         settled = block.get(f"{self.key}.settled")
@@ -120,13 +121,21 @@ class InEdge:
         self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
         self._dirty.update(range(len(self.links)))
 
-    def acknowledge(self) -> None:
-        """Tells producers, once a round."""
+    def acknowledge(self, *, idle: bool = False) -> None:
+        """Tells producers what is finished, once a round; that something has merely arrived only when there is nothing else to do."""
+        if not self._dirty or (self.settled_turn == self._told and not idle):
+            return
+        self._told = self.settled_turn
         for producer in self._dirty:
             link = self.links[producer]
             if link is not None:
                 link.acknowledge(self.received[producer], self.settled_turn)
         self._dirty.clear()
+
+    @property
+    def owes(self) -> bool:
+        """Whether producers have not been told yet of what arrived."""
+        return bool(self._dirty)
 
     def close(self) -> None:
         for index, link in enumerate(self.links):

@@ -32,6 +32,7 @@ from ops.contract import Operator
 
 WAIT_MS = 100
 STARVED_WAIT_MS = 2
+OWING_WAIT_MS = 5
 MESSAGES_A_NODE = 5
 
 
@@ -276,7 +277,9 @@ class LaneWorker:
             self._listen(0 if moved else self._patience())
 
     def _patience(self) -> int:
-        return STARVED_WAIT_MS if any(chain.starved() for chain in self.chains) else WAIT_MS
+        if any(chain.starved() for chain in self.chains):
+            return STARVED_WAIT_MS
+        return OWING_WAIT_MS if any(edge.owes for edge in self.inbound.values()) else WAIT_MS
 
     def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
         assert chain.source is not None
@@ -286,6 +289,9 @@ class LaneWorker:
     def _listen(self, timeout_ms: int) -> None:
         if timeout_ms:
             events = dict(self._poller.poll(timeout_ms))
+            if not events:
+                for edge in self.inbound.values():
+                    edge.acknowledge(idle=True)
             if self.control.sock in events or self.control.sock.fileno() in events:
                 self.control.take()
         elif self.control.pending():
