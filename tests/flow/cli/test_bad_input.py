@@ -1,4 +1,4 @@
-"""Bad input, row by row, through `ace run`: a clear message and status 2 (or a counted fault while running); nothing hangs or stays behind."""
+"""Bad input, row by row, through `ace run`: a clear message and status 2, or a counted fault while running; nothing stays behind."""
 
 from __future__ import annotations
 

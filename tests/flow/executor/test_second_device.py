@@ -44,7 +44,10 @@ version: 1.0.0
 inputs: {{camera: image}}
 models: {{colour: colour@^1}}
 graph:
-  pixels: {{op: image.resize, in: {{image: camera}}, config: {{width: 8, height: 8, tensor: {{name: pixels, format: rgb24, std: [255, 255, 255]}}}}}}
+  pixels:
+    op: image.resize
+    in: {{image: camera}}
+    config: {{width: 8, height: 8, tensor: {{name: pixels, format: rgb24, std: [255, 255, 255]}}}}
   scores: {{op: nn.infer, in: {{tensors: pixels.tensors}}, model: colour, config: {{device: {device}}}}}
   colour: {{op: classify.topk, in: {{tensors: scores}}, model: colour, config: {{k: 1}}}}
 outputs: {{colour: colour}}

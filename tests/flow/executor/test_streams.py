@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_a_live_source_twice_as_fast_as_the_pipeline(business: Business, overloa
     stream = report["streams"]["front"]
     dropped = sum(sum(causes.values()) for causes in stream["dropped"].values())
     assert stream["in"] == 150
-    assert 150 == len(results) + dropped
+    assert len(results) + dropped == 150
     assert dropped > 30
     assert {name for causes in stream["dropped"].values() for name in causes} == {cause}
     assert [result.seq for result in results] == sorted({result.seq for result in results})
@@ -134,11 +135,9 @@ def test_a_video_whose_size_grows_midway(business: Business, tmp_path: Path, wor
 
 
 def test_a_picture_that_memory_cannot_hold_is_counted_and_said(business: Business, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = business("level: {op: test.level, in: {image: camera}}", {"level": "level"})
     plan = flow.make_plan(
-        manifests.load(
-            business("level: {op: test.level, in: {image: camera}}", {"level": "level"}), bind={"camera": str(growing(tmp_path / "clip.mjpeg"))}
-        ),
-        workers="processes", cores=2,
+        manifests.load(path, bind={"camera": str(growing(tmp_path / "clip.mjpeg"))}), workers="processes", cores=2,
     )  # fmt: skip
     monkeypatch.setattr("flow.plan.admit.available_memory", lambda: 100_000)
     with flow.Executor(plan) as run:
@@ -146,3 +145,19 @@ def test_a_picture_that_memory_cannot_hold_is_counted_and_said(business: Busines
     report = run.report()
     assert report["streams"]["camera"]["dropped"] == {"camera": {"memory": 10}}
     assert "got 100000 available" in report["problems"][0]
+
+
+@pytest.mark.parametrize(("workers", "cores"), [("threads", 1), ("processes", 2)])
+def test_a_camera_that_vanishes_and_returns(business: Business, tmp_path: Path, workers: Any, cores: int) -> None:
+    """Numbers and times go on where they stopped, and the report counts the reconnect."""
+    path = live_device(business("level: {op: test.level, in: {image: camera}}", {"level": "level"}), f"flaky:{tmp_path}/mark", "latest")
+    with flow.Executor(flow.make_plan(manifests.load(path), workers=workers, cores=cores)) as run:
+        results = list(run.results("level"))
+    stream = run.report()["streams"]["front"]
+    assert stream["in"] == 20
+    assert stream["reconnects"] == 1
+    assert [result.seq for result in results] == sorted({result.seq for result in results})
+    assert results[-1].seq == 19
+    assert all(before.pts_ns < after.pts_ns for before, after in pairwise(results))
+    assert all(result.time is not None for result in results)
+    assert run.failed is None
