@@ -23,7 +23,7 @@ STATE_BYTES = 1 << 20
 
 def latency_bucket(latency_ns: int) -> int:
     """Which bucket a latency falls into: eight an octave from one microsecond on."""
-    return min(LATENCY_BUCKETS - 1, int(math.log2(max(1, latency_ns // 1000)) * BUCKETS_PER_OCTAVE))
+    return min(LATENCY_BUCKETS - 1, int(math.log2(max(1.0, latency_ns / 1000)) * BUCKETS_PER_OCTAVE))
 
 
 def quantile_ms(buckets: Sequence[int], quantile: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Colour as one affine map: from the components of one pixel format to the channels of another."""
+"""Colour as one affine map: from the components of one pixel format to the channels of another, in floats or in fixed point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mixing(source: ImageSpec, target: ImageSpec) -> np.ndarray:
 
     Gray pictures are full range; alpha is ignored as a source and opaque as a target. YUV of equal range and matrix passes unchanged.
     """
-    if _is_yuv(source) and _is_yuv(target) and (source.full_range, source.matrix) == (target.full_range, target.matrix):
+    if is_yuv(source) and is_yuv(target) and (source.full_range, source.matrix) == (target.full_range, target.matrix):
         return np.eye(3, 4)
     if target.format == "gray8":
         return _gray(source)
@@ -28,7 +28,20 @@ def mixing(source: ImageSpec, target: ImageSpec) -> np.ndarray:
     return snapped[:3]
 
 
-def _is_yuv(spec: ImageSpec) -> bool:
+def fixed_point(source: ImageSpec) -> tuple[int, int, int, int, int, int]:
+    """Of a YUV source: the luma that is black, and in 20 bits the weights of luma, of U in blue, of U and V in green, of V in red.
+
+    BT.601 of limited range has the weights that OpenCV has (three decimals, as ITU-R BT.601 is often quoted); the others are exact.
+    """
+    black = 0 if source.full_range else 16
+    if source.matrix == "bt601" and not source.full_range:
+        return black, 1220542, 2116026, -409993, -852492, 1673527
+    rgb = np.rint(_to_rgb(source) * (1 << 20)).astype(int)
+    return black, int(rgb[0, 0]), int(rgb[2, 1]), int(rgb[1, 1]), int(rgb[1, 2]), int(rgb[0, 2])
+
+
+def is_yuv(spec: ImageSpec) -> bool:
+    """Whether components are luma and chroma."""
     return spec.format.startswith(("yuv", "yuyv", "nv"))
 
 
@@ -36,7 +49,7 @@ def _gray(source: ImageSpec) -> np.ndarray:
     row = np.zeros((1, 4))
     if source.format == "gray8":
         row[0, 0] = 1.0
-    elif _is_yuv(source):
+    elif is_yuv(source):
         row[0, 0], row[0, 3] = (1.0, 0.0) if source.full_range else (255 / 219, -16 * 255 / 219)
     else:
         row[0, :3] = GRAY if source.format in ("rgb24", "rgba") else GRAY[::-1]

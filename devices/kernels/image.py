@@ -9,12 +9,10 @@ from typing import Literal
 import numpy as np
 
 from devices.kernels import program as at
-from devices.kernels.colour import mixing
+from devices.kernels.colour import fixed_point, is_yuv, mixing
+from devices.kernels.geometry import Matrix, columns, quarter, rows, taps, upright
 from devices.kernels.load import functions
 from devices.spec import ImageSpec, PixelFormat, TensorSpec
-
-Matrix = np.ndarray
-"""float64 (2, 3): output pixel -> stored source pixel, continuous coordinates (pixel i covers [i, i+1))."""
 
 ALIGN = 64
 
@@ -64,7 +62,6 @@ class _Component:
     plane: int
     offset: int
     step: int
-    grid: int = 0
     column_shift: int = 0
     row_shift: int = 0
 
@@ -72,15 +69,15 @@ class _Component:
 def _components(format: PixelFormat) -> tuple[_Component, ...]:
     match format:
         case "yuv420p":
-            return _Component(0, 0, 1), _Component(1, 0, 1, 1, 1, 1), _Component(2, 0, 1, 1, 1, 1)
+            return _Component(0, 0, 1), _Component(1, 0, 1, 1, 1), _Component(2, 0, 1, 1, 1)
         case "nv12":
-            return _Component(0, 0, 1), _Component(1, 0, 2, 1, 1, 1), _Component(1, 1, 2, 1, 1, 1)
+            return _Component(0, 0, 1), _Component(1, 0, 2, 1, 1), _Component(1, 1, 2, 1, 1)
         case "yuv422p":
-            return _Component(0, 0, 1), _Component(1, 0, 1, 1, 1, 0), _Component(2, 0, 1, 1, 1, 0)
+            return _Component(0, 0, 1), _Component(1, 0, 1, 1), _Component(2, 0, 1, 1)
         case "yuv444p":
             return _Component(0, 0, 1), _Component(1, 0, 1), _Component(2, 0, 1)
         case "yuyv422":
-            return _Component(0, 0, 2), _Component(0, 1, 4, 1, 1, 0), _Component(0, 3, 4, 1, 1, 0)
+            return _Component(0, 0, 2), _Component(0, 1, 4, 1), _Component(0, 3, 4, 1)
         case "gray8":
             return (_Component(0, 0, 1),)
         case "bgr24" | "rgb24":
@@ -99,42 +96,45 @@ class Renderer:
 
     `matrix` maps output pixels to stored source pixels; None maps each output pixel to the source pixel of the same place. With
     `moving`, each call brings its own matrix. Raises ValueError for a matrix with non-finite numbers or a rect outside the output.
+
+    Upright, mirrored and quarter-turned pictures are converted to RGB (as cv2.cvtColor), then scaled (as cv2.resize), with results equal
+    to the bit; gray ones are converted to gray, then scaled. Any other turn samples each component in float32, then converts.
     """
 
     def __init__(
         self, source: ImageSpec, target: Pixels | ImageSpec, matrix: Matrix | None = None, placement: Placement | None = None,
         *, moving: bool = False,
     ) -> None:  # fmt: skip
+        placement = placement or Placement()
+        width, height = target.width, target.height
+        rect = placement.rect or (0, 0, width, height)
+        if not (0 <= rect[0] < rect[2] <= width and 0 <= rect[1] < rect[3] <= height):
+            raise ValueError(f"expected a placed rectangle inside {width}x{height}, got {rect}")
+        self._moving = moving
+        self._keep: list[np.ndarray] = []
+        self._words = np.zeros(at.WORDS, np.int64)
+        self._affine = self._kept(np.zeros((2, 3)))
+        self._turning: tuple[Renderer, list[np.ndarray]] | None = None
+        if not moving:
+            self._move(np.eye(2, 3) if matrix is None else matrix)
+            source = self._turn(source, target)
         self.source, self.target = source, target
         self._render = functions()["ace_render"]
         self._shapes = source.planes
         self._output_shapes = (target.spec.shape,) if isinstance(target, Pixels) else target.planes
         self._output_dtype = np.dtype(target.dtype if isinstance(target, Pixels) else np.uint8)
         self._interleaved = INTERLEAVED.get(target.format)
-        self._keep: list[np.ndarray] = []
-        self._words = np.zeros(at.WORDS, np.int64)
         self._inputs = np.zeros(3, np.int64)
         self._outputs = np.zeros(3, np.int64)
-        self._affine = self._kept(np.zeros((2, 3)))
-        placement = placement or Placement()
-        width, height = target.width, target.height
-        rect = placement.rect or (0, 0, width, height)
-        if not (0 <= rect[0] < rect[2] <= width and 0 <= rect[1] < rect[3] <= height):
-            raise ValueError(f"expected a placed rectangle inside {width}x{height}, got {rect}")
         words = self._words
         words[at.WIDTH], words[at.HEIGHT] = width, height
         words[at.LEFT : at.BOTTOM + 1] = rect
         words[at.SOURCE_WIDTH], words[at.SOURCE_HEIGHT] = source.width, source.height
         words[at.PAD_OUTSIDE] = placement.outside == "pad"
         words[at.MATRIX] = address(self._affine)
-        self._moving = moving
-        components = self._colour(source, target, placement.pad)
-        if moving:
-            words[at.GEOMETRY] = at.AFFINE
-        else:
-            matrix = np.array([[1.0, 0, 0], [0, 1.0, 0]]) if matrix is None else matrix
-            self._move(matrix)
-            words[at.GEOMETRY] = _geometry(matrix, rect, source, target)
+        words[at.GEOMETRY] = self._geometry(rect)
+        components = self._colour()
+        self._finish(placement.pad)
         self._lay_out(components, rect)
         self._addresses = address(words), address(self._inputs), address(self._outputs)
 
@@ -147,6 +147,10 @@ class Renderer:
             raise ValueError("expected a matrix with each call of a moving renderer, and only there")
         if matrix is not None:
             self._move(matrix)
+        if self._turning:
+            turn, turned = self._turning
+            turn(planes, turned)
+            planes = turned
         if len(planes) != len(self._shapes):
             raise ValueError(f"expected {len(self._shapes)} planes of {self.source}, got {len(planes)}")
         for i, plane in enumerate(planes):
@@ -172,49 +176,103 @@ class Renderer:
             raise ValueError(f"expected a finite 2x3 matrix of pixels, got {matrix.tolist()}")
         self._affine[:] = matrix
 
-    def _colour(self, source: ImageSpec, target: Pixels | ImageSpec, pad: float) -> tuple[_Component, ...]:
-        """Writes colour, finish and store; gives the components that matter."""
-        words = self._words
-        rows = mixing(source, target if isinstance(target, ImageSpec) else ImageSpec(target.width, target.height, target.format))
+    def _turn(self, source: ImageSpec, target: Pixels | ImageSpec) -> ImageSpec:
+        """Has a picture that is turned by quarters and scaled too turned first; gives the spec of what is then scaled."""
+        split = quarter(self._affine, source.width, source.height)
+        if split is None:
+            return source
+        turn, size, rest = split
+        if np.array_equal(rest, np.eye(2, 3)) and size == (target.width, target.height):
+            return source
+        plain = ImageSpec(*size, "gray8" if target.format == "gray8" and (is_yuv(source) or source.format == "gray8") else "bgr24")
+        turned = plain.split(self._kept(np.zeros(plain.nbytes, np.uint8)))
+        self._turning = Renderer(source, plain, turn), list(turned)
+        self._move(rest)
+        return plain
+
+    def _geometry(self, rect: tuple[int, int, int, int]) -> int:
+        if self._moving or not upright(self._affine):
+            return at.AFFINE
+        size = self.target.width, self.target.height
+        same = np.array_equal(self._affine, np.eye(2, 3)) and rect == (0, 0, *size) and size == (self.source.width, self.source.height)
+        return at.WHOLE if same else at.SCALED
+
+    def _colour(self) -> tuple[_Component, ...]:
+        """Writes how components become channels; gives the components that matter."""
+        words, source, target = self._words, self.source, self.target
+        shown = target if isinstance(target, ImageSpec) else ImageSpec(target.width, target.height, target.format)
         components = _components(source.format)
-        if not rows[:, 1 : len(components)].any():
-            components = components[:1]
         colour = self._kept(np.zeros((3, 4), np.float32))
-        for channel, row in enumerate(rows):
-            weights, constant = row[: len(components)], row[3]
-            taken = np.flatnonzero(weights)
-            exact = len(taken) == 1 and weights[taken[0]] == 1.0 and constant == 0.0
-            words[at.TAKE + channel] = taken[0] if exact else -1
-            colour[channel] = row
         words[at.COLOUR] = address(colour)
-        words[at.COMPONENTS], words[at.CHANNELS] = len(components), len(rows)
-        finish = self._kept(np.zeros((3, 3), np.float32))
-        if isinstance(target, Pixels):
-            mean, std = np.resize(target.mean, 3), np.resize(target.std, 3)
-            if target.dtype == "float32":
-                finish[:] = np.stack([1.0 / std, -mean / std, np.full(3, pad)], axis=1)
-                words[at.STORE] = at.FLOAT_PLANES if target.layout == "nchw" else at.FLOAT_PIXELS
-            else:
-                finish[:, 2] = pad
-                words[at.STORE] = at.BYTE_PLANES if target.layout == "nchw" else at.BYTE_PIXELS
-        else:
-            finish[: len(rows), 2] = mixing(ImageSpec(1, 1, "gray8"), target)[:, [0, 3]] @ (pad, 1.0)
-            self._store(target.format)
-        words[at.FINISH] = address(finish)
+        scaled = words[at.GEOMETRY] == at.SCALED
+        exact = not self._moving and (scaled or words[at.GEOMETRY] == at.WHOLE or quarter(self._affine, 1, 1) is not None)
+        if is_yuv(source) and exact and (scaled or not is_yuv(shown)):
+            components, source = self._fixed(components, shown)
+        table = mixing(source, shown)
+        if source is self.source and not table[:, 1 : len(components)].any():
+            components = components[:1]
+        for channel, row in enumerate(table):
+            used, constant = row[: len(components)], row[3]
+            taken = np.flatnonzero(used)
+            whole = len(taken) == 1 and used[taken[0]] == 1.0 and constant == 0.0
+            words[at.TAKE + channel] = taken[0] if whole else -1
+            colour[channel] = row
+        words[at.COMPONENTS], words[at.CHANNELS] = len(components), len(table)
+        if scaled:
+            fetched = at.CHROMA if is_yuv(self.source) else at.PIXELS if self.source.width > 1 else at.PIXEL
+            words[at.FETCH] = fetched if len(components) == 3 else at.LUMA if words[at.FIXED] else at.BYTES_AS_STORED
+        rgb = ("rgb24", "bgr24")
+        interleaved = isinstance(target, ImageSpec) or (target.dtype == "uint8" and target.layout == "nhwc")
+        if words[at.GEOMETRY] == at.WHOLE and self.source.format in rgb and target.format in rgb and interleaved:
+            words[at.STRAIGHT] = 1 if source.format == target.format else 2
         return components
 
-    def _store(self, format: PixelFormat) -> None:
-        words = self._words
-        match format:
-            case "gray8" | "bgr24" | "rgb24":
-                words[at.STORE] = at.BYTE_PIXELS
-            case "bgra" | "rgba":
+    def _fixed(self, components: tuple[_Component, ...], shown: ImageSpec) -> tuple[tuple[_Component, ...], ImageSpec]:
+        """Writes the fixed-point code; gives the components in its order and the spec of what comes out of it."""
+        words, source = self._words, self.source
+        black, luma, blue, green_u, green_v, red = fixed_point(source)
+        if shown.format == "gray8":
+            words[at.FIXED] = not source.full_range
+            code = black, luma, 0, 0, 0, 0
+            components, result = components[:1], ImageSpec(source.width, source.height, "gray8")
+        elif shown.format in ("rgb24", "rgba"):
+            code = black, luma, red, green_v, green_u, blue
+            components, result = (components[0], components[2], components[1]), ImageSpec(source.width, source.height, "rgb24")
+            words[at.FIXED] = 1
+        else:
+            code = black, luma, blue, green_u, green_v, red
+            result = ImageSpec(source.width, source.height, "bgr24")
+            words[at.FIXED] = 1
+        words[at.CODE] = address(self._kept(np.array(code, np.int32)))
+        return components, result
+
+    def _finish(self, pad: float) -> None:
+        """Writes how levels are stored, and those of the ground."""
+        words, target = self._words, self.target
+        finish = self._kept(np.zeros((3, 3), np.float32))
+        finish[:, 1] = 1.0
+        words[at.FINISH] = address(finish)
+        if isinstance(target, ImageSpec):
+            words[at.STORE] = at.BYTE_PIXELS
+            finish[: words[at.CHANNELS], 2] = mixing(ImageSpec(1, 1, "gray8"), target)[:, [0, 3]] @ (pad, 1.0)
+            if target.format in ("bgra", "rgba"):
                 words[at.STORE] = at.BYTE_PIXELS_ALPHA
-            case _:
+            elif is_yuv(target):
                 words[at.STORE] = at.YUV
-                luma, chroma, _ = _components(format)
+                luma, chroma, _ = _components(target.format)
                 words[at.CHROMA_COLUMNS], words[at.CHROMA_ROWS] = chroma.column_shift, chroma.row_shift
                 words[at.LUMA_STEP], words[at.CHROMA_STEP] = luma.step, chroma.step
+            return
+        planar = target.layout == "nchw"
+        finish[:, 2] = pad
+        if target.dtype == "uint8":
+            words[at.STORE] = at.BYTE_PLANES if planar else at.BYTE_PIXELS
+            return
+        words[at.STORE] = at.FLOAT_PLANES if planar else at.FLOAT_PIXELS
+        std = np.resize(target.std, 3).astype(np.float32)
+        words[at.DIVIDES] = bool((np.abs(np.frexp(std)[0]) != 0.5).any())  # the inverse of a power of two is exact
+        finish[:, 0] = np.resize(target.mean, 3)
+        finish[:, 1] = std if words[at.DIVIDES] else 1 / std
 
     def _lay_out(self, components: tuple[_Component, ...], rect: tuple[int, int, int, int]) -> None:
         """Writes components, planes, tables and scratch rows."""
@@ -222,50 +280,53 @@ class Renderer:
         for c, component in enumerate(components):
             base = at.COMPONENT + c * at.COMPONENT_WORDS
             words[base : base + at.COMPONENT_WORDS] = (
-                component.plane, component.offset, component.step, component.grid, component.column_shift, component.row_shift,
+                component.plane, component.offset, component.step, component.column_shift, component.row_shift,
             )  # fmt: skip
-        row_bytes = [int(np.prod(shape[1:])) for shape in self._shapes]
-        for component in components:
-            words[at.PLANES + component.plane * at.PLANE_WORDS + at.ROW_BYTES] = row_bytes[component.plane]
-        if words[at.GEOMETRY] == at.SCALED:
-            self._tables(components, rect, row_bytes)
+        for i, shape in enumerate(self._shapes):
+            words[at.ROW_BYTES + i] = int(np.prod(shape[1:]))
         for c in range(3):
             words[at.LEVELS + c] = self._scratch(width)
-            words[at.ROWS + c] = self._scratch(4 * width)
             words[at.BYTES + c] = self._scratch(width)
-        if words[at.GEOMETRY] == at.WHOLE and components[0].step >= 3:
+        for c in range(2):
+            words[at.HELD + c] = self._scratch(width)
+        if words[at.GEOMETRY] == at.SCALED:
+            self._tables(components[0].step, rect)
+        elif words[at.GEOMETRY] == at.AFFINE:
+            words[at.SITES] = self._scratch(5 * 4 * width)
+            for c in range(3):
+                words[at.ROWS + c] = self._scratch(4 * width)
+        if words[at.GEOMETRY] == at.SCALED or (words[at.GEOMETRY] == at.WHOLE and components[0].step >= 3):
             for channel in range(words[at.CHANNELS]):
                 if words[at.TAKE + channel] >= 0:
                     words[at.LEVELS + channel] = words[at.BYTES + words[at.TAKE + channel]]
-        if words[at.GEOMETRY] == at.AFFINE:
-            words[at.SITES] = self._scratch(5 * 4 * width)
-        for c in range(2):
-            words[at.HELD + c] = self._scratch(width)
 
-    def _tables(self, components: tuple[_Component, ...], rect: tuple[int, int, int, int], row_bytes: list[int]) -> None:
-        words = self._words
-        scale_x, offset_x = self._affine[0, 0], self._affine[0, 2]
-        scale_y, offset_y = self._affine[1, 1], self._affine[1, 2]
-        columns, column_weights = _taps(np.arange(rect[0], rect[2]), scale_x, offset_x, self.source.width)
-        rows, row_weights = _taps(np.arange(rect[1], rect[3]), scale_y, offset_y, self.source.height)
-        for grid in {component.grid for component in components}:
-            component = next(c for c in components if c.grid == grid)
-            shared = [c for c in components if c.plane == component.plane]
-            first = min((int(columns[0]) >> c.column_shift) * c.step for c in shared) // component.step * component.step
-            left, right = columns >> component.column_shift, columns + 1 >> component.column_shift
-            words[at.X_INDEX + grid] = address(self._kept((left * component.step - first).astype(np.int32)))
-            words[at.X_WEIGHT + grid] = address(self._kept(np.where(left == right, 0.0, column_weights).astype(np.float32)))
-            last = (self.source.height - 1) >> component.row_shift
-            upper, lower = rows >> component.row_shift, np.minimum(rows + 1 >> component.row_shift, last)
-            words[at.Y_UPPER + grid] = address(self._kept(upper.astype(np.int32)))
-            words[at.Y_LOWER + grid] = address(self._kept(lower.astype(np.int32)))
-            words[at.Y_WEIGHT + grid] = address(self._kept(np.where(upper == lower, 0.0, row_weights).astype(np.float32)))
-            for plane in {c.plane for c in components if c.grid == grid}:
-                reach = max(((int(columns[-1]) + 1 >> c.column_shift) + 1) * c.step for c in shared)
-                base = at.PLANES + plane * at.PLANE_WORDS
-                words[base + at.FIRST], words[base + at.END] = first, min(row_bytes[plane], reach)
-                words[base + at.PLANE_GRID] = grid
-                words[base + at.LERPED] = self._scratch(4 * (reach - first + ALIGN))
+    def _tables(self, step: int, rect: tuple[int, int, int, int]) -> None:
+        """Writes what SCALED needs: taps across and down, how a row is fetched, and rows to keep."""
+        words, width = self._words, self.source.width
+        whole, rest = taps(rect[0], rect[2], self._affine[0, 0], self._affine[0, 2], width)
+        left, before, after = columns(whole, rest, width)
+        first, end = int(left[0]) & ~1, min(width, int(left[-1]) + 2)
+        words[at.FIRST], words[at.END] = first, end
+        match int(words[at.FETCH]):
+            case at.CHROMA | at.PIXEL:
+                offsets, words[at.REACH] = (left - first) * 4, 4
+            case at.LUMA:
+                offsets, words[at.REACH] = left - first, 1
+            case at.PIXELS if step == 3:
+                # The word on the right starts in the left pixel, so as to end where its own pixel ends.
+                offsets, words[at.REACH], words[at.REACH_SHIFT] = left * 3, 2, 8
+            case _:
+                offsets, words[at.REACH] = left * step, step if width > 1 else 0
+        words[at.WORDS_ROW] = self._scratch(4 * (end - first + 1))
+        words[at.X_INDEX] = address(self._kept(offsets.astype(np.int32)))
+        words[at.X_BEFORE], words[at.X_AFTER] = (address(self._kept(weights.astype(np.int16))) for weights in (before, after))
+        whole, rest = taps(rect[1], rect[3], self._affine[1, 1], self._affine[1, 2], self.source.height)
+        tables = [self._kept(table) for table in rows(whole, rest, self.source.height)]
+        words[at.Y_UPPER : at.Y_AFTER + 1] = [address(table) for table in tables]
+        for i in range(6):
+            words[at.KEPT + i] = self._scratch(2 * len(left))
+        for i in range(2):
+            words[at.TAPS + i] = self._scratch(4 * len(left))
 
     def _scratch(self, size: int) -> int:
         """Zeroed memory that starts on a cache line; rows are read (never used) up to one pixel past their end."""
@@ -275,19 +336,3 @@ class Renderer:
     def _kept(self, array: np.ndarray) -> np.ndarray:
         self._keep.append(array)
         return array
-
-
-def _geometry(matrix: Matrix, rect: tuple[int, int, int, int], source: ImageSpec, target: Pixels | ImageSpec) -> int:
-    if matrix[0, 1] != 0 or matrix[1, 0] != 0 or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        return at.AFFINE
-    size = target.width, target.height
-    if np.array_equal(matrix, [[1, 0, 0], [0, 1, 0]]) and rect == (0, 0, *size) and size == (source.width, source.height):
-        return at.WHOLE
-    return at.SCALED
-
-
-def _taps(places: np.ndarray, scale: float, offset: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the sample before each place and weight of the one after it; both inside 0..size-1."""
-    exact = np.clip((places + 0.5) * scale + offset - 0.5, 0.0, size - 1.0)
-    index = np.minimum(np.floor(exact).astype(np.int64), max(size - 2, 0))
-    return index, exact - index

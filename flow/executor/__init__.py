@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import resource
 import threading
 import time
@@ -11,9 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from flow.executor.report import make_report
+from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
+
+WAIT_S = 0.2
 
 
 class RunError(Exception):
@@ -94,34 +98,58 @@ class Executor:
         """Waits until every worker is ready (or the run is over)."""
         return self._running.wait(timeout_s)
 
-    def results(self, output: str) -> Iterator[Result]:
-        """Results of an output (`pets`, or `pet.pets`) as they come, until the run ends. Raises RunError for a name that is none."""
-        assert self._supervisor is not None, "start the run first"
-        found = [
-            inbox
-            for inbox in self._supervisor.inboxes.values()
-            if output in (inbox.sink.output, f"{inbox.sink.business}.{inbox.sink.output}")
-        ]
-        if len(found) != 1:
-            names = sorted(f"{inbox.sink.business}.{inbox.sink.output}" for inbox in self._supervisor.inboxes.values())
-            raise RunError(f"expected one of the outputs that come to this process ({', '.join(names) or 'none'}), got {output!r}")
-        for inbox in self._supervisor.inboxes.values():
-            if inbox is not found[0]:
-                inbox.discard()
-        for result in found[0].read():
-            self._supervisor.poke() if self._ended == 0.0 else None
-            yield result
+    def results(self, *outputs: str) -> Iterator[Result]:
+        """Results of these outputs (`pets`, or `pet.pets`; none named: of all) as they come, until the run ends.
+
+        Results of other outputs are let go. Raises RunError for a name that is none, and when the executor itself fails.
+        """
+        supervisor = self._running_supervisor()
+        inboxes = list(supervisor.inboxes.values())
+        wanted = {id(inbox) for output in outputs for inbox in [self._inbox(output)]} or {id(inbox) for inbox in inboxes}
+        for inbox in inboxes:
+            inbox.discarding = id(inbox) not in wanted
+        while (arrival := supervisor.arrived.get()) is not None:
+            inbox, result = arrival
+            inbox.read += 1
+            supervisor.poke()
+            if id(inbox) in wanted:
+                yield result
+        supervisor.arrived.put(None)
         if self._error is not None:
             raise RunError(self.failed or "") from self._error
+
+    def _inbox(self, output: str) -> ResultsInbox:
+        inboxes = self._running_supervisor().inboxes.values()
+        found = [inbox for inbox in inboxes if output in (inbox.sink.output, f"{inbox.sink.business}.{inbox.sink.output}")]
+        if len(found) != 1:
+            names = sorted(f"{inbox.sink.business}.{inbox.sink.output}" for inbox in inboxes)
+            raise RunError(f"expected one of the outputs that come to this process ({', '.join(names) or 'none'}), got {output!r}")
+        return found[0]
+
+    def _running_supervisor(self) -> Supervisor:
+        if self._supervisor is None:
+            raise RunError("expected a run that was started, got one that was not: use `with Executor(plan) as run`")
+        return self._supervisor
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits for the end; False when it has not come in `timeout` seconds. Results nobody reads are let go."""
         assert self._supervisor is not None, "start the run first"
         assert self._thread is not None
         for inbox in self._supervisor.inboxes.values():
-            inbox.discard()
-        self._thread.join(timeout)
+            inbox.discarding = True
+        until = None if timeout is None else time.monotonic() + timeout
+        while self._thread.is_alive() and (until is None or time.monotonic() < until):
+            self._let_go()
+            self._thread.join(WAIT_S if until is None else max(0.0, min(WAIT_S, until - time.monotonic())))
         return not self._thread.is_alive()
+
+    def _let_go(self) -> None:
+        """Results that came before anybody said that nobody reads them."""
+        arrived = self._running_supervisor().arrived
+        with contextlib.suppress(queue.Empty):
+            while (arrival := arrived.get_nowait()) is not None:
+                arrival[0].read += 1
+            arrived.put(None)
 
     def drain(self) -> None:
         """Asks for a graceful end: sources stop, what is in flight comes out."""
@@ -133,8 +161,7 @@ class Executor:
         if self._thread is None:
             return
         if self._ended == 0.0 and self._supervisor is not None:
-            with contextlib.suppress(OSError):  # it ended by itself in this moment
-                self._supervisor.order("stop")
+            self._supervisor.order("stop")
         self._thread.join()
 
     def snapshot(self) -> dict[str, Any]:

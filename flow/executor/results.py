@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Iterator
 from typing import Any
 
 import zmq
@@ -16,19 +15,23 @@ from flow.result import Result
 MAX_LINE = 16 << 20
 
 
+Arrival = tuple["ResultsInbox", Result]
+
+
 class ResultsInbox:
     """Receives one output. The supervisor's thread feeds it, a reader's thread empties it; unread results hold the worker back.
 
-    `_read` is counted by the reader's thread and `_skipped` by the supervisor's: neither waits for the other.
+    `arrived` is shared by the outputs of a run, so that a reader gets them as they come. `read` is counted by the reader's thread and
+    `_skipped` by the supervisor's: neither waits for the other.
     """
 
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.queue: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+    def __init__(self, sink: Sink, arrived: queue.SimpleQueue[Arrival | None]) -> None:
+        self.sink, self.arrived = sink, arrived
         self.discarding = False
+        self.read = 0
         self._receiver: ZmqReceiver | None = None
         self._received = self._acknowledged = 0
-        self._read = self._skipped = self._base = 0
+        self._queued = self._skipped = self._base = 0
         self.seen: dict[str, int] = {}
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
@@ -36,7 +39,7 @@ class ResultsInbox:
         self.close()
         self._receiver = ZmqReceiver(context, address, MAX_LINE)
         self._received = self._acknowledged = 0
-        self._base = self._read + self._skipped + self.queue.qsize()
+        self._base = self._queued + self._skipped
         self._receiver.acknowledge(0, 0)
 
     @property
@@ -58,30 +61,12 @@ class ResultsInbox:
             if self.discarding:
                 self._skipped += 1
             else:
-                self.queue.put(as_result(row))
-        done = max(0, self._read + self._skipped - self._base)
+                self._queued += 1
+                self.arrived.put((self, as_result(row)))
+        done = max(0, self.read + self._skipped - self._base)
         if self._received != before or done != self._acknowledged:
             self._receiver.acknowledge(self._received, done)
             self._acknowledged = done
-
-    def discard(self) -> None:
-        """Nobody reads this output: results are counted and let go."""
-        self.discarding = True
-        while True:
-            try:
-                self.queue.get_nowait()
-            except queue.Empty:
-                return
-            self._read += 1
-
-    def read(self) -> Iterator[Result]:
-        """Results until the run ends."""
-        while (result := self.queue.get()) is not None:
-            self._read += 1
-            yield result
-
-    def end(self) -> None:
-        self.queue.put(None)
 
     def close(self) -> None:
         if self._receiver is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ import zmq
 
 from flow import pool as pools
 from flow.executor.directory import RunDirectory
-from flow.executor.results import ResultsInbox
+from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan, Ref
@@ -60,7 +61,8 @@ class Supervisor:
             for lane in (self.wiring.lanes[seat.lane],)
         }
         self.pools = [LivePool(seat) for seat in self.wiring.pools()]
-        self.inboxes = {sink.id: ResultsInbox(sink) for sink in plan.sinks if sink.target == RESULTS}
+        self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
+        self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
         self.problems: list[str] = []
         self.poison: list[dict[str, Any]] = []
         self.stopped: set[str] = set()
@@ -93,7 +95,10 @@ class Supervisor:
         self.poke()
 
     def poke(self) -> None:
-        os.eventfd_write(self._bell, 1)
+        """Wakes the supervisor; nothing once the run is over."""
+        with self._lock:
+            if self._bell >= 0:
+                os.eventfd_write(self._bell, 1)
 
     # ---- starting
 
@@ -416,7 +421,7 @@ class Supervisor:
         for inbox in self.inboxes.values():
             inbox.poll()
             inbox.close()
-            inbox.end()
+        self.arrived.put(None)
         self.router.close()
         self.context.destroy(linger=0)
         self.leaked = sum(pools.held_slots(live.seat.shape, live.table) for live in self.pools)
@@ -425,7 +430,9 @@ class Supervisor:
         for live in self.pools:
             live.close()
         self.directory.remove()
-        os.close(self._bell)
+        with self._lock:
+            os.close(self._bell)
+            self._bell = -1
 
     def shared_memory_bytes(self) -> int:
         return sum(live.seat.shape.data_bytes + live.seat.shape.table_bytes for live in self.pools)

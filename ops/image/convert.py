@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Convert(Operator):
-    """The same picture in another pixel format, upright. A picture that is already so is passed on as it is."""
+    """The same picture in another pixel format, upright. A picture that is already so is passed on as it is.
+
+    YUV becomes RGB as with cv2.cvtColor: in fixed point, neighbours that share chroma having the same; luma below black is black.
+    """
 
     op = "image.convert"
     inputs = {"image": port("image")}

@@ -12,7 +12,7 @@ from ops.value import Affine, Frame, Image, Tensors
 
 
 class Letterbox(Operator):
-    """Scales the whole picture into width x height without distortion; what is left over is `pad` (bilinear, as cv2.resize)."""
+    """Scales the whole picture into width x height without distortion; what is left over is `pad` (equal to cv2.resize)."""
 
     op = "image.letterbox"
     inputs = {"image": port("image")}
@@ -45,12 +45,14 @@ class Letterbox(Operator):
 
 
 def place(spec: ImageSpec, width: int, height: int, align: str) -> tuple[Affine, tuple[int, int, int, int]]:
-    """The map from output pixels to the upright picture, and the rectangle (left, top, right, bottom) that the picture covers."""
+    """The map from output pixels to the upright picture, and the rectangle (left, top, right, bottom) that the picture covers.
+
+    Sizes are rounded down as the loops of YOLOX and its like do it, int(side * ratio) in floating point: where that falls just below a
+    whole number, the picture is a pixel smaller than the output. The map is that of the rectangle: across and down may differ a little.
+    """
     shown_width, shown_height = spec.upright
-    if shown_width * height >= shown_height * width:
-        scaled_width, scaled_height = width, max(1, shown_height * width // shown_width)
-    else:
-        scaled_width, scaled_height = max(1, shown_width * height // shown_height), height
+    ratio = min(width / shown_width, height / shown_height)
+    scaled_width, scaled_height = max(1, int(shown_width * ratio)), max(1, int(shown_height * ratio))
     left, top = ((width - scaled_width) // 2, (height - scaled_height) // 2) if align == "center" else (0, 0)
     x, y = shown_width / scaled_width, shown_height / scaled_height
     matrix = np.array([[x, 0.0, -left * x], [0.0, y, -top * y]])

@@ -12,7 +12,7 @@ from ops.value import Frame, Image, Tensors
 
 
 class Resize(Operator):
-    """Stretches the whole picture to width x height (bilinear, as cv2.resize)."""
+    """Stretches the whole picture to width x height (equal to cv2.resize)."""
 
     op = "image.resize"
     inputs = {"image": port("image")}

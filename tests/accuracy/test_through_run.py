@@ -172,13 +172,20 @@ def test_signs(ace: Callable[..., Any], index: Any, data: Path, reference: Modul
     assert right >= 98
 
 
+LIMITED = 1  # AVCOL_RANGE_MPEG
+BT601 = (5, 6)  # AVCOL_SPC_BT470BG and _SMPTE170M
+
+
 def decoded(path: Path) -> Iterable[np.ndarray]:
-    """BGR pixels of a clip as FFmpeg converts them."""
+    """BGR pixels of a clip: the decoder's planes, converted by OpenCV where it can (BT.601, limited range), otherwise by FFmpeg."""
     import av
 
     with av.open(str(path)) as clip:
         for frame in clip.decode(video=0):
-            yield frame.to_ndarray(format="bgr24")
+            if frame.format.name == "yuv420p" and frame.color_range == LIMITED and int(frame.colorspace) in BT601:
+                yield cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2BGR_I420)
+            else:
+                yield frame.to_ndarray(format="bgr24")
 
 
 def test_dog_on_video(ace: Callable[..., Any], data: Path, reference: ModuleType) -> None:

@@ -1,9 +1,9 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
 """Source planes to model input (or picture) in one pass: sample, convert colour, normalise, lay out.
 
-`render` goes row by row. A row of each source component is brought to output columns (float32 where it was interpolated, bytes where it
-was only copied), turned into uint8 levels of each output channel, and stored. Levels are rounded before they are normalised, so that a
-tensor made directly equals one made from a picture made first.
+`render` goes row by row. A row of each source component is brought to output columns (float32 where the picture is turned, bytes
+otherwise), turned into uint8 levels of each output channel, and stored. Levels are rounded before they are normalised, so that a tensor
+made directly equals one made from a picture made first.
 """
 
 from __future__ import annotations
@@ -11,37 +11,39 @@ from __future__ import annotations
 import numpy as np
 
 from devices.kernels import program as at
-from devices.kernels.source.memory import load_f32, load_f64, load_i32, load_i64, load_u8, store_u8
-from devices.kernels.source.rows import (
-    HALF,
-    average,
-    blend,
-    collect,
-    copy,
-    double,
-    f32,
-    fill_floats,
-    gather,
-    gather_pixels,
-    kernel,
-    lerp_rows,
-    level,
-    locate,
+from devices.kernels.source.colours import (
+    colour_planes,
+    gray_levels,
     mix_bytes,
     mix_floats,
     mix_one_byte,
     mix_one_float,
     mix_three_bytes,
     mix_three_floats,
+    round_row,
+)  # fmt: skip
+from devices.kernels.source.memory import load_f32, load_f64, load_i64, load_u8, store_i64, store_u8
+from devices.kernels.source.rows import (
+    HALF,
+    average,
+    copy,
+    double,
+    f32,
+    fill_floats,
+    finished,
+    kernel,
+    level,
     normalise,
     normalise_pixels,
-    round_row,
+    swap,
     unweave,
     weave,
     weave_alpha,
 )  # fmt: skip
+from devices.kernels.source.scaling import fetch_scaled, first_sample
+from devices.kernels.source.turning import fetch_affine, inside
 
-GEOMETRY, WHOLE, SCALED = at.GEOMETRY, at.WHOLE, at.SCALED
+GEOMETRY, WHOLE, SCALED, AFFINE = at.GEOMETRY, at.WHOLE, at.SCALED, at.AFFINE
 FLOAT_PLANES, FLOAT_PIXELS, BYTE_PLANES, BYTE_PIXELS, BYTE_PIXELS_ALPHA = (
     at.FLOAT_PLANES, at.FLOAT_PIXELS, at.BYTE_PLANES, at.BYTE_PIXELS, at.BYTE_PIXELS_ALPHA,
 )  # fmt: skip
@@ -51,11 +53,9 @@ FLOAT_PLANES, FLOAT_PIXELS, BYTE_PLANES, BYTE_PIXELS, BYTE_PIXELS_ALPHA = (
 def fetch_whole(program, planes, y, c):
     """Component `c` of source row `y` as bytes at output columns; gives where they lie."""
     component = program + 8 * (at.COMPONENT + c * at.COMPONENT_WORDS)
-    plane = load_i64(component, at.PLANE)
     step = load_i64(component, at.STEP)
     width = load_i64(program, at.WIDTH)
-    row_bytes = load_i64(program, at.PLANES + plane * at.PLANE_WORDS + at.ROW_BYTES)
-    source = load_i64(planes, plane) + (y >> load_i64(component, at.ROW_SHIFT)) * row_bytes + load_i64(component, at.OFFSET)
+    source = first_sample(program, planes, c, y)
     target = load_i64(program, at.BYTES + c)
     if load_i64(component, at.COLUMN_SHIFT):
         double(target, source, step, width)
@@ -67,78 +67,37 @@ def fetch_whole(program, planes, y, c):
 
 
 @kernel
-def fetch_scaled(program, planes, y, first_column, count):
-    """All components of table row `y` as float32 at output columns from `first_column` on."""
-    components = load_i64(program, at.COMPONENTS)
-    for plane in range(3):
-        words = program + 8 * (at.PLANES + plane * at.PLANE_WORDS)
-        row_bytes = load_i64(words, at.ROW_BYTES)
-        if row_bytes > 0:
-            grid = load_i64(words, at.PLANE_GRID)
-            first = load_i64(words, at.FIRST)
-            base = load_i64(planes, plane) + first
-            upper = base + row_bytes * np.int64(load_i32(load_i64(program, at.Y_UPPER + grid), y))
-            lower = base + row_bytes * np.int64(load_i32(load_i64(program, at.Y_LOWER + grid), y))
-            weight = load_f32(load_i64(program, at.Y_WEIGHT + grid), y)
-            lerp_rows(load_i64(words, at.LERPED), upper, lower, weight, load_i64(words, at.END) - first)
-    step = load_i64(program, at.COMPONENT + at.STEP)
-    skip = 4 * first_column
-    if components == 3 and step >= 3:
-        row = load_i64(program, at.PLANES + at.LERPED)
-        gather_pixels(
-            load_i64(program, at.ROWS) + skip, load_i64(program, at.ROWS + 1) + skip, load_i64(program, at.ROWS + 2) + skip,
-            row, step, load_i64(program, at.X_INDEX), load_i64(program, at.X_WEIGHT), count,
-        )  # fmt: skip
-        return
-    for c in range(components):
-        component = program + 8 * (at.COMPONENT + c * at.COMPONENT_WORDS)
-        plane = load_i64(component, at.PLANE)
-        grid = load_i64(component, at.GRID)
-        row = load_i64(program, at.PLANES + plane * at.PLANE_WORDS + at.LERPED) + 4 * load_i64(component, at.OFFSET)
-        gather(
-            load_i64(program, at.ROWS + c) + skip, row, load_i64(component, at.STEP),
-            load_i64(program, at.X_INDEX + grid), load_i64(program, at.X_WEIGHT + grid), count,
-        )  # fmt: skip
-
-
-@kernel
-def inside(program, x, y, dx, dy, backwards):
-    """First (or, backwards, one past the last) output column whose sample lies in the source; the other end where none does."""
-    right = f32(load_i64(program, at.SOURCE_WIDTH)) - HALF
-    bottom = f32(load_i64(program, at.SOURCE_HEIGHT)) - HALF
-    width = load_i64(program, at.WIDTH)
-    for k in range(width):
-        i = width - 1 - k if backwards else k
-        sx = x + f32(i) * dx
-        sy = y + f32(i) * dy
-        if sx >= -HALF and sx < right and sy >= -HALF and sy < bottom:
-            return i + 1 if backwards else i
-    return np.int64(0) if backwards else width
-
-
-@kernel
-def fetch_affine(program, planes, x, y, dx, dy, first, end):
-    """All components at output columns first..end of the row whose first sample is at (x, y)."""
-    width = load_i64(program, at.SOURCE_WIDTH)
-    height = load_i64(program, at.SOURCE_HEIGHT)
-    row = 4 * load_i64(program, at.WIDTH)
-    sites = load_i64(program, at.SITES)
-    weights_x = sites + row
-    weights_y = weights_x + row
-    corners = weights_y + row
-    lower_corners = corners + row
-    for c in range(load_i64(program, at.COMPONENTS)):
-        component = program + 8 * (at.COMPONENT + c * at.COMPONENT_WORDS)
-        plane = load_i64(component, at.PLANE)
-        row_bytes = load_i64(program, at.PLANES + plane * at.PLANE_WORDS + at.ROW_BYTES)
-        # The second chroma component lies where the first one does, and packed components lie side by side.
-        if c == 0 or (c == 1 and load_i64(component, at.GRID)):
-            locate(sites, weights_x, weights_y, component, row_bytes, width, height, x, y, dx, dy, first, end)
-        # A plane of one column or row has no neighbours: its only one stands for them.
-        step = load_i64(component, at.STEP) if (width - 1) >> load_i64(component, at.COLUMN_SHIFT) else 0
-        stride = row_bytes if (height - 1) >> load_i64(component, at.ROW_SHIFT) else 0
-        collect(corners, lower_corners, load_i64(planes, plane) + load_i64(component, at.OFFSET), sites, step, stride, first, end)
-        blend(load_i64(program, at.ROWS + c), corners, lower_corners, weights_x, weights_y, first, end)
+def mix_fixed(program, planes, y, first, end):
+    """Levels of every output channel, in fixed point, out of a whole row or the fetched (whole-numbered) floats."""
+    count = end - first
+    colour = load_i64(program, at.COMPONENTS) == 3
+    step = np.int64(1)
+    chroma_step = np.int64(1)
+    shared = np.int64(0)
+    a = load_i64(program, at.BYTES) + first
+    b = load_i64(program, at.BYTES + 1) + first
+    c = load_i64(program, at.BYTES + 2) + first
+    if load_i64(program, GEOMETRY) == WHOLE:
+        step = load_i64(program, at.COMPONENT + at.STEP)
+        a = first_sample(program, planes, 0, y)
+        if colour:
+            chroma_step = load_i64(program, at.COMPONENT + at.COMPONENT_WORDS + at.STEP)
+            shared = load_i64(program, at.COMPONENT + at.COMPONENT_WORDS + at.COLUMN_SHIFT)
+            b = first_sample(program, planes, 1, y)
+            c = first_sample(program, planes, 2, y)
+    else:
+        round_row(a, load_i64(program, at.ROWS) + 4 * first, count)
+        if colour:
+            round_row(b, load_i64(program, at.ROWS + 1) + 4 * first, count)
+            round_row(c, load_i64(program, at.ROWS + 2) + 4 * first, count)
+    code = load_i64(program, at.CODE)
+    target = load_i64(program, at.LEVELS) + first
+    if colour:
+        target1 = load_i64(program, at.LEVELS + 1) + first
+        target2 = load_i64(program, at.LEVELS + 2) + first
+        colour_planes(target, target1, target2, a, step, b, c, chroma_step, shared, code, count)
+    else:
+        gray_levels(target, a, step, code, count)
 
 
 @kernel
@@ -146,22 +105,21 @@ def mix(program, planes, y, first, end):
     """Levels of every output channel at columns first..end, out of the fetched components."""
     count = end - first
     components = load_i64(program, at.COMPONENTS)
-    whole = load_i64(program, GEOMETRY) == WHOLE
-    a = np.int64(0)
-    b = np.int64(0)
-    c = np.int64(0)
+    geometry = load_i64(program, GEOMETRY)
+    bytes_ = geometry != AFFINE
+    a = load_i64(program, at.BYTES) + first
+    b = load_i64(program, at.BYTES + 1) + first
+    c = load_i64(program, at.BYTES + 2) + first
     packed = load_i64(program, at.COMPONENT + at.STEP)
-    if whole and components == 3 and packed >= 3:
-        a = load_i64(program, at.BYTES)
-        b = load_i64(program, at.BYTES + 1)
-        c = load_i64(program, at.BYTES + 2)
-        unweave(a, b, c, load_i64(planes, 0) + y * load_i64(program, at.PLANES + at.ROW_BYTES), packed, count)
-    elif whole:
-        a = fetch_whole(program, planes, y, 0)
-        if components == 3:
-            b = fetch_whole(program, planes, y, 1)
-            c = fetch_whole(program, planes, y, 2)
-    else:
+    if geometry == WHOLE:
+        if components == 3 and packed >= 3:
+            unweave(a, b, c, load_i64(planes, 0) + y * load_i64(program, at.ROW_BYTES), packed, count)
+        else:
+            a = fetch_whole(program, planes, y, 0)
+            if components == 3:
+                b = fetch_whole(program, planes, y, 1)
+                c = fetch_whole(program, planes, y, 2)
+    elif geometry == AFFINE:
         a = load_i64(program, at.ROWS) + 4 * first
         b = load_i64(program, at.ROWS + 1) + 4 * first
         c = load_i64(program, at.ROWS + 2) + 4 * first
@@ -170,7 +128,7 @@ def mix(program, planes, y, first, end):
         red = load_i64(program, at.LEVELS) + first
         green = load_i64(program, at.LEVELS + 1) + first
         blue = load_i64(program, at.LEVELS + 2) + first
-        if whole:
+        if bytes_:
             mix_three_bytes(red, green, blue, a, b, c, load_i64(program, at.COLOUR), count)
         else:
             mix_three_floats(red, green, blue, a, b, c, load_i64(program, at.COLOUR), count)
@@ -181,16 +139,16 @@ def mix(program, planes, y, first, end):
         colour = load_i64(program, at.COLOUR) + 16 * channel
         if take >= 0:
             row = a if take == 0 else (b if take == 1 else c)
-            if not whole:
+            if not bytes_:
                 round_row(target, row, count)
             elif row != target:
                 copy(target, 1, row, 1, count)
         elif components == 3:
-            if whole:
+            if bytes_:
                 mix_bytes(target, a, b, c, colour, count)
             else:
                 mix_floats(target, a, b, c, colour, count)
-        elif whole:
+        elif bytes_:
             mix_one_byte(target, a, colour, count)
         else:
             mix_one_float(target, a, colour, count)
@@ -207,7 +165,7 @@ def pad(program, outputs, y, first, end):
     for channel in range(channels):
         finish = load_i64(program, at.FINISH) + 12 * channel
         byte = load_f32(finish, 2)
-        value = byte * load_f32(finish, 0) + load_f32(finish, 1)
+        value = finished(byte, load_f32(finish, 0), load_f32(finish, 1), load_i64(program, at.DIVIDES))
         if store == FLOAT_PLANES:
             plane = load_i64(outputs, 0) + 4 * (channel * load_i64(program, at.HEIGHT) + y) * width
             fill_floats(plane + 4 * first, 1, value, end - first)
@@ -263,17 +221,18 @@ def store(program, outputs, y, first, end):
     mode = load_i64(program, at.STORE)
     output = load_i64(outputs, 0)
     finish = load_i64(program, at.FINISH)
+    divides = load_i64(program, at.DIVIDES)
     red = load_i64(program, at.LEVELS)
     green = load_i64(program, at.LEVELS + 1)
     blue = load_i64(program, at.LEVELS + 2)
     if mode == FLOAT_PLANES or (mode == FLOAT_PIXELS and channels == 1):
         for c in range(channels):
             target = output + 4 * ((c * height + y) * width + first)
-            scale = load_f32(finish, 3 * c)
-            offset = load_f32(finish, 3 * c + 1)
-            normalise(target, 1, load_i64(program, at.LEVELS + c) + first, scale, offset, end - first)
+            mean = load_f32(finish, 3 * c)
+            factor = load_f32(finish, 3 * c + 1)
+            normalise(target, 1, load_i64(program, at.LEVELS + c) + first, mean, factor, divides, end - first)
     elif mode == FLOAT_PIXELS:
-        normalise_pixels(output + 12 * (y * width + first), red + first, green + first, blue + first, finish, end - first)
+        normalise_pixels(output + 12 * (y * width + first), red + first, green + first, blue + first, finish, divides, end - first)
     elif mode == BYTE_PLANES or (mode == BYTE_PIXELS and channels == 1):
         for c in range(channels):
             copy(output + (c * height + y) * width, 1, load_i64(program, at.LEVELS + c), 1, width)
@@ -295,6 +254,15 @@ def render(program, planes, outputs):
     right = load_i64(program, at.RIGHT)
     bottom = load_i64(program, at.BOTTOM)
     matrix = load_i64(program, at.MATRIX)
+    straight = load_i64(program, at.STRAIGHT)
+    if straight == 1:
+        copy(load_i64(outputs, 0), 1, load_i64(planes, 0), 1, load_i64(program, at.HEIGHT) * load_i64(program, at.ROW_BYTES))
+        return
+    if straight == 2:
+        swap(load_i64(outputs, 0), load_i64(planes, 0), load_i64(program, at.HEIGHT) * width)
+        return
+    store_i64(program, at.KEPT_ROW, -1)
+    store_i64(program, at.KEPT_ROW + 1, -1)
     for y in range(load_i64(program, at.HEIGHT)):
         first = left
         end = right
@@ -303,7 +271,7 @@ def render(program, planes, outputs):
             end = width
         elif geometry == SCALED:
             fetch_scaled(program, planes, y - top, first, end - first)
-        elif geometry == at.AFFINE:
+        elif geometry == AFFINE:
             row = np.float64(y) + 0.5
             sx = f32(load_f64(matrix, 0) * 0.5 + load_f64(matrix, 1) * row + load_f64(matrix, 2) - 0.5)
             sy = f32(load_f64(matrix, 3) * 0.5 + load_f64(matrix, 4) * row + load_f64(matrix, 5) - 0.5)
@@ -314,7 +282,10 @@ def render(program, planes, outputs):
                 end = max(first, inside(program, sx, sy, dx, dy, True))
             fetch_affine(program, planes, sx, sy, dx, dy, first, end)
         if end > first:
-            mix(program, planes, y, first, end)
+            if load_i64(program, at.FIXED) and geometry != SCALED:
+                mix_fixed(program, planes, y, first, end)
+            else:
+                mix(program, planes, y, first, end)
         pad(program, outputs, y, 0, first)
         pad(program, outputs, y, end, width)
         store(program, outputs, y, first, end)

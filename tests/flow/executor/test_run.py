@@ -293,3 +293,17 @@ def test_draining_ends_a_run_with_every_frame_in_flight(clip: Clip, business: Bu
     assert len(results) == report["streams"]["camera"]["out"] < 2000
     assert_whole(results, len(results))
     assert_balanced(report, run)
+
+
+def test_several_outputs_at_once(clip: Clip, business: Business) -> None:
+    plan = plan_of(business(CHAIN, {"level": "level", "count": "count"}), clip(60), workers="processes", cores=2)
+    with flow.Executor(plan) as run:
+        results = list(run.results())
+    for output in ("level", "count"):
+        assert [result.seq for result in results if result.output == output] == list(range(60))
+
+
+def test_an_unknown_output_is_an_error_that_names_the_known(clip: Clip, business: Business) -> None:
+    plan = plan_of(business(LEVEL, {"level": "level"}), clip(60), workers="threads")
+    with flow.Executor(plan) as run, pytest.raises(flow.executor.RunError, match=r"probe\.level"):
+        next(run.results("levle"))

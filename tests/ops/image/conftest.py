@@ -37,3 +37,14 @@ def detections():
         return found
 
     return make
+
+
+@pytest.fixture
+def noise():
+    """Makes a picture of any spec out of random bytes."""
+
+    def make(spec, seed=0):
+        buffer = np.random.default_rng(seed).integers(0, 256, spec.nbytes, np.uint8)
+        return Image(spec, spec.split(buffer), rotation_transform(spec))
+
+    return make
