@@ -12,7 +12,8 @@ import mmap
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 WORD = 8
 STATUS = ("heartbeat_ns", "node", "stream", "seq", "since_ns", "cpu_ns", "ended")
@@ -46,7 +47,8 @@ class Layout:
         self.keys = tuple(dict.fromkeys(keys))
         self.index = {key: 1 + len(STATUS) + place for place, key in enumerate(self.keys)}
         self.words = 1 + len(STATUS) + len(self.keys)
-        self.state_start = -(-self.words * WORD // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.journal_words = 1 + 2 * len(self.keys)
+        self.state_start = -(-(self.words + self.journal_words) * WORD // mmap.PAGESIZE) * mmap.PAGESIZE
         self.states = states
 
     @property
@@ -61,10 +63,13 @@ class Block:
         self.layout = layout
         self._map = mmap.mmap(fd, layout.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self.words = memoryview(self._map)[: layout.words * WORD].cast("q")
+        self._journal = memoryview(self._map)[layout.words * WORD :][: layout.journal_words * WORD].cast("q")
+        self._changes: dict[int, int] | None = None
         self._index = layout.index
         self._halves: dict[int, int] = {}
         if self.words[0] & 1:  # its writer died between two increments
             self.words[0] += 1
+        self._apply()
 
     def begin(self) -> None:
         """Opens a change; snapshots wait until `end`."""
@@ -77,7 +82,31 @@ class Block:
         self.words[self._index[key]] += amount
 
     def set(self, key: str, value: int) -> None:
-        self.words[self._index[key]] = value
+        if self._changes is None:
+            self.words[self._index[key]] = value
+        else:
+            self._changes[self._index[key]] = value
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is `set` inside takes effect at its end, all of it or, when the writer dies, nothing."""
+        changes: dict[int, int] = {}
+        self._changes = changes
+        try:
+            yield
+        finally:
+            self._changes = None
+        journal = self._journal
+        for place, (index, value) in enumerate(changes.items()):
+            journal[1 + 2 * place], journal[2 + 2 * place] = index, value
+        journal[0] = len(changes)  # from here on a successor completes it
+        self._apply()
+
+    def _apply(self) -> None:
+        journal = self._journal
+        for place in range(journal[0]):
+            self.words[journal[1 + 2 * place]] = journal[2 + 2 * place]
+        journal[0] = 0
 
     def get(self, key: str) -> int:
         return self.words[self._index[key]]
@@ -120,19 +149,21 @@ class Block:
         self._map[start : start + 8] = head[:8]
         return True
 
-    def load_state(self, area: int) -> tuple[int, bytes] | None:
-        """The newest whole state and its turn."""
-        return self._newest(area, again=True)[1]
+    def load_state(self, area: int, *, last: int = 1 << 62) -> tuple[int, bytes] | None:
+        """The newest whole state up to turn `last`, and its turn. The next one saved takes the place of the other."""
+        return self._newest(area, last=last)[1]
 
-    def _newest(self, area: int, *, again: bool = False) -> tuple[int, tuple[int, bytes] | None]:
+    def _newest(self, area: int, *, last: int | None = None) -> tuple[int, tuple[int, bytes] | None]:
         """(half, (turn, state)) of the newest state; only the half once it is known."""
-        if area in self._halves and not again:
+        if area in self._halves and last is None:
             return self._halves[area], None
         newest: tuple[int, tuple[int, bytes] | None] = (1, None)
         for half in (0, 1):
             start = self.layout.state_start + area * 2 * STATE_BYTES + half * STATE_BYTES
             turn, length, check = (int.from_bytes(self._map[start + at : start + at + 8], "little") for at in (0, 8, 16))
             data = self._map[start + 24 : start + 24 + length] if 0 < length <= STATE_BYTES - 32 else b""
+            if last is not None and turn > last:
+                continue
             if data and zlib.crc32(data) == check and (newest[1] is None or turn > newest[1][0]):
                 newest = half, (turn, data)
         self._halves[area] = newest[0]

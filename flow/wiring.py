@@ -143,6 +143,7 @@ class Wiring:
         """The counters of one worker of this lane."""
         keys = ["state_resets"]
         for chain in map(self.chains.__getitem__, lane.chains):
+            keys.append(f"chain:{chain.id}.state")
             if chain.stream is not None:
                 keys += [f"stream:{chain.stream}.{name}" for name in ("in", "out", "in_flight", "repaired", "reconnects", "corrupt")]
                 keys += [f"stream:{chain.stream}.dropped:{cause}" for cause in STREAM_CAUSES]

@@ -11,9 +11,13 @@ NEAR = 1e-6
 """Sizes and corners this close to whole numbers (in output pixels) are whole: a matrix product rounds a little."""
 
 
+SMALLEST = 1e-6
+"""Source pixels for one output pixel below which a map counts as general: nothing is to be seen of it."""
+
+
 def upright(matrix: Matrix) -> bool:
     """Whether the picture is only scaled and moved."""
-    return bool(matrix[0, 1] == 0 and matrix[1, 0] == 0 and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+    return bool(matrix[0, 1] == 0 and matrix[1, 0] == 0 and matrix[0, 0] > SMALLEST and matrix[1, 1] > SMALLEST)
 
 
 def quarter(matrix: Matrix, width: int, height: int) -> tuple[Matrix, tuple[int, int], Matrix] | None:
@@ -23,7 +27,7 @@ def quarter(matrix: Matrix, width: int, height: int) -> tuple[Matrix, tuple[int,
     turn = np.zeros((2, 3))
     turn[:, :2] = np.sign(matrix[:, :2])
     straight, crossed = (int(np.count_nonzero(part)) for part in (matrix[[0, 1], [0, 1]], matrix[[0, 1], [1, 0]]))
-    if upright(matrix) or (straight, crossed) not in ((2, 0), (0, 2)):
+    if upright(matrix) or (straight, crossed) not in ((2, 0), (0, 2)) or np.abs(matrix[:, :2]).max(axis=1).min() <= SMALLEST:
         return None
     turn[:, 2] = [size if row.sum() < 0 else 0 for size, row in zip((width, height), turn, strict=True)]
     back = turn[:, :2].T
@@ -38,10 +42,10 @@ def taps(first: int, end: int, scale: float, offset: float, size: int) -> tuple[
     is counted from the corner of the scaled picture, also where the output is a part of that picture or lies inside a larger one.
     """
     corner, scaled = offset / scale, size / scale
-    if abs(scaled - round(scaled)) < NEAR and round(scaled) > 0:
-        scale = 1.0 / (round(scaled) / size)
-    if abs(corner - round(corner)) < NEAR:
-        corner = round(corner)
+    if abs(scaled - np.rint(scaled)) < NEAR and np.rint(scaled) > 0:
+        scale = 1.0 / (np.rint(scaled) / size)
+    if abs(corner - np.rint(corner)) < NEAR:
+        corner = np.rint(corner)
     exact = ((np.arange(first, end) + corner + 0.5) * scale - 0.5).astype(np.float32)
     whole = np.floor(exact)
     return whole.astype(np.int64), exact - whole

@@ -98,7 +98,8 @@ class Renderer:
     `moving`, each call brings its own matrix. Raises ValueError for a matrix with non-finite numbers or a rect outside the output.
 
     Upright, mirrored and quarter-turned pictures are converted to RGB (as cv2.cvtColor), then scaled (as cv2.resize), with results equal
-    to the bit; gray ones are converted to gray, then scaled. Any other turn samples each component in float32, then converts.
+    to the bit; gray ones are converted to gray, then scaled. Any other turn samples each component in float32, then
+    converts: for RGB pictures within one level of cv2.warpAffine.
     """
 
     def __init__(

@@ -115,6 +115,8 @@ class Executor:
             if id(inbox) in wanted:
                 yield result
         supervisor.arrived.put(None)
+        if self._thread is not None:
+            self._thread.join()
         if self._error is not None:
             raise RunError(self.failed or "") from self._error
 

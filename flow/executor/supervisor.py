@@ -24,6 +24,8 @@ from flow.wiring import LinkId, PoolSeat, Seat, Wiring
 from flow.worker.setup import GRANT, ORDER, SETUP, LinkOrder, PoolGrant, ResultsOrder, Setup, as_json
 
 TICK_MS = 50
+STOP_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 MOST_RESTARTS = 8
 RESULTS = "results:"
@@ -60,7 +62,7 @@ class Supervisor:
             for seat in self.wiring.seats()
             for lane in (self.wiring.lanes[seat.lane],)
         }
-        self.pools = [LivePool(seat) for seat in self.wiring.pools()]
+        self.pools: list[LivePool] = []
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
         self.problems: list[str] = []
@@ -85,6 +87,12 @@ class Supervisor:
         self._draining = False
         self.leaked = 0
         """Slots that were still held at the end; 0 after an orderly one."""
+        try:
+            for pool in self.wiring.pools():
+                self.pools.append(LivePool(pool))
+        except BaseException:
+            self._free()
+            raise
 
     # ---- asked from other threads
 
@@ -171,7 +179,10 @@ class Supervisor:
             while not self._stop and not self._over():
                 self._turn()
         finally:
-            self._finish()
+            try:
+                self._end_workers()
+            finally:
+                self._free()
 
     def _over(self) -> bool:
         return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
@@ -226,6 +237,7 @@ class Supervisor:
             case "ready":
                 worker.ready = True
                 self._open_links(worker.seat)
+                self._detach(worker)
                 if self._draining:
                     self._command(worker, do="drain")
                 if self.running:
@@ -375,25 +387,32 @@ class Supervisor:
 
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
+        if worker.seat in self._lost:
+            return
         self.failed = True
         self._lost.add(worker.seat)
         self._note(message, "lost")
         worker.kill()
+        if worker.process is not None and worker.join(STOP_TIMEOUT_S):
+            self._clear_holds(worker.seat)  # or others would wait for its slots
+        for other in self.workers.values():
+            if other.ready:
+                self._detach(other)
         chains = set(self.wiring.lanes[worker.seat.lane].chains)
-        for edge in self.plan.edges:
-            if edge.consumer in chains:
-                for seat, other in self.workers.items():
-                    if seat.lane == self.wiring.lane_of[edge.producer].id and other.ready:
-                        self._command(other, do="detach", edge=edge.id)
-        downstream = [edge for edge in self.plan.edges if edge.producer in chains and edge.consumer not in chains]
-        for edge in downstream:
-            lane = self.wiring.lane_of[edge.consumer].id
-            for seat, other in self.workers.items():
-                if seat.lane == lane and seat not in self._lost:
-                    self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
+        starving = {self.wiring.lane_of[edge.consumer].id for edge in self.plan.edges if edge.producer in chains}
+        for seat, other in self.workers.items():
+            if seat.lane in starving or seat.lane == worker.seat.lane:
+                self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
         if not any(seat not in self._lost for seat in self.workers):
             self._stop = True
         self._go()
+
+    def _detach(self, worker: Worker) -> None:
+        """Tells a worker which of its edges lead to lanes that are lost."""
+        lost = {seat.lane for seat in self._lost}
+        for edge in self.plan.edges:
+            if self.wiring.lane_of[edge.producer].id == worker.seat.lane and self.wiring.lane_of[edge.consumer].id in lost:
+                self._command(worker, do="detach", edge=edge.id)
 
     def _stop_business(self, name: str) -> None:
         if name in self.stopped:
@@ -407,19 +426,23 @@ class Supervisor:
 
     # ---- the end
 
-    def _finish(self) -> None:
+    def _end_workers(self) -> None:
         for worker in self.workers.values():
             if worker.ready and not worker.gone:
                 self._command(worker, do="stop")
-        give_up = time.monotonic() + 5.0
+        give_up = time.monotonic() + (STOP_TIMEOUT_S if self._stop else END_TIMEOUT_S)  # a video is completed at the end
         for worker in self.workers.values():
             if worker.seat in self._lost or not worker.ready:
                 worker.kill()
             if not worker.gone and not worker.join(max(0.1, give_up - time.monotonic())):
                 worker.kill()
                 worker.join(2.0)
+        self._take_events()  # what workers said of their sinks as they closed them
         for inbox in self.inboxes.values():
             inbox.poll()
+
+    def _free(self) -> None:
+        for inbox in self.inboxes.values():
             inbox.close()
         self.arrived.put(None)
         self.router.close()

@@ -23,7 +23,10 @@ class Sender(Protocol):
         ...
 
     def send(self, index: int, data: bytes) -> None:
-        """Sends entry `index`; never waits (the caller counts credits). Not before the receiver's first acknowledgement, its greeting."""
+        """Sends entry `index`; never waits (the caller counts credits). Not before the receiver's first acknowledgement, its greeting.
+
+        To a receiver that has died it goes nowhere: the link will be opened anew, and what is not done is sent again.
+        """
         ...
 
     def poll(self) -> bool:

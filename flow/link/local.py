@@ -16,7 +16,7 @@ class _Meeting:
         self.acks: deque[tuple[int, int]] = deque()
         self.entry_bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.ack_bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.ends = 2
+        self.ends = 0
 
 
 _meetings: dict[str, _Meeting] = {}
@@ -25,14 +25,18 @@ _lock = threading.Lock()
 
 def _join(address: str) -> _Meeting:
     with _lock:
-        return _meetings.setdefault(address, _Meeting())
+        if address not in _meetings:
+            _meetings[address] = _Meeting()
+        meeting = _meetings[address]
+        meeting.ends += 1
+        return meeting
 
 
 def _leave(address: str, meeting: _Meeting) -> None:
     with _lock:
         meeting.ends -= 1
         if meeting.ends == 0:
-            _meetings.pop(address, None)
+            del _meetings[address]
             os.close(meeting.entry_bell)
             os.close(meeting.ack_bell)
 

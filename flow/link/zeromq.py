@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import zmq
@@ -30,7 +31,8 @@ class ZmqSender:
         self.done = 0
 
     def send(self, index: int, data: bytes) -> None:
-        self._socket.send(INDEX.pack(index) + data, zmq.DONTWAIT)
+        with contextlib.suppress(zmq.Again):  # the receiver is gone: its successor gets the entry over a new link
+            self._socket.send(INDEX.pack(index) + data, zmq.DONTWAIT)
 
     def poll(self) -> bool:
         changed = False
@@ -67,7 +69,8 @@ class ZmqReceiver:
         return INDEX.unpack_from(message)[0], message[INDEX.size :]
 
     def acknowledge(self, received: int, done: int) -> None:
-        self._socket.send(ACK.pack(received, done), zmq.DONTWAIT)
+        with contextlib.suppress(zmq.Again):  # the sender is gone: its successor is told when a new link is opened
+            self._socket.send(ACK.pack(received, done), zmq.DONTWAIT)
 
     @property
     def waitable(self) -> object:

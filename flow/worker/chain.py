@@ -202,7 +202,11 @@ class ChainRunner:
         stream = self.streams.index(source.stream.name)
         entry = Entry(Kind.FRAME, stream, 0, shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns)
         settlement = Settlement([], [], [], shot.seq + 1, shot.pts_ns)
-        self._process(entry, values, settlement)
+        if (stream, shot.seq) in self.poison:
+            self._drop(entry, "poison", settlement)
+            self.pools.end_frame()
+        else:
+            self._process(entry, values, settlement)
         self._release_shot(shot)
         source.published(shot)
         return True
@@ -286,11 +290,14 @@ class ChainRunner:
                 sink.stopped = True
                 self._closed(sink.sink.id)
             except SinkError as error:
-                self.block.add(f"{sink.key}.errors")
-                sink.stopped = True
-                self._failed((sink.sink.business,), f"output {sink.sink.business}.{sink.sink.output}: {error}")
+                self._sink_failed(sink, error)
             if isinstance(sink.target, ResultsTarget):
                 settlement.results.append((sink.target, sink.target.turn))
+
+    def _sink_failed(self, sink: SinkRunner, error: SinkError) -> None:
+        self.block.add(f"{sink.key}.errors")
+        sink.stopped = True
+        self._failed((sink.sink.business,), f"output {sink.sink.business}.{sink.sink.output}: {error}")
 
     # ---- settlement
 
@@ -303,16 +310,20 @@ class ChainRunner:
         moved = False
         while self.settling and self._safe(self.settling[0]):
             done = self.settling.popleft()
-            block = self.block
+            block, key = self.block, f"chain:{self.chain.id}"
+            number = block.get(f"{key}.state") + 1
             if done.state is not None and self.state_area is not None:
-                block.save_state(self.state_area, done.taken[0][1] if done.taken else done.next_seq, done.state)
-            for out, turn in done.given:
-                out.settle(turn)
-            if self.source is not None:
-                block.set(f"chain:{self.chain.id}.next_seq", done.next_seq)
-                block.set(f"chain:{self.chain.id}.last_pts", done.last_pts)
-            for inbound, turn in done.taken:
-                inbound.settle(turn)
+                block.save_state(self.state_area, number, done.state)
+            with block.together():
+                if done.state is not None:
+                    block.set(f"{key}.state", number)
+                for out, turn in done.given:
+                    out.settle(turn)
+                if self.source is not None:
+                    block.set(f"{key}.next_seq", done.next_seq)
+                    block.set(f"{key}.last_pts", done.last_pts)
+                for inbound, turn in done.taken:
+                    inbound.settle(turn)
             moved = True
         return moved
 
@@ -336,7 +347,9 @@ class ChainRunner:
     def restore(self, *, restarted: bool) -> None:
         """Takes over the state that an earlier life saved; nodes without one start empty, and the next result says so."""
         states: dict[int, bytes] = {}
-        saved = self.block.load_state(self.state_area) if self.state_area is not None and restarted else None
+        saved = None
+        if self.state_area is not None and restarted:
+            saved = self.block.load_state(self.state_area, last=self.block.get(f"chain:{self.chain.id}.state"))
         if saved is not None:
             data, start = saved[1], 0
             while start < len(data):
@@ -359,7 +372,7 @@ class ChainRunner:
         if not self.ready() or self.settling:
             return False
         entry = Entry(Kind.END, self._stream_index(), 0, 1 << 62, 1 << 62, None, 0, FINAL)
-        if any(gate.pending for gate in self.gates):
+        if any(gate.pending for gate in self.gates) or any(edge.recovering and not edge.stopped for edge in self.outbound):
             return False
         if not self._flushed:
             self._flushed = True
@@ -412,7 +425,10 @@ class ChainRunner:
         for node in self.nodes:
             node.close()
         for sink in self.sinks:
-            sink.close()
+            try:
+                sink.close()
+            except SinkError as error:
+                self._sink_failed(sink, error)
         for inbound in self.inbound:
             inbound.close()
         for edge in self.outbound:

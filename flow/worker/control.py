@@ -19,6 +19,19 @@ from flow.worker.source import NoMemory
 GROW_TIMEOUT_S = 30.0
 
 
+class ArrivingPools(dict[int, Pool]):
+    """The pools of one chain by number. One that an entry names before it is known waits on the channel: it was sent before the entry."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__()
+        self._control = control
+
+    def __contains__(self, number: object) -> bool:
+        while not super().__contains__(number) and self._control.pending():
+            self._control.take()
+        return super().__contains__(number)
+
+
 class Control:
     """The worker's end. `attach` is called with every pool that arrives."""
 

@@ -26,9 +26,10 @@ class InEdge:
         self.key = f"taken:{edge.id}"
         self.next_turn = block.get(f"{self.key}.turn") or replica
         self.settled_turn = self.next_turn
-        self.early: dict[int, tuple[int, memoryview]] = {}
+        self.early: dict[int, Entry] = {}
         self.queue: deque[tuple[int, Entry]] = deque()
         self.ended = self.abandoned = False
+        self._end_turn = ENDED
         self.received = [self.next_turn] * producers
         if self.next_turn >= ENDED:
             self.ended = True
@@ -60,14 +61,14 @@ class InEdge:
                 if turn < self.received[producer]:
                     continue
                 self.received[producer] = turn + 1
-                self.early[turn] = (producer, data)
+                self.early[turn] = self._decode(data)  # at once: its slots must be held before we say that it has arrived
                 moved = True
         if self.abandoned:
             self._discard()
         while not self.ended and (found := self.early.pop(self.next_turn, None)) is not None:
             turn = self.next_turn
             self.next_turn += self.replicas
-            self._enqueue(turn, found[1])
+            self._enqueue(turn, found)
         return moved
 
     def abandon(self) -> None:
@@ -82,24 +83,27 @@ class InEdge:
         self._dirty.update(range(len(self.links)))
 
     def _discard(self) -> None:
-        for _, data in self.early.values():
-            if data[0] == Kind.FRAME:
+        for entry in self.early.values():
+            if entry.kind is Kind.FRAME:
                 self.block.add(f"{self.key}.in")
                 self.block.add(f"{self.key}.dropped:join")
+            entry.release()
         self.early.clear()
 
-    def _enqueue(self, turn: int, data: memoryview) -> None:
+    def _decode(self, data: memoryview) -> Entry:
         try:
-            entry = self.codec.decode(data, self.pools)
+            return self.codec.decode(data, self.pools)
         except (EntryError, PoolError):
             self.block.add(f"{self.key}.in")
             self.block.add(f"{self.key}.dropped:broken")
-            entry = self.codec.decode(memoryview(bytes([Kind.BOUND]) + bytes(data[1:])), {})
+            return self.codec.decode(memoryview(bytes([Kind.BOUND]) + bytes(data[1:])), {})
+
+    def _enqueue(self, turn: int, entry: Entry) -> None:
         if entry.kind is Kind.FRAME:
             self.block.add(f"{self.key}.in")
             self.block.add(f"{self.key}.in_flight")
         if entry.kind is Kind.END:
-            self.ended = True
+            self.ended, self._end_turn = True, turn
         self._counts[turn] = self.block.get(f"{self.key}.in")
         self.queue.append((turn, entry))
 
@@ -116,7 +120,7 @@ class InEdge:
 
     def settle(self, turn: int) -> None:
         """Everything up to `turn` is published where our death cannot touch it."""
-        self.settled_turn = ENDED if self.ended and not self.queue else turn + self.replicas
+        self.settled_turn = ENDED if turn == self._end_turn else turn + self.replicas
         self.block.set(f"{self.key}.turn", self.settled_turn)
         self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
         self._dirty.update(range(len(self.links)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -15,12 +16,12 @@ from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block
 from flow.link.contract import Receiver, Sender
-from flow.plan.value import Chain, Edge, Node, Plan, Ref
+from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Wiring
 from flow.worker.chain import ChainRunner, OwnPools, picture_memory
-from flow.worker.control import Control
+from flow.worker.control import ArrivingPools, Control
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.node import NodeContext, NodeRunner
@@ -44,12 +45,13 @@ class LaneWorker:
         self.wiring = Wiring(plan)
         self.lane = self.wiring.lanes[setup.lane]
         self.block = Block(block_fd, self.wiring.layout(self.lane))
+        os.close(block_fd)
         self.own_process = own_process
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
         self.sessions: dict[tuple[Any, ...], Session] = {}
-        self.received: dict[int, dict[int, Pool]] = {chain: {} for chain in self.lane.chains}
+        self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
         self.inbound: dict[int, InEdge] = {}
@@ -184,17 +186,25 @@ class LaneWorker:
         pts = self.block.get(f"chain:{chain.id}.last_pts") if seq else -1
         reader = StreamReader(stream, start_seq=seq, start_pts_ns=pts)
         memory = picture_memory(self.own[chain.id], Ref(stream.address, "image"), fresh=stream.live)
-        kind = LiveSource if stream.live else WaitingSource
-        if not stream.live:  # frames read but not settled by an earlier life are read, and counted, again
-            self.block.set(f"stream:{name}.in", self.block.get(f"stream:{name}.out") + self._dropped(name))
+        stage: SourceStage
+        if stream.live:
+            stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+        else:
+            stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+            stage.promised = self.block.get(f"stream:{name}.in")
+            self._recount(stream, seq)
         self.block.set(f"stream:{name}.in_flight", 0)
-        stage = kind(stream, chain.id, reader, self.block, memory, self.setup.frames)
         if stage.waitable is not None:
             self._poller.register(stage.waitable, zmq.POLLIN)
         return stage
 
-    def _dropped(self, name: str) -> int:
-        return sum(self.block.get(key) for key in self.block.layout.keys if key.startswith(f"stream:{name}.dropped:"))
+    def _recount(self, stream: Stream, seq: int) -> None:
+        """Frames from `seq` on, read but not settled by an earlier life, are read, and counted, again."""
+        key, block = f"stream:{stream.name}", self.block
+        if stream.policy == "every":
+            block.set(f"{key}.dropped:every", seq - -(-seq // stream.every))
+        block.set(f"{key}.in", seq)
+        block.set(f"{key}.out", seq - sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:")))
 
     # ---- links
 

@@ -173,11 +173,27 @@ class OutEdge:
         link = self.links[index]
         assert link.sender is not None
         link.greeted = True
+        self._bridge(index)
         for sent in link.unacked:
             if sent.turn >= link.sender.durable:
                 link.sender.send(sent.turn, sent.packed.data)
         if self.recovering and all(link.greeted for link in self.links):
             self._fill()
+
+    def _bridge(self, index: int) -> None:
+        """Turns that only the receiver had, and lost when it died after an earlier life of ours: bounds take their place."""
+        link = self.links[index]
+        assert link.sender is not None
+        first = link.unacked[0].turn if link.unacked else self.turn
+        missing = range(max(link.sender.durable, link.sender.done), first)
+        for turn in reversed([turn for turn in missing if self._ours(turn) and turn % len(self.links) == index]):
+            data = self.codec.encode(Entry(Kind.BOUND, 0, 0, -1, -1, None, 0), ())
+            link.unacked.appendleft(_Sent(turn, Packed(data, [], False)))
+            self.block.add(f"{self.key}.dropped:death")
+            self.block.add(f"{self.key}.out", -1)
+
+    def _ours(self, turn: int) -> bool:
+        return (turn - self.turn) % self.replicas == 0
 
     def _fill(self) -> None:
         """After a death frames of a live source are gone: a bound takes the place of every turn that never arrived."""

@@ -100,11 +100,16 @@ class SourceStage:
 
 
 class WaitingSource(SourceStage):
-    """Reads a frame when one is asked for: nothing is lost."""
+    """Reads a frame when one is asked for: nothing is lost. `promised`: frames an earlier life read, so consumers may have them."""
+
+    promised = 0
+
+    def drain(self) -> None:
+        self.draining = True
 
     def take(self) -> Shot | None:
         while not self.ended:
-            if self.draining or (self.frames is not None and self.next_seq >= self.frames):
+            if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
                 self.ended = True
                 break
             captured = self.reader.read()
