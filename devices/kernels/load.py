@@ -42,7 +42,7 @@ def functions() -> Mapping[str, Callable[..., None]]:
     found = cache.find()
     if found is None:
         raise KernelError(
-            "the kernels are not built for this machine; run `ace prepare` or call devices.kernels.ensure() before frames flow"
+            "the kernels are not built for this machine; call devices.kernels.ensure() before frames flow"
         )
     try:
         library = ctypes.CDLL(str(found))

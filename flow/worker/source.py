@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def _copy(captured: Captured, memory: Memory) -> Shot:
     return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, Image(spec, planes, rotation_transform(spec), ref))
 
 
-class SourceStage:
+class SourceStage(ABC):
     """Base of both. `memory(spec)` gives room for a picture, or None when all slots are held; raises NoMemory."""
 
     def __init__(
@@ -65,9 +66,10 @@ class SourceStage:
         self.draining = False
         self.ended = False
 
+    @abstractmethod
     def take(self) -> Shot | None:
         """The next frame, or None: none yet, or `ended`. Raises SourceError."""
-        raise NotImplementedError
+        ...
 
     @property
     def waitable(self) -> int | None:

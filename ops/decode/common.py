@@ -59,7 +59,7 @@ class DetectionDecoder(Operator):
 
     def check(self, outputs: TensorsSpec) -> None:
         """Raises SpecError when these are not the outputs of such a model."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define check")
 
     def open(self, context: Context) -> None:
         super().open(context)

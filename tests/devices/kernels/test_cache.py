@@ -88,7 +88,7 @@ def test_folder_of_somebody_else_is_refused(empty, monkeypatch):
 
 
 def test_unbuilt_kernels_say_what_to_do(empty):
-    with pytest.raises(KernelError, match=r"not built for this machine; run `ace prepare` or call devices\.kernels\.ensure"):
+    with pytest.raises(KernelError, match=r"not built for this machine; call devices\.kernels\.ensure"):
         load.functions()
 
 
