@@ -15,6 +15,7 @@ import zmq
 
 from flow import pool as pools
 from flow.executor.directory import RunDirectory
+from flow.executor.memory import LivePool
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
 from flow.plan.codec import encode_plan
@@ -31,19 +32,6 @@ MOST_RESTARTS = 8
 RESULTS = "results:"
 
 Event = Callable[[dict[str, Any]], None]
-
-
-class LivePool:
-    """A pool with its descriptors, which the executor keeps so that nothing is lost with a worker."""
-
-    def __init__(self, seat: PoolSeat) -> None:
-        self.seat = seat
-        self.data, self.table = pools.allocate(seat.shape)
-        self.data_read_only = pools.read_only(self.data)
-
-    def close(self) -> None:
-        for fd in (self.data, self.table, self.data_read_only):
-            os.close(fd)
 
 
 class Supervisor:

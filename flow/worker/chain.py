@@ -12,24 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from devices.spec import ImageSpec
 from flow.entry import FINAL, RESET, Entry, Kind
 from flow.ledger import Block
 from flow.plan.value import Chain, Ref
-from flow.pool import Pool, SlotRef
+from flow.pool import SlotRef
 from flow.sinks.contract import SinkClosedError, SinkError
 from flow.worker.gate import gates
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
+from flow.worker.memory import OwnPools
 from flow.worker.node import NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.sinks import ResultsTarget, SinkRunner
-from flow.worker.source import LiveSource, NoMemory, Shot, SourceStage
-
-Growth = Callable[[int, Ref, int], Pool]
-"""Asks the executor for a pool with larger slots: (chain, ref, bytes). Raises NoMemory."""
+from flow.worker.source import LiveSource, Shot, SourceStage
 
 
 @dataclass(slots=True)
@@ -43,67 +38,6 @@ class Settlement:
     last_pts: int = -1
     state: bytes | None = None
     turn: int = 0
-
-
-class OwnPools:
-    """The pools a chain writes to, by ref; the slot of each that this frame uses."""
-
-    def __init__(self, chain: int, grow: Growth) -> None:
-        self._chain, self._grow = chain, grow
-        self._pools: dict[Ref, Pool] = {}
-        self._leases: dict[Ref, SlotRef] = {}
-
-    def add(self, ref: Ref, pool: Pool) -> None:
-        """A pool, or a larger one in its place (the old one is emptied by those who hold its slots)."""
-        self._pools[ref] = pool
-
-    def __contains__(self, ref: Ref) -> bool:
-        return ref in self._pools
-
-    def ready(self) -> bool:
-        """Whether a whole frame can be written."""
-        return all(pool.can_acquire() for pool in self._pools.values())
-
-    def lease(self, ref: Ref, nbytes: int) -> tuple[SlotRef, np.ndarray] | None:
-        """This frame's slot at a ref; None when the value does not leave the worker. Raises NoMemory."""
-        pool = self._pools.get(ref)
-        if pool is None:
-            return None
-        slot = self._leases.get(ref)
-        if slot is None:
-            if nbytes > pool.shape.slot_bytes:
-                pool = self._pools[ref] = self._grow(self._chain, ref, nbytes)
-            slot = pool.acquire()
-            if slot is None:
-                raise NoMemory(f"no free slot for {ref.port} of {ref.address[:12]}")
-            self._leases[ref] = slot
-        elif nbytes > slot.pool.shape.slot_bytes:
-            raise NoMemory(f"expected items that fit into {slot.pool.shape.slot_bytes} bytes, got {nbytes}")
-        return slot, slot.pool.view(slot.slot)
-
-    def take(self, ref: Ref, nbytes: int) -> tuple[np.ndarray, SlotRef] | None:
-        """A slot that the caller holds and releases, or None when all are held. Raises NoMemory."""
-        pool = self._pools[ref]
-        if nbytes > pool.shape.slot_bytes:
-            pool = self._pools[ref] = self._grow(self._chain, ref, nbytes)
-        slot = pool.acquire()
-        return None if slot is None else (pool.view(slot.slot), slot)
-
-    def place(self, ref: Ref) -> Callable[[int], tuple[SlotRef, np.ndarray]]:
-        """How an edge's codec gets a slot for a value that does not lie in one; the hold is the codec's."""
-
-        def take(nbytes: int) -> tuple[SlotRef, np.ndarray]:
-            found = self.lease(ref, nbytes)
-            assert found is not None, f"the plan gives {ref} a pool because it leaves the worker"
-            found[0].pool.hold(found[0])
-            return found
-
-        return take
-
-    def end_frame(self) -> None:
-        for slot in self._leases.values():
-            slot.pool.release(slot)
-        self._leases.clear()
 
 
 class ChainRunner:
@@ -218,6 +152,9 @@ class ChainRunner:
     def _from_edges(self) -> bool:
         assert self.join is not None
         met = self.join.next()
+        if self.join.passed:
+            self._record(Settlement(self.join.passed, [], []))
+            self.join.passed = []
         if met is None:
             return False
         if met.ended:
@@ -312,7 +249,7 @@ class ChainRunner:
             done = self.settling.popleft()
             block, key = self.block, f"chain:{self.chain.id}"
             number = block.get(f"{key}.state") + 1
-            if done.state is not None and self.state_area is not None:
+            if done.state and self.state_area is not None:
                 block.save_state(self.state_area, number, done.state)
             with block.together():
                 if done.state is not None:
@@ -333,24 +270,23 @@ class ChainRunner:
             target.sender.durable >= turn for target, turn in settlement.results
         )
 
-    def _save(self) -> bytes | None:
-        """States of all stateful nodes: number of the node, length, bytes; None when one cannot be saved."""
+    def _save(self) -> bytes:
+        """States of all stateful nodes: number of the node, length, bytes; nothing when one cannot be saved."""
         parts = []
         for index, node in enumerate(self.nodes):
             if node.node.kind == "stateful":
                 state = node.save()
                 if state is None:
-                    return None
+                    return b""
                 parts.append(struct.pack("<II", index, len(state)) + state)
         return b"".join(parts)
 
     def restore(self, *, restarted: bool) -> None:
         """Takes over the state that an earlier life saved; nodes without one start empty, and the next result says so."""
         states: dict[int, bytes] = {}
-        saved = None
-        if self.state_area is not None and restarted:
-            saved = self.block.load_state(self.state_area, last=self.block.get(f"chain:{self.chain.id}.state"))
-        if saved is not None:
+        number = self.block.get(f"chain:{self.chain.id}.state")
+        saved = self.block.load_state(self.state_area, last=number) if self.state_area is not None and restarted else None
+        if saved is not None and saved[0] == number:  # an older one is of another frame
             data, start = saved[1], 0
             while start < len(data):
                 index, length = struct.unpack_from("<II", data, start)
@@ -442,23 +378,3 @@ def _outgoing(entry: Entry, values: list[Any]) -> Entry:
         kind, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags,
         tuple(values) if kind is Kind.FRAME else (), entry.joined,
     )  # fmt: skip
-
-
-def picture_memory(pools: OwnPools, ref: Ref, *, fresh: bool) -> Callable[[ImageSpec], tuple[np.ndarray, SlotRef | None] | None]:
-    """Room for a source's pictures: a slot where they leave the chain, else our own memory (`fresh`: not used again)."""
-    kept = [np.empty(0, np.uint8)]
-
-    def room(spec: ImageSpec) -> tuple[np.ndarray, SlotRef | None] | None:
-        if ref in pools:
-            if fresh:
-                return pools.take(ref, spec.nbytes)
-            found = pools.lease(ref, spec.nbytes)
-            assert found is not None
-            return found[1], found[0]
-        if fresh:
-            return np.empty(spec.nbytes, np.uint8), None
-        if len(kept[0]) < spec.nbytes:
-            kept[0] = np.empty(spec.nbytes, np.uint8)
-        return kept[0], None
-
-    return room

@@ -72,15 +72,12 @@ class InEdge:
         return moved
 
     def abandon(self) -> None:
-        """Nothing that comes here will meet anybody any more: it is taken, counted and let go."""
+        """Nothing that comes here will meet anybody any more: it is taken, counted and let go. To be settled with turn ENDED."""
         while self.queue:
             _, entry = self.queue.popleft()
             self.finish(entry, joined=False)
         self.abandoned = True
         self._discard()
-        self.settled_turn = ENDED
-        self.block.set(f"{self.key}.turn", ENDED)
-        self._dirty.update(range(len(self.links)))
 
     def _discard(self) -> None:
         for entry in self.early.values():
@@ -120,7 +117,7 @@ class InEdge:
 
     def settle(self, turn: int) -> None:
         """Everything up to `turn` is published where our death cannot touch it."""
-        self.settled_turn = ENDED if turn == self._end_turn else turn + self.replicas
+        self.settled_turn = ENDED if turn in (self._end_turn, ENDED) else turn + self.replicas
         self.block.set(f"{self.key}.turn", self.settled_turn)
         self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
         self._dirty.update(range(len(self.links)))

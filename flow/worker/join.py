@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flow.entry import RESET, Entry, Kind
-from flow.worker.in_edge import InEdge
+from flow.worker.in_edge import ENDED, InEdge
 
 
 @dataclass(slots=True)
@@ -44,6 +44,8 @@ class Join:
         self.anchor = anchor
         self.others = others
         self._latest: dict[InEdge, tuple[int, Entry]] = {}
+        self.passed: list[tuple[InEdge, int]] = []
+        """Turns of other streams that no later frame needs: to be settled once the frames that have met before are."""
 
     def next(self) -> Met | None:
         """The next frame, or None when it is not known yet."""
@@ -66,12 +68,14 @@ class Join:
             if entry.kind is Kind.END or entry.pts_ns > pts:
                 return True
             edge.queue.popleft()
+            last = turn
             if entry.kind is Kind.FRAME:
                 old = self._latest.get(edge)
                 self._latest[edge] = (turn, entry)
                 if old is not None:
                     edge.finish(old[1])
-            edge.settle(turn)
+                last = turn - edge.replicas  # this one is needed again, also by a successor of ours
+            self.passed.append((edge, last))
             if entry.pts_ns == pts:
                 return True
         return False
@@ -112,4 +116,5 @@ class Join:
                 if latest is not None:
                     edge.finish(latest[1])
                 edge.abandon()
+                taken.append((edge, ENDED))
         return Met(entries[0], {}, taken, ended=True)

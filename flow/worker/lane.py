@@ -20,10 +20,11 @@ from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Wiring
-from flow.worker.chain import ChainRunner, OwnPools, picture_memory
+from flow.worker.chain import ChainRunner
 from flow.worker.control import ArrivingPools, Control
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
+from flow.worker.memory import OwnPools, picture_memory
 from flow.worker.node import NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, Setup
@@ -150,6 +151,7 @@ class LaneWorker:
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
             consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and (stream.live or edge.policy != "block"),
+            inner=edge.consumer in self.lane.chains,
         )  # fmt: skip
         self.outbound[edge.id] = made
         return made

@@ -50,8 +50,12 @@ class _Lane:
 class OutEdge:
     """The producer's end: numbers entries, counts credits, keeps what the receiver has not finished with."""
 
-    def __init__(self, edge: Edge, codec: EdgeCodec, block: Block, *, replica: int, replicas: int, consumers: int, live: bool) -> None:
+    def __init__(
+        self, edge: Edge, codec: EdgeCodec, block: Block, *, replica: int, replicas: int, consumers: int, live: bool, inner: bool = False,
+    ) -> None:  # fmt: skip
         self.edge, self.codec, self.block, self.live = edge, codec, block, live
+        self.inner = inner
+        """Whether the consumer dies with us: then only what it has finished with is safe."""
         self.recovering = live and block.get(f"edge:{edge.id}.turn") > 0
         self.replicas = replicas
         self.links = [_Lane() for _ in range(consumers)]
@@ -217,7 +221,9 @@ class OutEdge:
         if self.live or self.stopped:
             return True
         for link in self.links:
-            confirmed = link.sender.durable if link.sender is not None and link.greeted else -1
+            confirmed = -1
+            if link.sender is not None and link.greeted:
+                confirmed = link.sender.done if self.inner else link.sender.durable
             for sent in link.unacked:
                 if sent.turn >= turn:
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
@@ -70,6 +71,34 @@ def test_a_writer_killed_within_a_change_does_not_stop_readers_or_its_successor(
     os.close(fd)
 
 
+@pytest.mark.parametrize("written", range(6))
+def test_what_changes_together_changes_whole_or_not_at_all(written: int) -> None:
+    """A writer that dies after so many words of a change: its successor finds all of it once it was decided, else nothing."""
+
+    class Dying:
+        def __init__(self, words: memoryview, left: int) -> None:
+            self.words, self.left = words, left
+
+        def __getitem__(self, place: int) -> int:
+            return self.words[place]
+
+        def __setitem__(self, place: int, value: int) -> None:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+            self.words[place] = value
+
+    layout = Layout(["a", "b"])
+    fd = make_block(layout, "test")
+    writer = Block(fd, layout)
+    writer._journal = Dying(writer._journal, written)
+    with contextlib.suppress(KeyboardInterrupt), writer.together():
+        writer.set("a", 1)
+        writer.set("b", 2)
+    assert Block(fd, layout).snapshot() == ({"a": 1, "b": 2} if written >= 5 else {"a": 0, "b": 0})
+    os.close(fd)
+
+
 @given(st.lists(st.integers(1_000, 10**10), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))
 def test_quantiles_are_right_to_a_tenth(latencies: list[int], quantile: float) -> None:
     buckets = [0] * 208
@@ -93,6 +122,7 @@ def test_the_newest_whole_state_survives() -> None:
         assert writer.save_state(0, turn, f"state {turn}".encode())
     assert writer.save_state(1, 7, b"other chain")
     successor = Block(fd, layout)
+    assert successor.load_state(0, last=3) == (3, b"state 3")
     assert successor.load_state(0) == (4, b"state 4")
     assert successor.load_state(1) == (7, b"other chain")
     assert successor.save_state(0, 5, b"state 5")

@@ -239,3 +239,38 @@ def test_edges_that_belong_together_take_a_frame_all_or_none(tmp_path: Path) -> 
         gate.pump()
     assert fast.got == slow.got
     assert len(fast.got[0]) >= 3
+
+
+def test_the_last_frames_are_not_settled_by_the_end_behind_them() -> None:
+    """All have been taken, only the first is safe: a successor must get the second again."""
+    bench = Bench(1, 1)
+    edge = bench.outs[0].edges[0][0]
+    for _ in range(2):
+        assert bench.offer(0)
+    edge.end(Entry(Kind.END, 0, 0, 1 << 62, 1 << 62, None, 0))
+    into = bench.ins[0]
+    into.poll()
+    turns = [into.pop()[0] for _ in range(3)]
+    into.settle(turns[0])
+    successor = bench._in(0)
+    assert (successor.ended, successor.next_turn) == (False, turns[1])
+    into.settle(turns[1])
+    into.settle(turns[2])
+    assert bench._in(0).ended
+
+
+def test_frames_that_both_ends_lost_are_counted_and_not_waited_for() -> None:
+    """The producer died when its consumer had them, then the consumer: bounds take their turns."""
+    bench = Bench(1, 1)
+    for _ in range(3):
+        assert bench.offer(0)
+    bench.ins[0].poll()
+    bench.outs[0].edges[0][0].settle(3)
+    bench.outs[0], bench.ins[0] = bench._out(0), bench._in(0)
+    bench._connect(0, 0)
+    assert bench.offer(0)
+    bench.ins[0].poll()
+    assert [bench.ins[0].pop()[1].kind for _ in range(4)] == [Kind.BOUND, Kind.BOUND, Kind.BOUND, Kind.FRAME]
+    counters = bench.outs[0].edges[0][0].block.snapshot()
+    assert counters["edge:0.dropped:death"] == 3
+    assert conserved(counters, "edge:0")

@@ -12,10 +12,11 @@ from flow.worker.join import Join
 class Line:
     """An in-edge reduced to its queue."""
 
+    replicas = 1
+
     def __init__(self, *entries: Entry) -> None:
         self.queue = deque(enumerate(entries))
         self.finished: list[tuple[int, bool]] = []
-        self.settled: list[int] = []
         self.abandoned = False
 
     def put(self, *entries: Entry) -> None:
@@ -24,9 +25,6 @@ class Line:
 
     def finish(self, entry: Entry, *, joined: bool = True) -> None:
         self.finished.append((entry.seq, joined))
-
-    def settle(self, turn: int) -> None:
-        self.settled.append(turn)
 
     def abandon(self) -> None:
         self.abandoned = True
@@ -81,6 +79,7 @@ def test_another_stream_gives_its_latest_frame_once_that_is_certain() -> None:
     met = meet.next()
     assert met.entries[side].seq == 1
     assert met.joined == ((0, 2, 80), (1, 1, 50))
+    assert meet.passed[-1] == (side, 0), "the frame at 50 is still needed: a successor must get it again"
 
 
 def test_the_end_of_the_anchor_lets_the_other_stream_go() -> None:
