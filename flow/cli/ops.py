@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,9 +56,14 @@ def lines(about: Description) -> list[str]:
     if about.settings:
         said += ["", "config:"]
     for setting in about.settings:
-        default = "required" if setting.required else "none" if setting.default is None else json.dumps(setting.default, default=dict)
+        default = "required" if setting.required else "none" if setting.default is None else json.dumps(setting.default, default=plain)
         said += [f"  {setting.name}: {setting.type} ({default})", *([f"    {setting.doc}"] if setting.doc else [])]
     return said
+
+
+def plain(value: object) -> object:
+    """What JSON has no word for: a set as a list, anything else by its keys."""
+    return sorted(value) if isinstance(value, Set) else dict(value)  # type: ignore[call-overload]
 
 
 def named(ports: Mapping[str, Port]) -> list[str]:
