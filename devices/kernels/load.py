@@ -41,9 +41,7 @@ def functions() -> Mapping[str, Callable[..., None]]:
     """
     found = cache.find()
     if found is None:
-        raise KernelError(
-            "the kernels are not built for this machine; call devices.kernels.ensure() before frames flow"
-        )
+        raise KernelError("the kernels are not built for this machine; call devices.kernels.ensure() before frames flow")
     try:
         library = ctypes.CDLL(str(found))
     except OSError as error:

@@ -16,7 +16,7 @@ import pytest
 
 ACE = str(Path(sys.executable).with_name("ace"))
 PIN = "import json, os, sys; os.sched_setaffinity(0, json.loads(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
-REPEATS = 3
+REPEATS = 5
 FRAMES = 200
 
 PLAIN = """
