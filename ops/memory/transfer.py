@@ -9,7 +9,7 @@ from pydantic import Field
 from devices import registry
 from devices.engine import EngineError
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, Specs, TensorSpec, TensorsSpec, in_domain
-from ops.contract import Config, Context, Operator, OperatorError, SpecError, port
+from ops.contract import Context, Operator, OperatorError, SpecError, port
 from ops.value import Frame, Image, Tensors
 
 Domain = Annotated[str, Field(min_length=1, max_length=64)]
@@ -25,7 +25,7 @@ class Transfer(Operator):
     inputs = {"value": port("image", "tensors", doc="in `cpu` memory, or in that of the device")}
     outputs = {"value": port("image", "tensors", doc="the same value in the domain `to`")}
 
-    class Config(Config):
+    class Config(Operator.Config):
         """`to`: the memory domain wanted. `source`: the one it comes from; `auto` is that of the input."""
 
         to: Domain

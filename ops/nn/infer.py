@@ -6,7 +6,7 @@ from typing import Any
 
 from devices.engine import EngineError, ModelInfo
 from devices.spec import Spec, Specs, TensorsSpec
-from ops.contract import Config, Context, Operator, OperatorError, SpecError, port
+from ops.contract import Context, Operator, OperatorError, SpecError, port
 from ops.value import Frame, Tensors
 
 
@@ -22,7 +22,7 @@ class Infer(Operator):
     needs_model = True
     placement = frozenset({"device", "engine"})
 
-    class Config(Config):
+    class Config(Operator.Config):
         """Where and how precisely the model is computed. `precision` changes results, so it is part of the address."""
 
         device: str = "auto"
