@@ -76,6 +76,8 @@ def sinks(wanted: Sequence[Wanted], graph: Graph, problems: Problems) -> list[Si
     """A sink for each target, its target checked; a picture sink gets a node that draws the output on its stream's picture."""
     made: list[Sink] = []
     for each in wanted:
+        if _is_source(each, graph, problems):
+            continue
         value = graph.value(each.output.origin)
         pictures = value and _takes_pictures(each, value, problems)
         if value is None or pictures is None:
@@ -99,6 +101,24 @@ def sinks(wanted: Sequence[Wanted], graph: Graph, problems: Problems) -> list[Si
             )
         )
     return made
+
+
+def _is_source(wanted: Wanted, graph: Graph, problems: Problems) -> bool:
+    """Whether the target is a file that a stream is read from, which writing would destroy; a problem then."""
+    if ":" in wanted.target.removeprefix("file:") or wanted.target in SHARED:
+        return False
+    target = Path(wanted.target.removeprefix("file:"))
+    for stream in graph.streams.values():
+        source = Path(stream.source.removeprefix("file:"))
+        try:
+            same = target.samefile(source)
+        except OSError:
+            continue
+        if same:
+            expected = "a file that no stream is read from"
+            problems.add(wanted.position, "", expected=expected, got=f"{wanted.target}, the source of stream {stream.name}")
+            return True
+    return False
 
 
 def _takes_pictures(wanted: Wanted, value: Value, problems: Problems) -> bool | None:

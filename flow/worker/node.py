@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from devices.engine import ModelInfo, Session
-from devices.spec import ImageSpec, ManySpec, Spec, TensorsSpec
+from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
 from flow.ledger import Block
 from flow.plan.value import Node, Ref
 from flow.pool import SlotRef
-from ops.contract import Operator, SpecError
+from ops.contract import Operator, OperatorError, SpecError
 from ops.value import Frame, Image, Many, Tensors
 
 Lease = Callable[[Ref, int], "tuple[SlotRef, np.ndarray] | None"]
@@ -74,6 +74,7 @@ class NodeRunner:
         self.flushed = False
         self._specs: dict[str, Spec] = {}
         self._planned_specs: dict[str, Spec] = {}
+        self._expected = {port: _expected(spec, lifted=bool(node.lifted)) for port, spec in node.outputs}
         self._only = self.outputs[0][0] if len(self.outputs) == 1 else None
 
     def open(self) -> None:
@@ -131,9 +132,28 @@ class NodeRunner:
     def _run_once(self, frame: Frame, arguments: dict[str, Any]) -> Any:
         self.block.add(f"{self.key}.calls")
         result = self.operator.run(frame, **arguments)
+        if result is not None:
+            self._check_result(result)
         if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
             result.arrays = {name: array.copy() for name, array in result.arrays.items()}
         return result
+
+    def _check_result(self, result: Any) -> None:
+        """An operator that gives something else than it declared is named here, before others stumble over it. Raises OperatorError."""
+        if not isinstance(result, Mapping):
+            if self._only is None:
+                names = ", ".join(port for port, _ in self.outputs)
+                raise OperatorError(f"{type(self.operator).__name__}.run: expected values by port ({names}), got {type(result).__name__}")
+        given: Mapping[str, Any] = result if isinstance(result, Mapping) else {str(self._only): result}
+        for port, value in given.items():
+            expected = self._expected.get(port)
+            if expected is None:
+                names = ", ".join(port for port, _ in self.outputs)
+                raise OperatorError(f"{type(self.operator).__name__}.run: expected ports {names}, got {port!r}")
+            kind, dtype, spec = expected
+            if value is not None and (not isinstance(value, kind) or (dtype is not None and value.dtype != dtype)):
+                got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+                raise OperatorError(f"{type(self.operator).__name__}.run: expected {spec} for {port!r}, got {got}")
 
     def _run_items(self, frame: Frame, arguments: dict[str, Any]) -> dict[str, Many]:
         lists = {port: arguments[port] for port in self.node.lifted if port in arguments}
@@ -187,3 +207,12 @@ class NodeRunner:
 
     def close(self) -> None:
         self.operator.close()
+
+
+def _expected(spec: Spec, *, lifted: bool) -> tuple[type, np.dtype[np.void] | None, Spec]:
+    """What one run gives for an output of this spec: type, dtype of records, and the spec itself."""
+    if isinstance(spec, ManySpec):
+        return _expected(spec.item, lifted=False) if lifted else (Many, None, spec)
+    if isinstance(spec, RecordsSpec):
+        return np.ndarray, spec.dtype, spec
+    return (Image if isinstance(spec, ImageSpec) else Tensors), None, spec

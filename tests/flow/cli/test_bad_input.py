@@ -221,3 +221,20 @@ def test_a_damaged_video_is_counted_and_the_rest_runs(probe: Callable[..., Any],
     assert len(done.stdout.splitlines()) >= 20
     stream = json.loads((tmp_path / "report.json").read_text())["streams"]["camera"]
     assert stream["in"] == len(done.stdout.splitlines())
+
+
+def test_a_target_that_is_the_source_is_refused_and_left_whole(ace: Ace, tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(5):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((72, 64), np.uint8), format="yuv420p")))
+        out.mux(stream.encode())
+    before = path.read_bytes()
+    done = ace("run", "motion.yaml", "--bind", "camera=clip.mp4", "--out", "tracks=./clip.mp4")
+    assert done.returncode == 2, done.stderr
+    assert "the source of stream camera" in " ".join(done.stderr.split())
+    assert path.read_bytes() == before

@@ -307,3 +307,17 @@ def test_an_unknown_output_is_an_error_that_names_the_known(clip: Clip, business
     plan = plan_of(business(LEVEL, {"level": "level"}), clip(60), workers="threads")
     with flow.Executor(plan) as run, pytest.raises(flow.executor.RunError, match=r"probe\.level"):
         next(run.results("levle"))
+
+
+@pytest.mark.parametrize(("gives", "said"), [("number", "got int"), ("port", "got 'point'"), ("dtype", "got an array of")])
+def test_an_operator_that_gives_something_else_is_named(clip: Clip, business: Business, gives: str, said: str) -> None:
+    graph = f"""
+    level: {{op: test.level, in: {{image: camera}}}}
+    wrong: {{op: test.wrong, in: {{points: level}}, config: {{gives: {gives}}}}}
+    """
+    plan = plan_of(business(graph, {"wrong": "wrong"}), clip(40), workers="threads")
+    results, report, _ = finish(plan, "wrong")
+    assert results == []
+    assert report["streams"]["camera"]["dropped"] == {"probe.wrong": {"error": 40}}
+    assert "Wrong.run: expected" in report["problems"][0]
+    assert said in report["problems"][0]

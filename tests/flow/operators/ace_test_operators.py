@@ -177,3 +177,20 @@ class Both(Operator):
 
     def run(self, frame, first, second):
         return point(float(first["point"][0, 0]), float(second["point"][0, 1] - first["point"][0, 1]))
+
+
+class Wrong(Operator):
+    """Gives something else than it declares."""
+
+    op = "test.wrong"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        gives: Literal["number", "port", "dtype"] = "number"
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, points):
+        return {"number": 5, "port": {"point": points}, "dtype": np.zeros(1, EVENTS.dtype)}[self.config.gives]
