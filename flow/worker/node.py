@@ -140,10 +140,9 @@ class NodeRunner:
 
     def _check_result(self, result: Any) -> None:
         """An operator that gives something else than it declared is named here, before others stumble over it. Raises OperatorError."""
-        if not isinstance(result, Mapping):
-            if self._only is None:
-                names = ", ".join(port for port, _ in self.outputs)
-                raise OperatorError(f"{type(self.operator).__name__}.run: expected values by port ({names}), got {type(result).__name__}")
+        if not isinstance(result, Mapping) and self._only is None:
+            names = ", ".join(port for port, _ in self.outputs)
+            raise OperatorError(f"{type(self.operator).__name__}.run: expected values by port ({names}), got {type(result).__name__}")
         given: Mapping[str, Any] = result if isinstance(result, Mapping) else {str(self._only): result}
         for port, value in given.items():
             expected = self._expected.get(port)
@@ -151,7 +150,7 @@ class NodeRunner:
                 names = ", ".join(port for port, _ in self.outputs)
                 raise OperatorError(f"{type(self.operator).__name__}.run: expected ports {names}, got {port!r}")
             kind, dtype, spec = expected
-            if value is not None and (not isinstance(value, kind) or (dtype is not None and value.dtype != dtype)):
+            if value is not None and (not isinstance(value, kind) or (dtype is not None and getattr(value, "dtype", None) != dtype)):
                 got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise OperatorError(f"{type(self.operator).__name__}.run: expected {spec} for {port!r}, got {got}")
 
