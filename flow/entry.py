@@ -193,6 +193,22 @@ class PortCodec:
         return Tensors(self.item.split(memory), _affine(AFFINE.unpack(inline)), ref)
 
 
+def most_bytes(ports: int, streams: int, payload: int) -> int:
+    """The most bytes that an entry of an edge has."""
+    return HEAD.size + JOINED.size * streams + ITEM.size * ports + payload
+
+
+def named_slots(data: bytes) -> tuple[Kind, list[tuple[int, int, int]]]:
+    """Kind of an entry, and (pool, slot, generation) of what it names, without its values. Raises EntryError."""
+    try:
+        kind, *_, count, joined = HEAD.unpack_from(data)
+        table = HEAD.size + JOINED.size * joined
+        items = [ITEM.unpack_from(data, table + ITEM.size * index) for index in range(count)]
+        return Kind(kind), [(pool, slot, generation) for tag, pool, slot, generation, _, _ in items if tag == 2]
+    except (struct.error, ValueError) as error:
+        raise EntryError(f"{len(data)} bytes that are no entry: {error}") from error
+
+
 class EdgeCodec:
     """Writes and reads the entries of one edge. `payload` bounds the bytes that travel beside descriptors."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,11 @@ class Pool:
         """Once less."""
         self._mine[ref.slot] -= 1
 
+    def reset_holds(self, counts: Mapping[int, int]) -> None:
+        """This worker holds so much of each slot, and no more: what it took over from an earlier life."""
+        for slot in range(self.shape.slots):
+            self._mine[slot] = counts.get(slot, 0)
+
     def holds(self) -> int:
         """How many holds this worker has."""
         return sum(self._mine)
@@ -147,9 +153,12 @@ class Pool:
         return self.shape.slots - self.available()
 
 
-def clear_row(shape: PoolShape, table: int, row: int) -> None:
-    """Forgets what a dead worker held. Only once it is dead, and before its successor starts."""
-    os.pwrite(table, bytes(shape.row_bytes), shape.row_bytes * (1 + row))
+def write_row(shape: PoolShape, table: int, row: int, counts: Mapping[int, int]) -> None:
+    """What a dead worker's entries still hold, and nothing else. Only once it is dead, and before its successor starts."""
+    words = np.zeros(shape.row_bytes // WORD, np.uint32)
+    for slot, count in counts.items():
+        words[slot] = count
+    os.pwrite(table, words.tobytes(), shape.row_bytes * (1 + row))
 
 
 def held_slots(shape: PoolShape, table: int) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from devices.spec import Spec
+from flow.entry import most_bytes
 from flow.ledger import LATENCY_BUCKETS, Layout
+from flow.link.ring import RingShape
 from flow.plan.value import Chain, Edge, Lane, Plan, Pool, Ref
 from flow.pool import PoolShape
 
 STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped")
 NODE_CAUSES = ("error", "overflow", "spec", "poison", "stopped", "join")
+SPARE_ENTRIES = 6
+Carrier = Literal["local", "ring", "zmq"]
 EDGE_CAUSES = ("latest", "drop_oldest", "overflow", "stopped", "death", "join")
 
 
@@ -57,6 +62,7 @@ class Wiring:
         self.plan = plan
         self.chains = {chain.id: chain for chain in plan.chains}
         self.lanes = {lane.id: lane for lane in plan.lanes}
+        self.edges = {edge.id: edge for edge in plan.edges}
         self.lane_of = {chain: lane for lane in plan.lanes for chain in lane.chains}
         self.streams = [stream.name for stream in plan.streams]
         self.nodes = [node.address for node in plan.nodes]
@@ -98,6 +104,26 @@ class Wiring:
             for producer in range(self.replicas(edge.producer)):
                 for consumer in range(self.replicas(edge.consumer)):
                     yield LinkId(edge.id, producer, consumer)
+
+    def ends(self, link: LinkId) -> tuple[Seat, Seat]:
+        """The workers at both ends: producer, consumer."""
+        edge = self.edges[link.edge]
+        return Seat(self.lane_of[edge.producer].id, link.producer), Seat(self.lane_of[edge.consumer].id, link.consumer)
+
+    def carrier(self, link: LinkId) -> Carrier:
+        """What carries a link."""
+        if self.plan.link == "zmq":
+            return "zmq"
+        producer, consumer = self.ends(link)
+        return "local" if producer == consumer else "ring"
+
+    def credits(self, edge: Edge) -> int:
+        """Entries that may be under way on each link of an edge."""
+        return max(1, -(-edge.capacity // self.replicas(edge.consumer)))
+
+    def ring(self, edge: Edge) -> RingShape:
+        """Room for what credits allow, and for what goes without: the end, and bounds in the place of frames that died."""
+        return RingShape(self.credits(edge) + SPARE_ENTRIES, most_bytes(len(edge.refs), len(self.streams), edge.payload))
 
     def pools(self) -> list[PoolSeat]:
         """Every pool of every replica, numbered."""

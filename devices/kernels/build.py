@@ -88,12 +88,17 @@ def _typed(llvm: Any, name: str, signature: Signature) -> Any:
     wrapper = ir.Module(name)
     wrapper.triple = module.triple
     wrapper.data_layout = module.data_layout
-    inner_type = ir.FunctionType(ir.IntType(32), [pointer.as_pointer(), pointer.as_pointer(), *[word] * len(signature.arguments)])
+    given = word if signature.result else pointer
+    inner_type = ir.FunctionType(ir.IntType(32), [given.as_pointer(), pointer.as_pointer(), *[word] * len(signature.arguments)])
     inner = ir.Function(wrapper, inner_type, result.fndesc.llvm_func_name)
-    outer = ir.Function(wrapper, ir.FunctionType(ir.VoidType(), [word] * len(signature.arguments)), name)
+    outer = ir.Function(wrapper, ir.FunctionType(word if signature.result else ir.VoidType(), [word] * len(signature.arguments)), name)
     builder = ir.IRBuilder(outer.append_basic_block())
-    builder.call(inner, [builder.alloca(pointer), builder.alloca(pointer), *outer.args])
-    builder.ret_void()
+    answer = builder.alloca(given)
+    builder.call(inner, [answer, builder.alloca(pointer), *outer.args])
+    if signature.result:
+        builder.ret(builder.load(answer))
+    else:
+        builder.ret_void()
     module.link_in(llvm.parse_assembly(str(wrapper)))
     return module
 

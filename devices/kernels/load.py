@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from devices.kernels import cache
 from devices.kernels.cache import KernelError
@@ -34,8 +35,8 @@ def ensure(report: Report | None = None) -> Path:
 
 
 @lru_cache(maxsize=1)
-def functions() -> Mapping[str, Callable[..., None]]:
-    """The kernels by name; arguments are addresses and integers, and the interpreter is not held while one runs.
+def functions() -> Mapping[str, Callable[..., Any]]:
+    """The kernels by name; arguments are addresses and integers, and the interpreter is not held while one runs (but a brief one).
 
     Raises KernelError when they are not built.
     """
@@ -43,14 +44,14 @@ def functions() -> Mapping[str, Callable[..., None]]:
     if found is None:
         raise KernelError("the kernels are not built for this machine; call devices.kernels.ensure() before frames flow")
     try:
-        library = ctypes.CDLL(str(found))
+        library, holding = ctypes.CDLL(str(found)), ctypes.PyDLL(str(found))
     except OSError as error:
         raise KernelError(f"the built kernels {found} cannot be loaded ({error}); delete {found.parent} and build again") from None
     result = {}
     for name, signature in SIGNATURES.items():
-        function = getattr(library, name)
+        function = getattr(holding if signature.brief else library, name)
         function.argtypes = [ctypes.c_int64] * len(signature.arguments)
-        function.restype = None
+        function.restype = ctypes.c_int64 if signature.result else None
         result[name] = function
     return result
 

@@ -11,13 +11,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`module` has a numba function `function` of these arguments that returns nothing."""
+    """`module` has a numba function `function` of these arguments that returns nothing, or an int64 where there is a `result`.
+
+    A `brief` one takes some nanoseconds: it is called without letting other Python threads in.
+    """
 
     module: str
     function: str
     arguments: tuple[str, ...]
+    result: bool = False
+    brief: bool = False
 
 
 SIGNATURES: Mapping[str, Signature] = {
     "ace_render": Signature("devices.kernels.source.pixels", "render", ("program", "planes", "outputs")),
+    "ace_publish": Signature("devices.kernels.source.words", "publish", ("word", "value", "watched"), result=True, brief=True),
+    "ace_observe": Signature("devices.kernels.source.words", "observe", ("word",), result=True, brief=True),
 }

@@ -14,15 +14,16 @@ from typing import Any
 import zmq
 
 from flow import pool as pools
+from flow.entry import named_slots
 from flow.executor.directory import RunDirectory
-from flow.executor.memory import LivePool
+from flow.executor.memory import LivePool, LiveRing
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan, Ref
 from flow.pool import PoolError, PoolShape
 from flow.wiring import LinkId, PoolSeat, Seat, Wiring
-from flow.worker.setup import GRANT, ORDER, SETUP, LinkOrder, PoolGrant, ResultsOrder, Setup, as_json
+from flow.worker.setup import GRANT, ORDER, RING, SETUP, LinkOrder, PoolGrant, ResultsOrder, RingGrant, Setup, as_json
 
 TICK_MS = 50
 STOP_TIMEOUT_S = 5.0
@@ -51,6 +52,7 @@ class Supervisor:
             for lane in (self.wiring.lanes[seat.lane],)
         }
         self.pools: list[LivePool] = []
+        self.rings: dict[LinkId, LiveRing] = {}
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
         self.problems: list[str] = []
@@ -78,6 +80,9 @@ class Supervisor:
         try:
             for pool in self.wiring.pools():
                 self.pools.append(LivePool(pool))
+            for link in self.wiring.links():
+                if self.wiring.carrier(link) == "ring":
+                    self.rings[link] = LiveRing(link, self.wiring.ring(self.wiring.edges[link.edge]))
         except BaseException:
             self._free()
             raise
@@ -122,9 +127,12 @@ class Supervisor:
             tuple(sorted(self.stopped)),
             tuple(results),
         )
-        worker.send({"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json}, [worker.fd])
+        fds = [worker.fd, worker.bell.bell, worker.bell.word]
+        worker.send({"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json}, fds)
         for live in self.pools:
             self._grant(live, seat)
+        for ring in self.rings.values():
+            self._grant_ring(ring, seat)
         worker.send({"kind": "build"})
 
     def _grant(self, live: LivePool, seat: Seat) -> None:
@@ -136,23 +144,25 @@ class Supervisor:
                 data = live.data if row == 0 else live.data_read_only
                 self.workers[seat].send({"kind": "pool", "grant": as_json(GRANT, grant)}, [data, live.table])
 
+    def _grant_ring(self, ring: LiveRing, seat: Seat) -> None:
+        """Hands an end of the ring to the worker that has it, with the bell of the other."""
+        ends = self.wiring.ends(ring.link)
+        if seat in ends:
+            sending = seat == ends[0]
+            bell = self.workers[ends[1] if sending else ends[0]].bell
+            grant = RingGrant(ring.link, ring.shape, sending)
+            self.workers[seat].send({"kind": "ring", "grant": as_json(RING, grant)}, [ring.fd, bell.bell, bell.word_read_only])
+
     def _open_links(self, seat: Seat) -> None:
-        """Opens every link between this worker and those that are ready, at new addresses."""
+        """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
         for link in self.wiring.links():
-            edge = self.plan.edges[self._edge_place(link.edge)]
-            ends = Seat(self.wiring.lane_of[edge.producer].id, link.producer), Seat(self.wiring.lane_of[edge.consumer].id, link.consumer)
-            if seat not in ends or not all(self.workers[end].ready for end in ends):
+            ends = self.wiring.ends(link)
+            if self.wiring.carrier(link) != "zmq" or seat not in ends or not all(self.workers[end].ready for end in ends):
                 continue
             self._opened[link] += 1
-            name = f"{link.name}.{self._opened[link]}"
-            local = self.plan.link == "auto" and (self.plan.workers == "threads" or ends[0] == ends[1])
-            address = f"{self.directory.path}/{name}" if local else self.directory.address(name)
+            address = self.directory.address(f"{link.name}.{self._opened[link]}")
             for end, sending in ((ends[1], False), (ends[0], True)):
-                order = LinkOrder(link, "local" if local else "zmq", address, sending)
-                self._command(self.workers[end], do="open", links=[as_json(ORDER, order)])
-
-    def _edge_place(self, number: int) -> int:
-        return next(place for place, edge in enumerate(self.plan.edges) if edge.id == number)
+                self._command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
 
     def _command(self, worker: Worker, **fields: Any) -> None:
         self.router.send_multipart([worker.name.encode(), json.dumps(fields).encode()])
@@ -334,7 +344,7 @@ class Supervisor:
             return
         status = worker.block.status()
         worker.bury()
-        self._clear_holds(worker.seat)
+        self._clear_holds(worker.seat, returns=True)
         where = ""
         if status["node"] >= 0:
             node = self.plan.nodes[status["node"]]
@@ -366,12 +376,19 @@ class Supervisor:
             self.poison.append(found)
             self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
 
-    def _clear_holds(self, seat: Seat) -> None:
+    def _clear_holds(self, seat: Seat, *, returns: bool) -> None:
+        """A dead worker holds no slot any more, but for what it has published, as long as it `returns` to let go of it."""
+        under_way: dict[tuple[int, int], Counter[int]] = {}
+        for link, ring in self.rings.items() if returns else ():
+            if self.wiring.ends(link)[0] == seat:
+                for data in ring.unfinished():
+                    for pool, slot, _ in named_slots(data)[1]:
+                        under_way.setdefault((self.wiring.edges[link.edge].producer, pool), Counter())[slot] += 1
         chains = self.wiring.lanes[seat.lane].chains
         for live in self.pools:
             for row, (chain, replica) in enumerate(live.seat.holders):
                 if chain in chains and replica == seat.replica:
-                    pools.clear_row(live.seat.shape, live.table, row)
+                    pools.write_row(live.seat.shape, live.table, row, under_way.get((chain, live.seat.shape.id), {}))
 
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
@@ -382,7 +399,7 @@ class Supervisor:
         self._note(message, "lost")
         worker.kill()
         if worker.process is not None and worker.join(STOP_TIMEOUT_S):
-            self._clear_holds(worker.seat)  # or others would wait for its slots
+            self._clear_holds(worker.seat, returns=False)  # or others would wait for its slots
         for other in self.workers.values():
             if other.ready:
                 self._detach(other)
@@ -438,7 +455,7 @@ class Supervisor:
         self.leaked = sum(pools.held_slots(live.seat.shape, live.table) for live in self.pools)
         for worker in self.workers.values():
             worker.close()
-        for live in self.pools:
+        for live in (*self.pools, *self.rings.values()):
             live.close()
         self.directory.remove()
         with self._lock:

@@ -15,6 +15,7 @@ from typing import Any
 from devices.threads import environment
 from flow import channel
 from flow.ledger import Block, Layout, make_block
+from flow.link.bell import LiveBell
 from flow.wiring import Seat
 
 RESTART_WINDOW_S = 60.0
@@ -29,6 +30,7 @@ class Worker:
         self.seat, self.threads, self.device = seat, threads, device
         self.fd = make_block(layout, seat.name)
         self.block = Block(self.fd, layout)
+        self.bell = LiveBell(seat.name)
         self.incarnation = -1
         self.ready = False
         self.restarts = 0
@@ -132,3 +134,4 @@ class Worker:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+            self.bell.close()

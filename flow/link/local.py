@@ -1,97 +1,66 @@
-"""The `local` carrier: two workers that are threads of one process meet in memory, with an eventfd as doorbell."""
+"""The `local` carrier: two chains of one worker meet in its memory. It dies with the worker, and both ends with it."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from collections import deque
 
 
-class _Meeting:
-    """Both directions of one link."""
+class LocalLink:
+    """Both directions. What the consumer does comes in the worker's next round: no bell is needed."""
 
     def __init__(self) -> None:
         self.entries: deque[tuple[int, memoryview]] = deque()
-        self.acks: deque[tuple[int, int]] = deque()
-        self.entry_bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.ack_bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.ends = 0
+        self.done = 0
 
-
-_meetings: dict[str, _Meeting] = {}
-_lock = threading.Lock()
-
-
-def _join(address: str) -> _Meeting:
-    with _lock:
-        if address not in _meetings:
-            _meetings[address] = _Meeting()
-        meeting = _meetings[address]
-        meeting.ends += 1
-        return meeting
-
-
-def _leave(address: str, meeting: _Meeting) -> None:
-    with _lock:
-        meeting.ends -= 1
-        if meeting.ends == 0:
-            del _meetings[address]
-            os.close(meeting.entry_bell)
-            os.close(meeting.ack_bell)
-
-
-def _silence(bell: int) -> None:
-    with contextlib.suppress(BlockingIOError):
-        os.eventfd_read(bell)
+    def ends(self) -> tuple[LocalSender, LocalReceiver]:
+        return LocalSender(self), LocalReceiver(self)
 
 
 class LocalSender:
-    """The producer's end; what is in the receiver's queue is durable."""
+    """The producer's end."""
 
-    def __init__(self, address: str) -> None:
-        self._address, self._meeting = address, _join(address)
+    waitable = None
+
+    def __init__(self, link: LocalLink) -> None:
+        self._link = link
         self.durable = 0
         self.done = 0
 
+    def unfinished(self) -> list[tuple[int, bytes]] | None:
+        return []
+
     def send(self, index: int, data: bytes) -> None:
-        self._meeting.entries.append((index, memoryview(data)))
+        self._link.entries.append((index, memoryview(data)))
         self.durable = index + 1
-        os.eventfd_write(self._meeting.entry_bell, 1)
 
     def poll(self) -> bool:
-        _silence(self._meeting.ack_bell)
-        changed = False
-        while self._meeting.acks:
-            _, done = self._meeting.acks.popleft()
-            self.done, changed = max(self.done, done), True
-        return changed
+        moved = self._link.done > self.done
+        self.done = self._link.done
+        return moved
 
-    @property
-    def waitable(self) -> object:
-        return self._meeting.ack_bell
+    def stirs(self) -> bool:
+        return self._link.done > self.done
 
     def close(self) -> None:
-        _leave(self._address, self._meeting)
+        pass
 
 
 class LocalReceiver:
     """The consumer's end."""
 
-    def __init__(self, address: str) -> None:
-        self._address, self._meeting = address, _join(address)
+    waitable = None
+
+    def __init__(self, link: LocalLink) -> None:
+        self._link = link
 
     def receive(self) -> tuple[int, memoryview] | None:
-        _silence(self._meeting.entry_bell)
-        return self._meeting.entries.popleft() if self._meeting.entries else None
+        return self._link.entries.popleft() if self._link.entries else None
+
+    def stirs(self) -> bool:
+        return bool(self._link.entries)
 
     def acknowledge(self, received: int, done: int) -> None:
-        self._meeting.acks.append((received, done))
-        os.eventfd_write(self._meeting.ack_bell, 1)
-
-    @property
-    def waitable(self) -> object:
-        return self._meeting.entry_bell
+        self._link.done = max(self._link.done, done)
 
     def close(self) -> None:
-        _leave(self._address, self._meeting)
+        pass

@@ -30,6 +30,13 @@ class ZmqSender:
         self.durable = 0
         self.done = 0
 
+    def unfinished(self) -> list[tuple[int, bytes]] | None:
+        return None
+
+    def stirs(self) -> bool:
+        """The socket wakes the worker."""
+        return False
+
     def send(self, index: int, data: bytes) -> None:
         with contextlib.suppress(zmq.Again):  # the receiver is gone: its successor gets the entry over a new link
             self._socket.send(INDEX.pack(index) + data, zmq.DONTWAIT)
@@ -67,6 +74,10 @@ class ZmqReceiver:
         except zmq.Again:
             return None
         return INDEX.unpack_from(message)[0], message[INDEX.size :]
+
+    def stirs(self) -> bool:
+        """The socket wakes the worker."""
+        return False
 
     def acknowledge(self, received: int, done: int) -> None:
         with contextlib.suppress(zmq.Again):  # the sender is gone: its successor is told when a new link is opened

@@ -69,6 +69,7 @@ class ChainRunner:
         self._turn = 0
         self._last: Entry | None = None
         self._flushed = False
+        self._blocked = False
         self._frames_in = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
 
     # ---- readiness
@@ -81,6 +82,14 @@ class ChainRunner:
             and all(sink.ready() for sink in self.sinks)
             and self.pools.ready()
         )
+
+    def wants_room(self) -> bool:
+        """Whether something waits for what consumers finish with."""
+        return self._blocked or self.ended or bool(self.settling) or any(gate.pending for gate in self.gates)
+
+    def stirs(self, *, room: bool) -> bool:
+        """Whether a link has something new; `room`: also of what consumers have finished with."""
+        return any(edge.stirs() for edge in self.inbound) or (room and any(edge.stirs() for edge in self.outbound))
 
     def starved(self) -> bool:
         """Waits for a slot that another worker will free without telling us."""
@@ -113,7 +122,8 @@ class ChainRunner:
     def _advance(self) -> bool:
         if self.ended:
             return self._finish()
-        if not self.ready():
+        self._blocked = not self.ready()
+        if self._blocked:
             return False
         if self.source is not None:
             return (self.go or self.source.draining) and self._from_source(self.source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -13,7 +13,7 @@ import zmq
 from flow import channel
 from flow.plan.value import Ref
 from flow.pool import Pool
-from flow.worker.setup import GRANT, PoolGrant
+from flow.worker.setup import GRANT, RING, PoolGrant, RingGrant
 from flow.worker.source import NoMemory
 
 GROW_TIMEOUT_S = 30.0
@@ -33,7 +33,7 @@ class ArrivingPools(dict[int, Pool]):
 
 
 class Control:
-    """The worker's end. `attach` is called with every pool that arrives."""
+    """The worker's end. `attach` is called with every pool that arrives, `connect` with every ring."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, name: str, sock: socket.socket) -> None:
         self.sock = sock
@@ -42,6 +42,7 @@ class Control:
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.connect(address)
         self.attach: Callable[[PoolGrant, Pool], None] = lambda grant, pool: None
+        self.connect: Callable[[RingGrant, Sequence[int]], None] = lambda grant, fds: None
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tells the executor."""
@@ -66,6 +67,8 @@ class Control:
         if message.get("kind") == "pool":
             grant = GRANT.validate_python(message["grant"])
             self.attach(grant, Pool(grant.shape, fds[0], fds[1], grant.row))
+        elif message.get("kind") == "ring":
+            self.connect(RING.validate_python(message["grant"]), fds)
         return message
 
     def grow(self, chain: int, ref: Ref, nbytes: int) -> Pool:

@@ -71,6 +71,10 @@ class InEdge:
             self._enqueue(turn, found)
         return moved
 
+    def stirs(self) -> bool:
+        """Whether a link has entries that were not taken in."""
+        return any(link is not None and link.stirs() for link in self.links)
+
     def abandon(self) -> None:
         """Nothing that comes here will meet anybody any more: it is taken, counted and let go. To be settled with turn ENDED."""
         while self.queue:

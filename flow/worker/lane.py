@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,15 @@ from devices.spec import ManySpec
 from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block
+from flow.link.bell import Bell, Rest
 from flow.link.contract import Receiver, Sender
+from flow.link.local import LocalLink
+from flow.link.ring import RingReceiver, RingSender
+from flow.link.zeromq import ZmqReceiver, ZmqSender
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
-from flow.wiring import Wiring
+from flow.wiring import LinkId, Seat, Wiring
 from flow.worker.chain import ChainRunner
 from flow.worker.control import ArrivingPools, Control
 from flow.worker.in_edge import InEdge
@@ -27,7 +32,7 @@ from flow.worker.join import Join
 from flow.worker.memory import OwnPools, picture_memory
 from flow.worker.node import NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
-from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, Setup
+from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, RingGrant, Setup
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
 from ops.contract import Operator
@@ -36,21 +41,27 @@ WAIT_MS = 100
 STARVED_WAIT_MS = 2
 OWING_WAIT_MS = 5
 MESSAGES_A_NODE = 5
+BUSY_LISTEN_NS = 2_000_000
 
 
 class LaneWorker:
     """One worker. `run` returns when the executor says stop; raises channel.Closed when the executor is gone."""
 
-    def __init__(self, setup: Setup, plan: Plan, block_fd: int, sock: socket.socket, *, own_process: bool) -> None:
+    def __init__(self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, *, own_process: bool) -> None:
         self.setup, self.plan = setup, plan
         self.wiring = Wiring(plan)
         self.lane = self.wiring.lanes[setup.lane]
+        block_fd, bell, word = fds
         self.block = Block(block_fd, self.wiring.layout(self.lane))
         os.close(block_fd)
+        self.bell = Bell(bell, word, own=True)
         self.own_process = own_process
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
+        self.control.connect = self._connect
+        self._rings: list[tuple[RingGrant, Sequence[int]]] = []
+        self._built = False
         self.sessions: dict[tuple[Any, ...], Session] = {}
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
@@ -76,6 +87,12 @@ class LaneWorker:
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
+        self._built = True
+        self._link_inside()
+        for grant, fds in self._rings:
+            self._connect(grant, fds)
+        self._rings.clear()
+        self._hold_what_is_under_way()
         for name in self.setup.stopped:
             self._stop_business(name)
 
@@ -151,7 +168,7 @@ class LaneWorker:
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
             consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and (stream.live or edge.policy != "block"),
-            inner=edge.consumer in self.lane.chains,
+            inner=edge.consumer in self.lane.chains, pools=self.received[chain.id],
         )  # fmt: skip
         self.outbound[edge.id] = made
         return made
@@ -171,7 +188,7 @@ class LaneWorker:
         sink = self.wiring.sinks[number]
         target: Any
         if number in results:
-            sender = self._sender("zmq", results[number].address)
+            sender = ZmqSender(self.zmq, results[number].address)
             target = ResultsTarget(sender, results[number].seen)
             self._poller.register(sender.waitable, zmq.POLLIN)
         else:
@@ -210,43 +227,59 @@ class LaneWorker:
 
     # ---- links
 
-    def _sender(self, carrier: str, address: str) -> Sender:
-        if carrier == "local":
-            from flow.link.local import LocalSender
+    def _link_inside(self) -> None:
+        """Edges between chains of this worker."""
+        seat = Seat(self.setup.lane, self.setup.replica)
+        for link in self.wiring.links():
+            if self.wiring.ends(link) == (seat, seat) and self.wiring.carrier(link) == "local":
+                sender, receiver = LocalLink().ends()
+                self._send_over(link, sender)
+                self._receive_from(link, receiver)
 
-            return LocalSender(address)
-        from flow.link.zeromq import ZmqSender
-
-        return ZmqSender(self.zmq, address)
-
-    def _receiver(self, carrier: str, address: str, limit: int) -> Receiver:
-        if carrier == "local":
-            from flow.link.local import LocalReceiver
-
-            return LocalReceiver(address)
-        from flow.link.zeromq import ZmqReceiver
-
-        return ZmqReceiver(self.zmq, address, limit)
+    def _connect(self, grant: RingGrant, fds: Sequence[int]) -> None:
+        """Uses a ring; before there are edges, it waits for them."""
+        if not self._built:
+            self._rings.append((grant, fds))
+            return
+        ring, bell, word = fds
+        other = Bell(bell, word, own=False)
+        if grant.sending:
+            self._send_over(grant.link, RingSender(grant.shape, ring, other))
+        else:
+            self._receive_from(grant.link, RingReceiver(grant.shape, ring, other))
 
     def _open(self, order: LinkOrder) -> None:
-        link = order.link
         if order.sending:
-            sender = self._sender(order.carrier, order.address)
-            edge = self.outbound[link.edge]
-            self._forget(edge.links[link.consumer].sender)
-            edge.open(link.consumer, sender)
-            self._poller.register(sender.waitable, zmq.POLLIN)
+            self._send_over(order.link, ZmqSender(self.zmq, order.address))
         else:
-            inbound = self.inbound[link.edge]
-            limit = inbound.edge.payload + 4096
-            receiver = self._receiver(order.carrier, order.address, limit)
-            self._forget(inbound.links[link.producer])
-            inbound.open(link.producer, receiver)
-            self._poller.register(receiver.waitable, zmq.POLLIN)
+            limit = self.inbound[order.link.edge].edge.payload + 4096
+            self._receive_from(order.link, ZmqReceiver(self.zmq, order.address, limit))
 
-    def _forget(self, end: Sender | Receiver | None) -> None:
-        if end is not None:
-            self._poller.unregister(end.waitable)
+    def _send_over(self, link: LinkId, sender: Sender) -> None:
+        edge = self.outbound[link.edge]
+        self._change_waiting(edge.links[link.consumer].sender, sender)
+        edge.open(link.consumer, sender)
+
+    def _receive_from(self, link: LinkId, receiver: Receiver) -> None:
+        edge = self.inbound[link.edge]
+        self._change_waiting(edge.links[link.producer], receiver)
+        edge.open(link.producer, receiver)
+
+    def _change_waiting(self, old: Sender | Receiver | None, new: Sender | Receiver) -> None:
+        if old is not None and old.waitable is not None:
+            self._poller.unregister(old.waitable)
+        if new.waitable is not None:
+            self._poller.register(new.waitable, zmq.POLLIN)
+
+    def _hold_what_is_under_way(self) -> None:
+        """The rows of an earlier life hold what it had published, and what has been finished with since: now only the first."""
+        for chain in self.chains:
+            held: dict[int, Counter[int]] = {}
+            for edge in chain.outbound:
+                for ref in edge.held():
+                    held.setdefault(ref.pool.shape.id, Counter())[ref.slot] += 1
+            for number, pool in self.received[chain.chain.id].items():
+                pool.reset_holds(held.get(number, Counter()))
 
     # ---- events
 
@@ -268,25 +301,47 @@ class LaneWorker:
 
     def run(self) -> None:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
-        self._poller.register(self.control.socket, zmq.POLLIN)
-        self._poller.register(self.control.sock, zmq.POLLIN)
-        block = self.block
+        for waitable in (self.control.socket, self.control.sock, self.bell.fd):
+            self._poller.register(waitable, zmq.POLLIN)
+        self.bell.rise()
+        listen_at = 0
         while not self._stopping:
-            moved = False
-            for chain in self.chains:
-                try:
-                    moved |= chain.step()
-                except SourceError as error:
-                    self._source_failed(chain, error)
-                    moved = True
-            block.set_status("heartbeat_ns", time.monotonic_ns())
-            if self.own_process:
-                block.set_status("cpu_ns", time.process_time_ns())
-            if not self._ended and all(chain.finished() for chain in self.chains):
-                self._ended = True
-                block.set_status("ended", 1)
-                self.control.tell("ended")
-            self._listen(0 if moved else self._patience())
+            if not self._round():
+                self._rest()
+            elif (now := time.monotonic_ns()) >= listen_at:
+                listen_at = now + BUSY_LISTEN_NS
+                self._note_cpu()
+                self._listen(0)
+
+    def _round(self) -> bool:
+        """Every chain does what it can; whether any did something."""
+        moved = False
+        for chain in self.chains:
+            try:
+                moved |= chain.step()
+            except SourceError as error:
+                self._source_failed(chain, error)
+                moved = True
+        if not self._ended and all(chain.finished() for chain in self.chains):
+            self._ended = True
+            self.block.set_status("ended", 1)
+            self.control.tell("ended")
+        return moved
+
+    def _rest(self) -> None:
+        """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more."""
+        self._note_cpu()
+        wants_room = any(chain.wants_room() for chain in self.chains)
+        self.bell.rest(Rest.FOR_ROOM if wants_room else Rest.FOR_ENTRIES)
+        try:
+            if not any(chain.stirs(room=wants_room) for chain in self.chains):
+                self._listen(self._patience())
+        finally:
+            self.bell.rise()
+
+    def _note_cpu(self) -> None:
+        if self.own_process:
+            self.block.set_status("cpu_ns", time.process_time_ns())
 
     def _patience(self) -> int:
         if any(chain.starved() for chain in self.chains):
@@ -299,17 +354,15 @@ class LaneWorker:
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
     def _listen(self, timeout_ms: int) -> None:
-        if timeout_ms:
-            events = dict(self._poller.poll(timeout_ms))
-            if not events:
-                for edge in self.inbound.values():
-                    edge.acknowledge(idle=True)
-            if self.control.sock in events or self.control.sock.fileno() in events:
-                self.control.take()
-        elif self.control.pending():
+        events = dict(self._poller.poll(timeout_ms))
+        if not events and timeout_ms:
+            for edge in self.inbound.values():
+                edge.acknowledge(idle=True)
+        if self.control.sock in events or self.control.sock.fileno() in events:
             self.control.take()
-        for command in self.control.commands():
-            self._obey(command)
+        if self.control.socket in events:
+            for command in self.control.commands():
+                self._obey(command)
 
     def _obey(self, command: dict[str, Any]) -> None:
         match command["do"]:
@@ -336,6 +389,7 @@ class LaneWorker:
         for session in self.sessions.values():
             session.close()
         self.control.close()
+        self.bell.close()
         self.zmq.destroy(linger=500)
 
 
@@ -346,7 +400,7 @@ def serve(sock: socket.socket, *, own_process: bool) -> None:
 
     message, fds = channel.receive(sock)
     setup = SETUP.validate_python(message["setup"])
-    worker = LaneWorker(setup, decode_plan(message["plan"]), fds[0], sock, own_process=own_process)
+    worker = LaneWorker(setup, decode_plan(message["plan"]), fds, sock, own_process=own_process)
     try:
         while worker.control.take().get("kind") != "build":
             pass

@@ -1,20 +1,20 @@
 """The producer's end of an edge: turns, credits, replay.
 
 Entries of an edge are numbered by *turn*, and turn t goes from producer replica t mod p to consumer replica t mod c. Whoever restarts
-goes on at the turn that was settled last; what the receiver has already got is not sent again, so it sees every turn exactly once.
+goes on at the turn that was settled last; what the link already has is not sent again, so the receiver sees every turn exactly once.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flow.entry import EdgeCodec, Entry, Kind, Overflow, Place
+from flow.entry import EdgeCodec, Entry, Kind, Overflow, Place, named_slots
 from flow.ledger import Block
 from flow.link.contract import Sender
 from flow.plan.value import Edge
-from flow.pool import SlotRef
+from flow.pool import Pool, SlotRef
 from flow.wiring import EDGE_CAUSES
 
 
@@ -52,8 +52,10 @@ class OutEdge:
 
     def __init__(
         self, edge: Edge, codec: EdgeCodec, block: Block, *, replica: int, replicas: int, consumers: int, live: bool, inner: bool = False,
+        pools: Mapping[int, Pool] | None = None,
     ) -> None:  # fmt: skip
         self.edge, self.codec, self.block, self.live = edge, codec, block, live
+        self.pools = pools if pools is not None else {}
         self.inner = inner
         """Whether the consumer dies with us: then only what it has finished with is safe."""
         self.recovering = live and block.get(f"edge:{edge.id}.turn") > 0
@@ -211,6 +213,10 @@ class OutEdge:
                 link.sender.send(turn, data)
         self.turn = max(self.turn, *ends)
 
+    def stirs(self) -> bool:
+        """Whether a link has acknowledgements that were not taken in."""
+        return any(link.sender is not None and link.sender.stirs() for link in self.links)
+
     def note(self) -> None:
         """Writes what is in flight, counted and not derived."""
         sent = sum(one.packed.frame for link in self.links for one in link.unacked)
@@ -221,6 +227,8 @@ class OutEdge:
         if self.live or self.stopped:
             return True
         for link in self.links:
+            if not link.unacked:
+                continue
             confirmed = -1
             if link.sender is not None and link.greeted:
                 confirmed = link.sender.done if self.inner else link.sender.durable
@@ -236,11 +244,32 @@ class OutEdge:
         return not any(link.unacked for link in self.links)
 
     def open(self, consumer: int, sender: Sender) -> None:
-        """Uses a new link to this replica; what is unfinished is sent once the receiver has greeted."""
+        """Uses a new link to this replica. What is unfinished is taken over where the link kept it, and else sent once the receiver has
+        greeted.
+        """
         link = self.links[consumer]
         if link.sender is not None:
             link.sender.close()
         link.sender, link.greeted = sender, False
+        kept = sender.unfinished()
+        if kept is not None:
+            for turn, data in kept:
+                self._take_over(link, turn, data)
+            self._greet(consumer)
+            self.note()
+
+    def _take_over(self, link: _Lane, turn: int, data: bytes) -> None:
+        """An entry that an earlier life has published; its slots are held already."""
+        kind, named = named_slots(data)
+        frame = kind is Kind.FRAME and (self.live or turn < self.turn)  # later turns will be offered, and counted, again
+        slots = [SlotRef(self.pools[pool], slot, generation) for pool, slot, generation in named]
+        link.unacked.append(_Sent(turn, Packed(b"", slots, frame)))
+        if frame:
+            self.block.add(f"{self.key}.dropped:death" if self.live else f"{self.key}.out", -1)
+
+    def held(self) -> list[SlotRef]:
+        """Slots of entries that are under way, as often as they are held for them."""
+        return [ref for link in self.links for sent in link.unacked for ref in sent.packed.slots]
 
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""

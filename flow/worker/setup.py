@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from flow.link.ring import RingShape
 from flow.pool import PoolShape
 from flow.wiring import LinkId
 
@@ -23,11 +24,19 @@ class PoolGrant:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkOrder:
-    """One end of a link to be opened: over which carrier, at which address. `sending`: the producer's end."""
+class RingGrant:
+    """One end of a ring. The message that carries it brings the ring, and bell and word of the worker at the other end."""
 
     link: LinkId
-    carrier: str
+    shape: RingShape
+    sending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOrder:
+    """One end of a ZeroMQ link to be opened, at which address. `sending`: the producer's end."""
+
+    link: LinkId
     address: str
     sending: bool
 
@@ -58,6 +67,7 @@ class Setup:
 
 SETUP = TypeAdapter(Setup)
 GRANT = TypeAdapter(PoolGrant)
+RING = TypeAdapter(RingGrant)
 ORDER = TypeAdapter(LinkOrder)
 
 

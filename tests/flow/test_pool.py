@@ -72,7 +72,7 @@ def test_what_a_dead_consumer_held_is_free_once_its_row_is_cleared() -> None:
         owner.release(ref)
     assert refs[0] is not None
     other.receive(refs[0].slot, refs[0].generation)
-    pool.clear_row(shape, table, 1)
+    pool.write_row(shape, table, 1, {})
     assert owner.available() == 2
     assert pool.held_slots(shape, table) == 1
     os.close(table)

@@ -32,6 +32,12 @@ class Wire:
         self.said: tuple[int, int] | None = None
         self.durable = self.done = 0
 
+    def unfinished(self) -> None:
+        return None
+
+    def stirs(self) -> bool:
+        return self.said is not None
+
     def send(self, index: int, data: bytes) -> None:
         self.entries.append((index, memoryview(data)))
 

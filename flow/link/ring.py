@@ -1,0 +1,171 @@
+"""The `ring` carrier: entries in memory that producer and consumer share, in a circle, with the other's bell to ring.
+
+The executor keeps the memory, so what is published survives either end, and both: a successor goes on where the counts stand. Two
+words are shared, each on a cache line of its own: `tail` counts what is published and is written by the producer alone, `head` counts
+what is finished with and is written by the consumer alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices import kernels
+from flow.link.bell import Bell, Rest
+
+LINE = 64
+TAIL, HEAD, ENTRIES = 0, LINE, 2 * LINE
+RECORD = struct.Struct("<QI4x")
+
+
+@dataclass(frozen=True, slots=True)
+class RingShape:
+    """How many entries there is room for, of at most how many bytes each."""
+
+    entries: int
+    entry_bytes: int
+
+    @property
+    def stride(self) -> int:
+        return -(-(RECORD.size + self.entry_bytes) // LINE) * LINE
+
+    @property
+    def places(self) -> int:
+        """One more than entries: the last finished one can still be read."""
+        return self.entries + 1
+
+    @property
+    def nbytes(self) -> int:
+        return ENTRIES + self.places * self.stride
+
+
+def allocate(shape: RingShape, name: str) -> int:
+    """A memfd for such a ring, in full. Raises OSError when the memory is not there."""
+    fd = os.memfd_create(f"ace-ring-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.posix_fallocate(fd, 0, shape.nbytes)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def unfinished(shape: RingShape, fd: int) -> list[bytes]:
+    """Entries that are not finished with, read from outside while nobody publishes."""
+    head, tail = (int.from_bytes(os.pread(fd, 8, word), "little") for word in (HEAD, TAIL))
+    found = []
+    for place in range(head, tail):
+        data = os.pread(fd, shape.stride, ENTRIES + place % shape.places * shape.stride)
+        _, length = RECORD.unpack_from(data)
+        found.append(data[RECORD.size : RECORD.size + min(length, shape.entry_bytes)])
+    return found
+
+
+class _End:
+    """What both ends know. Takes over the descriptor."""
+
+    waitable = None
+
+    def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
+        self.shape, self.other = shape, other
+        self._map = mmap.mmap(fd, shape.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        os.close(fd)
+        start: int = np.frombuffer(self._map, np.uint8).ctypes.data
+        self._tail_word, self._head_word = start + TAIL, start + HEAD
+        functions = kernels.functions()
+        self._publish, self._observe = functions["ace_publish"], functions["ace_observe"]
+        self._tail: int = self._observe(self._tail_word)
+        self._head: int = self._observe(self._head_word)
+        self._entries = memoryview(self._map).toreadonly()
+
+    def _start(self, place: int) -> int:
+        return ENTRIES + place % self.shape.places * self.shape.stride
+
+    def _entry(self, place: int) -> tuple[int, memoryview]:
+        start = self._start(place)
+        index, length = RECORD.unpack_from(self._entries, start)
+        start += RECORD.size
+        return index, self._entries[start : start + min(length, self.shape.entry_bytes)]
+
+    def close(self) -> None:
+        """Values may still lie over the memory: it goes with the last of them."""
+        self.other.close()
+
+
+class RingSender(_End):
+    """The producer's end; what is published is durable."""
+
+    def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
+        super().__init__(shape, fd, other)
+        self.durable = self._entry(self._tail - 1)[0] + 1 if self._tail else 0
+        self.done = self._entry(self._head - 1)[0] + 1 if self._head else 0
+
+    def unfinished(self) -> list[tuple[int, bytes]]:
+        """Entries that an earlier life has published and the consumer has not finished with."""
+        return [(index, bytes(data)) for index, data in map(self._entry, range(self._head, self._tail))]
+
+    def send(self, index: int, data: bytes) -> None:
+        if self._tail - self._head >= self.shape.entries:
+            raise RuntimeError(f"ring: expected at most {self.shape.entries} entries under way, got one more; credits were not kept")
+        if len(data) > self.shape.entry_bytes:
+            raise RuntimeError(f"ring: expected an entry of at most {self.shape.entry_bytes} bytes, got {len(data)}")
+        start = self._start(self._tail)
+        RECORD.pack_into(self._map, start, index, len(data))
+        start += RECORD.size
+        self._map[start : start + len(data)] = data
+        self._tail += 1
+        self.durable = index + 1
+        if self._publish(self._tail_word, self._tail, self.other.word):
+            self.other.ring()
+
+    def poll(self) -> bool:
+        head = self._observe(self._head_word)
+        if head == self._head:
+            return False
+        self._head = head
+        self.done = self._entry(head - 1)[0] + 1
+        return True
+
+    def stirs(self) -> bool:
+        """Whether `poll` has something to take in."""
+        moved: bool = self._observe(self._head_word) != self._head
+        return moved
+
+
+class RingReceiver(_End):
+    """The consumer's end: begins with what an earlier life has not finished with."""
+
+    def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
+        super().__init__(shape, fd, other)
+        self._taken = self._head
+        self._under_way: deque[int] = deque()
+
+    def receive(self) -> tuple[int, memoryview] | None:
+        if self._taken == self._tail and not self.stirs():
+            return None
+        found = self._entry(self._taken)
+        self._taken += 1
+        self._under_way.append(found[0])
+        return found
+
+    def stirs(self) -> bool:
+        """Whether more has been published than was received."""
+        self._tail = self._observe(self._tail_word)
+        return self._tail != self._taken
+
+    def acknowledge(self, received: int, done: int) -> None:
+        under_way, head = self._under_way, self._head
+        while under_way and under_way[0] < done:
+            under_way.popleft()
+            head += 1
+        if head != self._head:
+            self._head = head
+            if self._publish(self._head_word, head, self.other.word) >= Rest.FOR_ROOM:
+                self.other.ring()
