@@ -79,7 +79,8 @@ def _image_spec(width: int, height: int, format: int, full: int, matrix: int, ro
     return ImageSpec(width, height, PIXEL_FORMATS[format], bool(full), MATRICES[matrix], rotation * 90, domain)  # type: ignore[arg-type]
 
 
-def _pack_picture(image: Image) -> bytes:
+def picture_bytes(image: Image) -> bytes:
+    """What travels of a picture beside its slot."""
     spec, t = image.spec, image.transform
     return PICTURE.pack(
         spec.width, spec.height, PIXEL_FORMATS.index(spec.format), spec.full_range, MATRICES.index(spec.matrix), spec.rotation // 90,
@@ -130,7 +131,7 @@ class PortCodec:
                     raise Overflow(f"expected records of {self.dtype}, got {value.dtype}")
                 return bytes(value.tobytes())
             case ImageSpec():
-                return _pack_picture(value)
+                return picture_bytes(value)
             case _:
                 return AFFINE.pack(*value.transform.flat)
 

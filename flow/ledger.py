@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 WORD = 8
 STATUS = ("heartbeat_ns", "node", "stream", "seq", "since_ns", "cpu_ns", "ended")
+STATUS_INDEX = {name: 1 + place for place, name in enumerate(STATUS)}
 LATENCY_BUCKETS = 208
 BUCKETS_PER_OCTAVE = 8
 STATE_BYTES = 1 << 20
@@ -96,11 +97,22 @@ class Block:
             yield
         finally:
             self._changes = None
-        journal = self._journal
-        for place, (index, value) in enumerate(changes.items()):
-            journal[1 + 2 * place], journal[2 + 2 * place] = index, value
+        self.commit(changes)
+
+    def commit(self, changes: Mapping[int, int]) -> None:
+        """Words by their index, all of them or, when the writer dies, none."""
+        journal, words, place = self._journal, self.words, 1
+        for index, value in changes.items():
+            journal[place], journal[place + 1] = index, value
+            place += 2
         journal[0] = len(changes)  # from here on a successor completes it
-        self._apply()
+        for index, value in changes.items():
+            words[index] = value
+        journal[0] = 0
+
+    def index(self, key: str) -> int:
+        """Which word of `words` a counter is, for those who count often."""
+        return self._index[key]
 
     def _apply(self) -> None:
         journal = self._journal
@@ -112,7 +124,7 @@ class Block:
         return self.words[self._index[key]]
 
     def set_status(self, name: str, value: int) -> None:
-        self.words[1 + STATUS.index(name)] = value
+        self.words[STATUS_INDEX[name]] = value
 
     def status(self) -> dict[str, int]:
         """What the worker is doing; `node` is -1 when it waits."""

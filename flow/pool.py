@@ -66,7 +66,7 @@ def read_only(fd: int) -> int:
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SlotRef:
     """A slot somebody holds: where a picture's bytes are, and how to hold it longer."""
 
@@ -93,6 +93,7 @@ class Pool:
         pixels = np.frombuffer(self._data, np.uint8)
         self._views = [pixels[slot * shape.slot_bytes : (slot + 1) * shape.slot_bytes] for slot in range(shape.slots)]
         self._next = 0
+        self._found = -1
 
     def view(self, slot: int) -> np.ndarray:
         """The slot's bytes, uint8 of `slot_bytes`; writable for the owner only."""
@@ -102,8 +103,22 @@ class Pool:
         return not any(row[slot] for row in self._rows)
 
     def can_acquire(self) -> bool:
-        """Whether any slot is free."""
-        return any(map(self.free, range(self.shape.slots)))
+        """Owner only: whether any slot is free."""
+        return self._find() >= 0
+
+    def _find(self) -> int:
+        """A free slot, or -1. It stays free until the owner takes it: nobody else can hold what no descriptor names."""
+        if self._found < 0:
+            slots, rows = self.shape.slots, self._rows
+            for step in range(slots):
+                slot = (self._next + step) % slots
+                for row in rows:
+                    if row[slot]:
+                        break
+                else:
+                    self._found = slot
+                    break
+        return self._found
 
     def available(self) -> int:
         """How many slots could be acquired now."""
@@ -111,15 +126,19 @@ class Pool:
 
     def acquire(self) -> SlotRef | None:
         """Owner only: a free slot under a new generation, held once; None when all are held."""
-        for step in range(self.shape.slots):
-            slot = (self._next + step) % self.shape.slots
-            if self.free(slot):
-                self._next = (slot + 1) % self.shape.slots
-                generation = (self._generations[slot] + 1) & 0xFFFFFFFF
-                self._generations[slot] = generation
-                self._mine[slot] = 1
-                return SlotRef(self, slot, generation)
-        return None
+        slot = self._find()
+        if slot < 0:
+            return None
+        self._next, self._found = (slot + 1) % self.shape.slots, -1
+        generation = (self._generations[slot] + 1) & 0xFFFFFFFF
+        self._generations[slot] = generation
+        self._mine[slot] = 1
+        return SlotRef(self, slot, generation)
+
+    def check(self, slot: int, generation: int) -> None:
+        """Raises PoolError when a slot that a descriptor names has been recycled or does not exist."""
+        if not 0 <= slot < self.shape.slots or self._generations[slot] != generation:
+            raise PoolError(f"pool {self.shape.id}: expected slot {slot} of generation {generation}, which is not there")
 
     def receive(self, slot: int, generation: int) -> SlotRef:
         """Holds a slot that a descriptor names. Raises PoolError when it has been recycled or does not exist."""

@@ -455,8 +455,10 @@ class Supervisor:
         self.leaked = sum(pools.held_slots(live.seat.shape, live.table) for live in self.pools)
         for worker in self.workers.values():
             worker.close()
-        for live in (*self.pools, *self.rings.values()):
+        for live in self.pools:
             live.close()
+        for ring in self.rings.values():
+            ring.close()
         self.directory.remove()
         with self._lock:
             os.close(self._bell)

@@ -75,24 +75,24 @@ class _End:
 
     def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
         self.shape, self.other = shape, other
-        self._map = mmap.mmap(fd, shape.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self.memory = mmap.mmap(fd, shape.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         os.close(fd)
-        start: int = np.frombuffer(self._map, np.uint8).ctypes.data
+        start: int = np.frombuffer(self.memory, np.uint8).ctypes.data
         self._tail_word, self._head_word = start + TAIL, start + HEAD
         functions = kernels.functions()
         self._publish, self._observe = functions["ace_publish"], functions["ace_observe"]
         self._tail: int = self._observe(self._tail_word)
         self._head: int = self._observe(self._head_word)
-        self._entries = memoryview(self._map).toreadonly()
+        self.entries = memoryview(self.memory).toreadonly()
 
     def _start(self, place: int) -> int:
         return ENTRIES + place % self.shape.places * self.shape.stride
 
     def _entry(self, place: int) -> tuple[int, memoryview]:
         start = self._start(place)
-        index, length = RECORD.unpack_from(self._entries, start)
+        index, length = RECORD.unpack_from(self.entries, start)
         start += RECORD.size
-        return index, self._entries[start : start + min(length, self.shape.entry_bytes)]
+        return index, self.entries[start : start + min(length, self.shape.entry_bytes)]
 
     def close(self) -> None:
         """Values may still lie over the memory: it goes with the last of them."""
@@ -112,14 +112,22 @@ class RingSender(_End):
         return [(index, bytes(data)) for index, data in map(self._entry, range(self._head, self._tail))]
 
     def send(self, index: int, data: bytes) -> None:
-        if self._tail - self._head >= self.shape.entries:
-            raise RuntimeError(f"ring: expected at most {self.shape.entries} entries under way, got one more; credits were not kept")
         if len(data) > self.shape.entry_bytes:
             raise RuntimeError(f"ring: expected an entry of at most {self.shape.entry_bytes} bytes, got {len(data)}")
-        start = self._start(self._tail)
-        RECORD.pack_into(self._map, start, index, len(data))
+        start = self.begin()
+        RECORD.pack_into(self.memory, start, index, len(data))
         start += RECORD.size
-        self._map[start : start + len(data)] = data
+        self.memory[start : start + len(data)] = data
+        self.publish(index)
+
+    def begin(self) -> int:
+        """Where the next record goes in `memory` (RECORD: index and length; then the entry); `publish` sends it."""
+        if self._tail - self._head >= self.shape.entries:
+            raise RuntimeError(f"ring: expected at most {self.shape.entries} entries under way, got one more; credits were not kept")
+        return self._start(self._tail)
+
+    def publish(self, index: int) -> None:
+        """Sends what was written since `begin`."""
         self._tail += 1
         self.durable = index + 1
         if self._publish(self._tail_word, self._tail, self.other.word):
@@ -151,9 +159,23 @@ class RingReceiver(_End):
         if self._taken == self._tail and not self.stirs():
             return None
         found = self._entry(self._taken)
-        self._taken += 1
-        self._under_way.append(found[0])
+        self.take(found[0])
         return found
+
+    def next(self) -> int:
+        """Where the next record (index and length, RECORD, and then the entry) lies in `entries`; -1 when there is none."""
+        if self._taken == self._tail and not self.stirs():
+            return -1
+        return self._start(self._taken)
+
+    def free(self) -> bool:
+        """Whether nothing is being worked on."""
+        return not self._under_way
+
+    def take(self, index: int) -> None:
+        """The entry that `next` showed is being worked on."""
+        self._taken += 1
+        self._under_way.append(index)
 
     def stirs(self) -> bool:
         """Whether more has been published than was received."""

@@ -43,15 +43,16 @@ class ZmqSender:
 
     def poll(self) -> bool:
         changed = False
-        while True:
+        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             try:
                 message = self._socket.recv(zmq.DONTWAIT)
             except zmq.Again:
-                return changed
+                break
             if len(message) == ACK.size:
                 received, done = ACK.unpack(message)
                 self.durable, self.done = max(self.durable, received), max(self.done, done)
                 changed = True
+        return changed
 
     @property
     def waitable(self) -> object:

@@ -48,6 +48,9 @@ class Reader(Protocol):
     """An open source. One that can meet damaged pictures skips them and counts them in an int attribute `corrupt`.
 
     A live source whose end is meant, and no loss of connection, has an attribute `complete` that is true then.
+
+    A reader that makes its pictures itself may have a method `fill(planes) -> Picture | None` beside `read`: it writes the next picture
+    into `planes` (uint8, shaped as the probe's spec says), which lie where consumers read them, and gives a Picture with these planes.
     """
 
     def read(self) -> Picture | None:

@@ -73,9 +73,14 @@ class StreamReader:
         """Damaged pictures that were skipped."""
         return self._corrupt_before + int(getattr(self._reader, "corrupt", 0))
 
-    def read(self) -> Captured | None:
-        """The next frame; None at the end of the stream and after `stop`. Raises SourceError."""
-        while (captured := self._next()) is not None:
+    @property
+    def fills(self) -> bool:
+        """Whether the source can write its pictures where they are wanted. Raises SourceError when it cannot be opened."""
+        return hasattr(self._reader or self._open(), "fill")
+
+    def read(self, planes: tuple[np.ndarray, ...] | None = None) -> Captured | None:
+        """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError."""
+        while (captured := self._next(planes)) is not None:
             if captured.seq >= self._first_seq:
                 return captured
         return None
@@ -91,11 +96,11 @@ class StreamReader:
         self.stop()
         self._drop_reader()
 
-    def _next(self) -> Captured | None:
+    def _next(self, planes: tuple[np.ndarray, ...] | None) -> Captured | None:
         while not self._stopped.is_set():
             try:
                 reader = self._reader or self._open()
-                picture = reader.read()
+                picture = reader.read() if planes is None else reader.fill(planes)  # type: ignore[attr-defined]
             except SourceError as error:
                 if not (self.stream.live and self.stream.reconnect):
                     raise

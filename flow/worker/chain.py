@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flow.entry import FINAL, RESET, Entry, Kind
@@ -23,21 +22,10 @@ from flow.worker.join import Join
 from flow.worker.memory import OwnPools
 from flow.worker.node import NodeRunner
 from flow.worker.out_edge import OutEdge
+from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, Shot, SourceStage
-
-
-@dataclass(slots=True)
-class Settlement:
-    """A processed frame whose outputs may not be safe yet."""
-
-    taken: list[tuple[InEdge, int]]
-    given: list[tuple[OutEdge, int]]
-    results: list[tuple[ResultsTarget, int]]
-    next_seq: int = -1
-    last_pts: int = -1
-    state: bytes | None = None
-    turn: int = 0
+from flow.worker.straight import Straight
 
 
 class ChainRunner:
@@ -66,11 +54,16 @@ class ChainRunner:
         self.ended = False
         self.end_sent = False
         self._failed, self._closed = failed, closed
-        self._turn = 0
-        self._last: Entry | None = None
+        self.straight: Straight | None = None
+        self.thins = any(gate.thinning for gate in self.gates)
+        self.last: Entry | None = None
         self._flushed = False
-        self._blocked = False
-        self._frames_in = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
+        self.blocked = False
+        self.frames_in = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
+
+    def links_changed(self) -> None:
+        """Looks anew whether frames can go the common path."""
+        self.straight = Straight.of(self)
 
     # ---- readiness
 
@@ -85,7 +78,7 @@ class ChainRunner:
 
     def wants_room(self) -> bool:
         """Whether something waits for what consumers finish with."""
-        return self._blocked or self.ended or bool(self.settling) or any(gate.pending for gate in self.gates)
+        return self.blocked or self.ended or bool(self.settling) or any(gate.pending for gate in self.gates)
 
     def stirs(self, *, room: bool) -> bool:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
@@ -98,7 +91,9 @@ class ChainRunner:
     # ---- one step
 
     def step(self) -> bool:
-        """One round: acknowledgements, at most one frame, settlement."""
+        """One round: acknowledgements, frames, settlement."""
+        if self.straight is not None and (went := self.straight.run()) is not None:
+            return went
         moved = False
         self.block.begin()
         try:
@@ -112,7 +107,7 @@ class ChainRunner:
                 moved |= inbound.poll()
             if not self.end_sent:
                 moved |= self._advance()
-            moved |= self._settle()
+            moved |= self.settle()
             for inbound in self.inbound:
                 inbound.acknowledge()
         finally:
@@ -122,8 +117,8 @@ class ChainRunner:
     def _advance(self) -> bool:
         if self.ended:
             return self._finish()
-        self._blocked = not self.ready()
-        if self._blocked:
+        self.blocked = not self.ready()
+        if self.blocked:
             return False
         if self.source is not None:
             return (self.go or self.source.draining) and self._from_source(self.source)
@@ -137,6 +132,7 @@ class ChainRunner:
         finally:
             self.block.begin()
         if shot is None:
+            self.pools.end_frame()
             if source.ended:
                 self.ended = True
                 return True
@@ -151,11 +147,11 @@ class ChainRunner:
             self.pools.end_frame()
         else:
             self._process(entry, values, settlement)
-        self._release_shot(shot)
+        self.release_shot(shot)
         source.published(shot)
         return True
 
-    def _release_shot(self, shot: Shot) -> None:
+    def release_shot(self, shot: Shot) -> None:
         if isinstance(shot.image.slot, SlotRef) and isinstance(self.source, LiveSource):
             shot.image.slot.pool.release(shot.image.slot)
 
@@ -172,7 +168,7 @@ class ChainRunner:
             self._record(Settlement(met.taken, [], []))
             return True
         values: list[Any] = [None] * self.size
-        for edge, places in self._frames_in:
+        for edge, places in self.frames_in:
             entry = met.entries.get(edge)
             if entry is not None and entry.kind is Kind.FRAME:
                 for place, value in zip(places, entry.values, strict=True):
@@ -204,7 +200,7 @@ class ChainRunner:
         self._record(settlement)
 
     def _process(self, entry: Entry, values: list[Any], settlement: Settlement, *, flushing: bool = False) -> None:
-        self._last = entry
+        self.last = entry
         stream = self.streams[entry.stream]
         frame = entry.frame(stream)
         try:
@@ -215,10 +211,11 @@ class ChainRunner:
                 if flushing and node.flushed:
                     continue
                 if not node.run(frame, entry.stream, values) and node.node.on_error == "stop":
-                    self._failed(node.node.businesses, f"{node.node.names[0]} failed and its business is set to stop on errors")
+                    self.fail(node)
                 if node.was_reset:
                     entry.flags |= RESET
-            self._write(entry, stream, values, settlement)
+            self.write(entry, stream, values)
+            settlement.results = [(sink.target, sink.target.turn) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
             for gate in self.gates:
                 settlement.given += gate.offer([_outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
             for node in self.nodes:
@@ -226,10 +223,15 @@ class ChainRunner:
         finally:
             self.pools.end_frame()
         if self.state_area is not None:
-            settlement.state = self._save()
+            settlement.state = self.save()
         self._record(settlement)
 
-    def _write(self, entry: Entry, stream: str, values: list[Any], settlement: Settlement) -> None:
+    def fail(self, node: NodeRunner) -> None:
+        """A node has failed whose business stops then."""
+        self._failed(node.node.businesses, f"{node.node.names[0]} failed and its business is set to stop on errors")
+
+    def write(self, entry: Entry, stream: str, values: list[Any]) -> None:
+        """The frame's values to every sink."""
         for sink in self.sinks:
             try:
                 sink.run(entry, stream, self.streams, values[sink.place])
@@ -238,8 +240,6 @@ class ChainRunner:
                 self._closed(sink.sink.id)
             except SinkError as error:
                 self._sink_failed(sink, error)
-            if isinstance(sink.target, ResultsTarget):
-                settlement.results.append((sink.target, sink.target.turn))
 
     def _sink_failed(self, sink: SinkRunner, error: SinkError) -> None:
         self.block.add(f"{sink.key}.errors")
@@ -249,11 +249,9 @@ class ChainRunner:
     # ---- settlement
 
     def _record(self, settlement: Settlement) -> None:
-        self._turn += 1
-        settlement.turn = self._turn
         self.settling.append(settlement)
 
-    def _settle(self) -> bool:
+    def settle(self) -> bool:
         moved = False
         while self.settling and self._safe(self.settling[0]):
             done = self.settling.popleft()
@@ -280,7 +278,7 @@ class ChainRunner:
             target.sender.durable >= turn for target, turn in settlement.results
         )
 
-    def _save(self) -> bytes:
+    def save(self) -> bytes:
         """States of all stateful nodes: number of the node, length, bytes; nothing when one cannot be saved."""
         parts = []
         for index, node in enumerate(self.nodes):
@@ -331,7 +329,7 @@ class ChainRunner:
 
     def _flush(self) -> None:
         """What operators still hold travels as one more frame after the last."""
-        last = self._last
+        last = self.last
         if last is None:
             return
         entry = Entry(Kind.FRAME, last.stream, last.epoch, last.seq + 1, last.pts_ns, last.time_ns, last.capture_ns, FINAL)

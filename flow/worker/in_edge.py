@@ -119,6 +119,12 @@ class InEdge:
             self.block.add(f"{self.key}.out" if joined else f"{self.key}.dropped:join")
         entry.release()
 
+    def mark(self) -> tuple[InEdge, int]:
+        """Everything taken so far, to be settled later."""
+        turn = self.next_turn - self.replicas
+        self._counts[turn] = self.block.get(f"{self.key}.in")
+        return self, turn
+
     def settle(self, turn: int) -> None:
         """Everything up to `turn` is published where our death cannot touch it."""
         self.settled_turn = ENDED if turn in (self._end_turn, ENDED) else turn + self.replicas

@@ -92,6 +92,8 @@ class LaneWorker:
         for grant, fds in self._rings:
             self._connect(grant, fds)
         self._rings.clear()
+        for chain_runner in self.chains:
+            chain_runner.links_changed()
         self._hold_what_is_under_way()
         for name in self.setup.stopped:
             self._stop_business(name)
@@ -259,11 +261,18 @@ class LaneWorker:
         edge = self.outbound[link.edge]
         self._change_waiting(edge.links[link.consumer].sender, sender)
         edge.open(link.consumer, sender)
+        self._links_changed(edge.edge.producer)
 
     def _receive_from(self, link: LinkId, receiver: Receiver) -> None:
         edge = self.inbound[link.edge]
         self._change_waiting(edge.links[link.producer], receiver)
         edge.open(link.producer, receiver)
+        self._links_changed(edge.edge.consumer)
+
+    def _links_changed(self, chain: int) -> None:
+        for one in self.chains:
+            if one.chain.id == chain:
+                one.links_changed()
 
     def _change_waiting(self, old: Sender | Receiver | None, new: Sender | Receiver) -> None:
         if old is not None and old.waitable is not None:

@@ -76,6 +76,10 @@ class NodeRunner:
         self._planned_specs: dict[str, Spec] = {}
         self._expected = {port: _expected(spec, lifted=bool(node.lifted)) for port, spec in node.outputs}
         self._only = self.outputs[0][0] if len(self.outputs) == 1 else None
+        self._only_place = self.outputs[0][1] if len(self.outputs) == 1 else -1
+        self._only_kind = self._expected[self._only][0] if self._only is not None else None
+        self._count = {name: block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns")}
+        self._wanted = tuple((port, place, port in self.optional) for port, place in self.inputs)
 
     def open(self) -> None:
         self.operator.open(self.context)
@@ -92,30 +96,33 @@ class NodeRunner:
     def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
         """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
         arguments: dict[str, Any] = {}
-        for port, place in self.inputs:
+        specs = self._specs
+        for port, place, optional in self._wanted:
             value = values[place]
-            if value is None and port not in self.optional:
-                return True
             if value is not None:
                 arguments[port] = value
-        block, key = self.block, self.key
+            elif not optional:
+                return True
+        block, count, words = self.block, self._count, self.block.words
         started = time.monotonic_ns()
         block.enter(self.number, stream, frame.seq, started)
         try:
-            self._check(arguments)
+            for port, value in arguments.items():
+                if type(value) is Image and specs.get(port) is not value.spec:
+                    self._check(port, value)
             result = self._run_items(frame, arguments) if self.node.lifted else self._run_once(frame, arguments)
         except SpecError as error:
             return self._failed("spec", f"this picture no longer fits: {error}")
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
             return self._failed("error", f"{type(error).__name__}: {error}")
         finally:
-            block.leave()
-            block.add(f"{key}.busy_ns", time.monotonic_ns() - started)
-        block.add(f"{key}.runs")
+            words[2] = -1
+            words[count["busy_ns"]] += time.monotonic_ns() - started
+        words[count["runs"]] += 1
         if result is None:
             return True
-        if self._only is not None and not isinstance(result, Mapping):
-            values[self.outputs[0][1]] = result
+        if self._only_place >= 0 and not isinstance(result, Mapping):
+            values[self._only_place] = result
         else:
             for port, place in self.outputs:
                 values[place] = result.get(port)
@@ -130,8 +137,10 @@ class NodeRunner:
         return False
 
     def _run_once(self, frame: Frame, arguments: dict[str, Any]) -> Any:
-        self.block.add(f"{self.key}.calls")
+        self.block.words[self._count["calls"]] += 1
         result = self.operator.run(frame, **arguments)
+        if type(result) is Image and self._only_kind is Image:
+            return result
         if result is not None:
             self._check_result(result)
         if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
@@ -170,16 +179,15 @@ class NodeRunner:
         self.context.index = 0
         return gathered
 
-    def _check(self, arguments: dict[str, Any]) -> None:
+    def _check(self, port: str, value: Image) -> None:
         """Pictures of a new size or format are a new segment: the operator is asked again, and one with state starts anew."""
-        for port, value in arguments.items():
-            if type(value) is Image and self._specs.get(port) is not value.spec and self._specs.get(port) != value.spec:
-                known = port in self._specs
-                self._specs[port] = value.spec
-                if known or value.spec != self._planned_specs.get(port):
-                    self.operator.infer({**self._planned_specs, port: value.spec})
-                if known and self.node.kind == "stateful":
-                    self.renew()
+        before, self._specs[port] = self._specs.get(port), value.spec
+        if before == value.spec:
+            return
+        if before is not None or value.spec != self._planned_specs.get(port):
+            self.operator.infer({**self._planned_specs, port: value.spec})
+        if before is not None and self.node.kind == "stateful":
+            self.renew()
 
     def plan_inputs(self, specs: Mapping[str, Spec]) -> None:
         """What the plan expects at each port (single items where a list is taken item by item)."""

@@ -20,11 +20,12 @@ from flow.wiring import EDGE_CAUSES
 
 @dataclass(slots=True)
 class Packed:
-    """An entry ready to go, and the slots that are held for it."""
+    """An entry ready to go, and the slots that are held for it; its `turn` once it has gone."""
 
     data: bytes
     slots: list[SlotRef]
     frame: bool
+    turn: int = -1
 
     def release(self) -> None:
         for ref in self.slots:
@@ -32,18 +33,12 @@ class Packed:
         self.slots.clear()
 
 
-@dataclass(slots=True)
-class _Sent:
-    turn: int
-    packed: Packed
-
-
 class _Lane:
     """The producer's side of one link: what the receiver has not finished with."""
 
     def __init__(self) -> None:
         self.sender: Sender | None = None
-        self.unacked: deque[_Sent] = deque()
+        self.unacked: deque[Packed] = deque()
         self.greeted = False
 
 
@@ -86,6 +81,11 @@ class OutEdge:
         """Everything before `turn` survives our death."""
         self.block.set(f"{self.key}.turn", turn)
         self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
+
+    def mark(self) -> tuple[OutEdge, int]:
+        """Everything sent so far, to be settled later."""
+        self._counts[self.turn] = self.block.get(f"{self.key}.in")
+        return self, self.turn
 
     def credit(self) -> bool:
         """Whether an entry may be sent now."""
@@ -131,7 +131,8 @@ class OutEdge:
             if packed.frame:
                 self.block.add(f"{self.key}.out")
         else:
-            link.unacked.append(_Sent(self.turn, packed))
+            packed.turn = self.turn
+            link.unacked.append(packed)
             if link.sender is not None and link.greeted:
                 link.sender.send(self.turn, packed.data)
         self.turn += self.replicas
@@ -148,7 +149,7 @@ class OutEdge:
             turn = next((turn for turn in turns if turn % len(self.links) == consumer), None)
             if turn is None:  # no entry of this replica ever goes there
                 continue
-            link.unacked.append(_Sent(turn, Packed(data, [], False)))
+            link.unacked.append(Packed(data, [], False, turn))
             if link.sender is not None and link.greeted:
                 link.sender.send(turn, data)
         self.turn += self.replicas * len(self.links)
@@ -166,9 +167,9 @@ class OutEdge:
                     self._greet(index)
             while link.unacked and link.unacked[0].turn < link.sender.done:
                 sent = link.unacked.popleft()
-                sent.packed.release()
+                sent.release()
                 moved = True
-                if sent.packed.frame:
+                if sent.frame:
                     self.block.add(f"{self.key}.out")
         if moved:
             self.note()
@@ -182,7 +183,7 @@ class OutEdge:
         self._bridge(index)
         for sent in link.unacked:
             if sent.turn >= link.sender.durable:
-                link.sender.send(sent.turn, sent.packed.data)
+                link.sender.send(sent.turn, sent.data)
         if self.recovering and all(link.greeted for link in self.links):
             self._fill()
 
@@ -194,7 +195,7 @@ class OutEdge:
         missing = range(max(link.sender.durable, link.sender.done), first)
         for turn in reversed([turn for turn in missing if self._ours(turn) and turn % len(self.links) == index]):
             data = self.codec.encode(Entry(Kind.BOUND, 0, 0, -1, -1, None, 0), ())
-            link.unacked.appendleft(_Sent(turn, Packed(data, [], False)))
+            link.unacked.appendleft(Packed(data, [], False, turn))
             self.block.add(f"{self.key}.dropped:death")
             self.block.add(f"{self.key}.out", -1)
 
@@ -209,7 +210,7 @@ class OutEdge:
             link = self.links[turn % len(self.links)]
             if link.sender is not None and turn >= link.sender.durable:
                 data = self.codec.encode(Entry(Kind.BOUND, 0, 0, -1, -1, None, 0), ())
-                link.unacked.append(_Sent(turn, Packed(data, [], False)))
+                link.unacked.append(Packed(data, [], False, turn))
                 link.sender.send(turn, data)
         self.turn = max(self.turn, *ends)
 
@@ -219,7 +220,7 @@ class OutEdge:
 
     def note(self) -> None:
         """Writes what is in flight, counted and not derived."""
-        sent = sum(one.packed.frame for link in self.links for one in link.unacked)
+        sent = sum(one.frame for link in self.links for one in link.unacked)
         self.block.set(f"{self.key}.in_flight", sent + self.waiting)
 
     def durable(self, turn: int) -> bool:
@@ -263,20 +264,20 @@ class OutEdge:
         kind, named = named_slots(data)
         frame = kind is Kind.FRAME and (self.live or turn < self.turn)  # later turns will be offered, and counted, again
         slots = [SlotRef(self.pools[pool], slot, generation) for pool, slot, generation in named]
-        link.unacked.append(_Sent(turn, Packed(b"", slots, frame)))
+        link.unacked.append(Packed(b"", slots, frame, turn))
         if frame:
             self.block.add(f"{self.key}.dropped:death" if self.live else f"{self.key}.out", -1)
 
     def held(self) -> list[SlotRef]:
         """Slots of entries that are under way, as often as they are held for them."""
-        return [ref for link in self.links for sent in link.unacked for ref in sent.packed.slots]
+        return [ref for link in self.links for sent in link.unacked for ref in sent.slots]
 
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""
         self.stopped = True
         for link in self.links:
             for sent in link.unacked:
-                self.drop(sent.packed, "stopped")
+                self.drop(sent, "stopped")
             link.unacked.clear()
         self.note()
 

@@ -50,7 +50,12 @@ def _copy(captured: Captured, memory: Memory) -> Shot:
     planes = spec.split(buffer)
     for target, source in zip(planes, captured.planes, strict=True):
         np.copyto(target, source)
-    return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, Image(spec, planes, rotation_transform(spec), ref))
+    return _shot(captured, planes, ref)
+
+
+def _shot(captured: Captured, planes: tuple[np.ndarray, ...], ref: SlotRef | None) -> Shot:
+    image = Image(captured.spec, planes, rotation_transform(captured.spec), ref)
+    return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, image)
 
 
 class SourceStage(ABC):
@@ -114,7 +119,8 @@ class WaitingSource(SourceStage):
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
                 self.ended = True
                 break
-            captured = self.reader.read()
+            filled = self._room() if self.reader.fills else None
+            captured = self.reader.read() if filled is None else self.reader.read(filled[0])
             self._note()
             if self._over(captured):
                 self.ended = True
@@ -125,16 +131,26 @@ class WaitingSource(SourceStage):
             if not self._wanted(captured):
                 self.block.add(f"{self.key}.dropped:every")
                 continue
+            self.block.add(f"{self.key}.in_flight")
+            if filled is not None:
+                return _shot(captured, *filled)
             try:
                 memory = self.memory(captured.spec)
             except NoMemory:
                 self.block.add(f"{self.key}.dropped:memory")
+                self.block.add(f"{self.key}.in_flight", -1)
                 continue
             if memory is None:
                 raise AssertionError("a frame was asked for while no slot was free")
-            self.block.add(f"{self.key}.in_flight")
             return _copy(captured, memory)
         return None
+
+    def _room(self) -> tuple[tuple[np.ndarray, ...], SlotRef | None]:
+        """Where a source that fills its pictures in writes the next one."""
+        memory = self.memory(self.stream.spec)
+        if memory is None:
+            raise AssertionError("a frame was asked for while no slot was free")
+        return self.stream.spec.split(memory[0]), memory[1]
 
 
 class LiveSource(SourceStage):
