@@ -171,7 +171,7 @@ class Executor:
         assert self._supervisor is not None, "start the run first"
         supervisor = self._supervisor
         return make_report(
-            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.shared_memory_bytes(), cpu_seconds=self._cpu(),
+            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.memory.nbytes(), cpu_seconds=self._cpu(),
             wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
         )  # fmt: skip
 
@@ -183,12 +183,13 @@ class Executor:
 
     def _cpu(self) -> float:
         assert self._supervisor is not None
+        nursery = supervisor.nursery.cpu_s() if (supervisor := self._supervisor).nursery is not None else 0.0
         live = sum(
             worker.block.status()["cpu_ns"] / 1e9
             for worker in self._supervisor.workers.values()
             if worker.process is not None and worker.process.returncode is None
         )
-        return _cpu_of_this_process() + _cpu_of_children() + live - self._cpu_start
+        return _cpu_of_this_process() + _cpu_of_children() + nursery + live - self._cpu_start
 
 
 def _cpu_of_this_process() -> float:

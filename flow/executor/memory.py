@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from flow import pool as pools
-from flow.link import ring
+from flow.entry import named_slots
+from flow.executor.workers import Worker
+from flow.link import ring as rings
 from flow.link.ring import RingShape
-from flow.wiring import LinkId, PoolSeat
+from flow.plan.value import Ref
+from flow.pool import PoolError, PoolShape
+from flow.wiring import LinkId, PoolSeat, Seat, Wiring
+from flow.worker.setup import GRANT, RING, PoolGrant, RingGrant, as_json
 
 
 class LivePool:
@@ -28,11 +36,102 @@ class LiveRing:
 
     def __init__(self, link: LinkId, shape: RingShape) -> None:
         self.link, self.shape = link, shape
-        self.fd = ring.allocate(shape, link.name)
+        self.fd = rings.allocate(shape, link.name)
 
     def unfinished(self) -> list[bytes]:
         """Entries that the consumer has not finished with; to be asked once the producer is dead."""
-        return ring.unfinished(self.shape, self.fd)
+        return rings.unfinished(self.shape, self.fd)
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class SharedMemory:
+    """All pools and rings of a plan. Raises PoolError or OSError when the memory is not there."""
+
+    def __init__(self, wiring: Wiring, workers: Mapping[Seat, Worker]) -> None:
+        self.wiring, self.workers = wiring, workers
+        self.pools: list[LivePool] = []
+        self.rings: dict[LinkId, LiveRing] = {}
+        try:
+            for pool in wiring.pools():
+                self.pools.append(LivePool(pool))
+            for link in wiring.links():
+                if wiring.carrier(link) == "ring":
+                    self.rings[link] = LiveRing(link, wiring.ring(wiring.edges[link.edge]))
+        except BaseException:
+            self.close()
+            raise
+
+    def hand_over(self, worker: Worker) -> None:
+        """Gives a worker its pools and its ends of rings."""
+        for live in self.pools:
+            self._grant(live, worker)
+        for link, ring in self.rings.items():
+            ends = self.wiring.ends(link)
+            if worker.seat in ends:
+                sending = worker.seat == ends[0]
+                other = self.workers[ends[1] if sending else ends[0]].bell
+                grant = as_json(RING, RingGrant(link, ring.shape, sending))
+                worker.send({"kind": "ring", "grant": grant}, [ring.fd, other.bell, other.word_read_only])
+
+    def _grant(self, live: LivePool, worker: Worker) -> None:
+        """Hands the pool to the chains of one worker that may hold its slots."""
+        seat = worker.seat
+        for row, (chain, replica) in enumerate(live.seat.holders):
+            if self.wiring.lane_of[chain].id == seat.lane and replica == seat.replica:
+                ref = live.seat.pool.ref
+                grant = PoolGrant(live.seat.shape, chain, row, ref.address, ref.port)
+                data = live.data if row == 0 else live.data_read_only
+                worker.send({"kind": "pool", "grant": as_json(GRANT, grant)}, [data, live.table])
+
+    def grow(self, worker: Worker, event: Mapping[str, Any]) -> None:
+        """A picture larger than planned: a pool with larger slots beside the old one. Raises PoolError when the device lacks the memory."""
+        from flow.plan.admit import available_memory
+
+        ref = Ref(event["address"], event["port"])
+        old = next(
+            live.seat
+            for live in reversed(self.pools)
+            if live.seat.pool.ref == ref and live.seat.holders[0] == (event["chain"], worker.seat.replica)
+        )
+        slot_bytes = -(-int(event["bytes"]) // 4096) * 4096
+        shape = PoolShape(len(self.pools), old.shape.slots, slot_bytes, old.shape.rows)
+        available = available_memory()
+        if shape.data_bytes > available:
+            raise PoolError(f"expected {shape.data_bytes} bytes of shared memory for larger pictures, got {available} available")
+        live = LivePool(PoolSeat(shape, old.pool, old.replica, old.holders))
+        self.pools.append(live)
+        for seat in sorted(self.workers, key=lambda seat: seat == worker.seat):  # who asked comes last: then all others have it
+            if not self.workers[seat].gone:
+                self._grant(live, self.workers[seat])
+
+    def let_go(self, seat: Seat, *, returns: bool) -> None:
+        """A dead worker holds no slot any more, but for what it has published, as long as it `returns` to let go of that."""
+        under_way: dict[tuple[int, int], Counter[int]] = {}
+        for link, ring in self.rings.items() if returns else ():
+            if self.wiring.ends(link)[0] == seat:
+                for data in ring.unfinished():
+                    for pool, slot, _ in named_slots(data)[1]:
+                        under_way.setdefault((self.wiring.edges[link.edge].producer, pool), Counter())[slot] += 1
+        chains = self.wiring.lanes[seat.lane].chains
+        for live in self.pools:
+            for row, (chain, replica) in enumerate(live.seat.holders):
+                if chain in chains and replica == seat.replica:
+                    pools.write_row(live.seat.shape, live.table, row, under_way.get((chain, live.seat.shape.id), {}))
+
+    def held(self) -> int:
+        """Slots that anybody holds."""
+        return sum(pools.held_slots(live.seat.shape, live.table) for live in self.pools)
+
+    def nbytes(self) -> int:
+        """Bytes of pools and rings."""
+        return sum(live.seat.shape.data_bytes + live.seat.shape.table_bytes for live in self.pools) + sum(
+            ring.shape.nbytes for ring in self.rings.values()
+        )
+
+    def close(self) -> None:
+        for live in self.pools:
+            live.close()
+        for ring in self.rings.values():
+            ring.close()

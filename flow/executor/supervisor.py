@@ -13,17 +13,16 @@ from typing import Any
 
 import zmq
 
-from flow import pool as pools
-from flow.entry import named_slots
 from flow.executor.directory import RunDirectory
-from flow.executor.memory import LivePool, LiveRing
+from flow.executor.memory import SharedMemory
+from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
 from flow.plan.codec import encode_plan
-from flow.plan.value import Node, Plan, Ref
-from flow.pool import PoolError, PoolShape
-from flow.wiring import LinkId, PoolSeat, Seat, Wiring
-from flow.worker.setup import GRANT, ORDER, RING, SETUP, LinkOrder, PoolGrant, ResultsOrder, RingGrant, Setup, as_json
+from flow.plan.value import Node, Plan
+from flow.pool import PoolError
+from flow.wiring import LinkId, Seat, Wiring
+from flow.worker.setup import ORDER, SETUP, LinkOrder, ResultsOrder, Setup, as_json
 
 TICK_MS = 50
 STOP_TIMEOUT_S = 5.0
@@ -51,8 +50,6 @@ class Supervisor:
             for seat in self.wiring.seats()
             for lane in (self.wiring.lanes[seat.lane],)
         }
-        self.pools: list[LivePool] = []
-        self.rings: dict[LinkId, LiveRing] = {}
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
         self.problems: list[str] = []
@@ -65,6 +62,7 @@ class Supervisor:
         self._opened: Counter[LinkId] = Counter()
         self._results_opened: Counter[int] = Counter()
         self._plan_json = encode_plan(plan).decode()
+        self.nursery = Nursery(self._plan_json) if plan.workers == "processes" else None
         self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
@@ -78,13 +76,9 @@ class Supervisor:
         self.leaked = 0
         """Slots that were still held at the end; 0 after an orderly one."""
         try:
-            for pool in self.wiring.pools():
-                self.pools.append(LivePool(pool))
-            for link in self.wiring.links():
-                if self.wiring.carrier(link) == "ring":
-                    self.rings[link] = LiveRing(link, self.wiring.ring(self.wiring.edges[link.edge]))
+            self.memory = SharedMemory(self.wiring, self.workers)
         except BaseException:
-            self._free()
+            self._free_the_rest()
             raise
 
     # ---- asked from other threads
@@ -105,7 +99,7 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         seat = worker.seat
-        worker.start(as_process=self.plan.workers == "processes")
+        worker.start(self.nursery)
         self._started[seat] = time.monotonic()
         chains = set(self.wiring.lanes[seat.lane].chains)
         results = []
@@ -128,30 +122,10 @@ class Supervisor:
             tuple(results),
         )
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
-        worker.send({"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json}, fds)
-        for live in self.pools:
-            self._grant(live, seat)
-        for ring in self.rings.values():
-            self._grant_ring(ring, seat)
+        message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json, "digest": self.plan.digest}
+        worker.send(message, fds)
+        self.memory.hand_over(worker)
         worker.send({"kind": "build"})
-
-    def _grant(self, live: LivePool, seat: Seat) -> None:
-        """Hands the pool to the chains of one worker that may hold its slots, the owner excepted last."""
-        for row, (chain, replica) in enumerate(live.seat.holders):
-            if self.wiring.lane_of[chain].id == seat.lane and replica == seat.replica:
-                ref = live.seat.pool.ref
-                grant = PoolGrant(live.seat.shape, chain, row, ref.address, ref.port)
-                data = live.data if row == 0 else live.data_read_only
-                self.workers[seat].send({"kind": "pool", "grant": as_json(GRANT, grant)}, [data, live.table])
-
-    def _grant_ring(self, ring: LiveRing, seat: Seat) -> None:
-        """Hands an end of the ring to the worker that has it, with the bell of the other."""
-        ends = self.wiring.ends(ring.link)
-        if seat in ends:
-            sending = seat == ends[0]
-            bell = self.workers[ends[1] if sending else ends[0]].bell
-            grant = RingGrant(ring.link, ring.shape, sending)
-            self.workers[seat].send({"kind": "ring", "grant": as_json(RING, grant)}, [ring.fd, bell.bell, bell.word_read_only])
 
     def _open_links(self, seat: Seat) -> None:
         """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
@@ -199,12 +173,14 @@ class Supervisor:
         poller = zmq.Poller()
         poller.register(self.router, zmq.POLLIN)
         poller.register(self._bell, zmq.POLLIN)
-        for inbox in self.inboxes.values():
-            if inbox.waitable is not None:
-                poller.register(inbox.waitable, zmq.POLLIN)
+        for waitable in (*(inbox.waitable for inbox in self.inboxes.values()), self.nursery and self.nursery.sock):
+            if waitable is not None:
+                poller.register(waitable, zmq.POLLIN)
         events = dict(poller.poll(timeout_ms))
         if self._bell in events:
             os.eventfd_read(self._bell)
+        if self.nursery is not None:
+            self.nursery.take()
 
     def _take_orders(self) -> None:
         with self._lock:
@@ -260,7 +236,11 @@ class Supervisor:
                 self.failed = True
                 self._note(f"stream {event['stream']}: {event['message']}", "stream_failed")
             case "grow":
-                self._grow(worker, event)
+                try:
+                    self.memory.grow(worker, event)
+                except PoolError as error:
+                    self._note(str(error), "error")
+                    worker.send({"kind": "refused", "message": str(error)})
 
     def _go(self) -> None:
         """Lets the sources start once every worker is ready."""
@@ -277,34 +257,6 @@ class Supervisor:
 
     def _title(self, worker: Worker) -> str:
         return f"worker {self.wiring.lanes[worker.seat.lane].name}"
-
-    # ---- memory that grows
-
-    def _grow(self, worker: Worker, event: dict[str, Any]) -> None:
-        """A picture larger than planned: a pool with larger slots beside the old one, if the device has the memory."""
-        from flow.plan.admit import available_memory
-
-        ref = Ref(event["address"], event["port"])
-        old = next(
-            live.seat
-            for live in reversed(self.pools)
-            if live.seat.pool.ref == ref and live.seat.holders[0] == (event["chain"], worker.seat.replica)
-        )
-        slot_bytes = -(-int(event["bytes"]) // 4096) * 4096
-        shape = PoolShape(len(self.pools), old.shape.slots, slot_bytes, old.shape.rows)
-        available = available_memory()
-        try:
-            if shape.data_bytes > available:
-                raise PoolError(f"expected {shape.data_bytes} bytes of shared memory for larger pictures, got {available} available")
-            live = LivePool(PoolSeat(shape, old.pool, old.replica, old.holders))
-        except PoolError as error:
-            self._note(str(error), "error")
-            worker.send({"kind": "refused", "message": str(error)})
-            return
-        self.pools.append(live)
-        for seat in sorted(self.workers, key=lambda seat: seat == worker.seat):
-            if not self.workers[seat].gone:
-                self._grant(live, seat)
 
     # ---- death and life
 
@@ -344,7 +296,7 @@ class Supervisor:
             return
         status = worker.block.status()
         worker.bury()
-        self._clear_holds(worker.seat, returns=True)
+        self.memory.let_go(worker.seat, returns=True)
         where = ""
         if status["node"] >= 0:
             node = self.plan.nodes[status["node"]]
@@ -376,20 +328,6 @@ class Supervisor:
             self.poison.append(found)
             self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
 
-    def _clear_holds(self, seat: Seat, *, returns: bool) -> None:
-        """A dead worker holds no slot any more, but for what it has published, as long as it `returns` to let go of it."""
-        under_way: dict[tuple[int, int], Counter[int]] = {}
-        for link, ring in self.rings.items() if returns else ():
-            if self.wiring.ends(link)[0] == seat:
-                for data in ring.unfinished():
-                    for pool, slot, _ in named_slots(data)[1]:
-                        under_way.setdefault((self.wiring.edges[link.edge].producer, pool), Counter())[slot] += 1
-        chains = self.wiring.lanes[seat.lane].chains
-        for live in self.pools:
-            for row, (chain, replica) in enumerate(live.seat.holders):
-                if chain in chains and replica == seat.replica:
-                    pools.write_row(live.seat.shape, live.table, row, under_way.get((chain, live.seat.shape.id), {}))
-
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
         if worker.seat in self._lost:
@@ -399,7 +337,7 @@ class Supervisor:
         self._note(message, "lost")
         worker.kill()
         if worker.process is not None and worker.join(STOP_TIMEOUT_S):
-            self._clear_holds(worker.seat, returns=False)  # or others would wait for its slots
+            self.memory.let_go(worker.seat, returns=False)  # or others would wait for its slots
         for other in self.workers.values():
             if other.ready:
                 self._detach(other)
@@ -447,22 +385,21 @@ class Supervisor:
             inbox.poll()
 
     def _free(self) -> None:
+        self.leaked = self.memory.held()
+        self.memory.close()
+        self._free_the_rest()
+
+    def _free_the_rest(self) -> None:
         for inbox in self.inboxes.values():
             inbox.close()
         self.arrived.put(None)
         self.router.close()
         self.context.destroy(linger=0)
-        self.leaked = sum(pools.held_slots(live.seat.shape, live.table) for live in self.pools)
         for worker in self.workers.values():
             worker.close()
-        for live in self.pools:
-            live.close()
-        for ring in self.rings.values():
-            ring.close()
+        if self.nursery is not None:
+            self.nursery.close()
         self.directory.remove()
         with self._lock:
             os.close(self._bell)
             self._bell = -1
-
-    def shared_memory_bytes(self) -> int:
-        return sum(live.seat.shape.data_bytes + live.seat.shape.table_bytes for live in self.pools)

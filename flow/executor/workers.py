@@ -6,14 +6,12 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
 
-from devices.threads import environment
 from flow import channel
+from flow.executor.nursery import Child, Nursery
 from flow.ledger import Block, Layout, make_block
 from flow.link.bell import LiveBell
 from flow.wiring import Seat
@@ -37,7 +35,7 @@ class Worker:
         self.gone = True
         self.due: float | None = None
         self.sock: socket.socket | None = None
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Child | None = None
         self.thread: threading.Thread | None = None
         self.deaths: list[float] = []
 
@@ -53,8 +51,11 @@ class Worker:
     def ended(self) -> bool:
         return bool(self.block.status()["ended"])
 
-    def start(self, *, as_process: bool) -> None:
-        """Starts the next incarnation; it waits for its setup on the channel."""
+    def start(self, nursery: Nursery | None) -> None:
+        """Starts the next incarnation, a process of the nursery or a thread of ours; it waits for its setup on the channel.
+
+        Raises NurseryError.
+        """
         self.incarnation += 1
         self.ready, self.gone, self.due = False, False, None
         self.block.set_status("ended", 0)
@@ -62,11 +63,9 @@ class Worker:
         ours, theirs = socket.socketpair()
         ours.settimeout(10.0)
         self.sock = ours
-        if as_process:
-            command = [sys.executable, "-P", "-m", "flow.worker", str(theirs.fileno())]
-            env = {**os.environ, **environment(self.threads)}
-            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL)
-            theirs.close()
+        if nursery is not None:
+            with theirs:
+                self.process = nursery.spawn(theirs.fileno(), self.threads)
         else:
             self.thread = threading.Thread(target=self._serve, args=(theirs,), name=self.name, daemon=True)
             self.thread.start()
@@ -90,7 +89,7 @@ class Worker:
         if self.gone:
             return None
         if self.process is not None:
-            code = self.process.poll()
+            code = self.process.returncode
             if code is None:
                 return None
             return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
@@ -112,16 +111,13 @@ class Worker:
         return 0.0 if len(self.deaths) < 2 else min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2.0 ** (len(self.deaths) - 2))
 
     def kill(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None:
             self.process.kill()
 
     def join(self, timeout_s: float) -> bool:
         """Waits for its end."""
         if self.process is not None:
-            try:
-                self.process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                return False
+            return self.process.wait(timeout_s)
         if self.thread is not None:
             self.thread.join(timeout_s)
             return not self.thread.is_alive()

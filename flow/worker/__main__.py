@@ -1,27 +1,24 @@
-"""Entry of a worker process: `python -m flow.worker FD`, with FD the channel to the executor that started it."""
+"""`python -m flow.worker FD`: the nursery; `python -m flow.worker single FD`: one worker. FD is the channel to the executor."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import socket
 import sys
-
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Serves until told to stop. Signals of the terminal are the executor's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    if os.getppid() == 1:
-        return
-    from flow.worker.lane import serve
+    from flow.worker import nursery
 
-    serve(sock, own_process=True)
+    nursery.end_with_parent()
+    sock = socket.socket(fileno=int(sys.argv[-1]))
+    if nursery.SINGLE in sys.argv:
+        nursery.serve_one(sock)
+    else:
+        nursery.serve(sock)
 
 
 if __name__ == "__main__":

@@ -402,14 +402,19 @@ class LaneWorker:
         self.zmq.destroy(linger=500)
 
 
-def serve(sock: socket.socket, *, own_process: bool) -> None:
-    """A worker's life: told what to do over `sock`, built, run, ended. Failures to start are told to the executor."""
+def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -> None:
+    """A worker's life: told what to do over `sock`, built, run, ended. Failures to start are told to the executor.
+
+    `plan`: what a parent has decoded already.
+    """
     from flow.plan.codec import decode_plan
     from flow.worker.setup import SETUP
 
     message, fds = channel.receive(sock)
     setup = SETUP.validate_python(message["setup"])
-    worker = LaneWorker(setup, decode_plan(message["plan"]), fds, sock, own_process=own_process)
+    if plan is None or plan.digest != message["digest"]:
+        plan = decode_plan(message["plan"])
+    worker = LaneWorker(setup, plan, fds, sock, own_process=own_process)
     try:
         while worker.control.take().get("kind") != "build":
             pass
