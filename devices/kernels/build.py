@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from devices.kernels.elf import link
-from devices.kernels.signatures import SIGNATURES, Signature
+from devices.kernels.signatures import SIGNATURES, Signature, called
 
 LIBC = frozenset({"memset", "memcpy", "memmove"})
 """What LLVM may call on its own; anything else that a kernel needs from outside is refused."""
+PYTHON = frozenset({"PyLong_AsLongLong", "PyLong_FromLongLong", "PyErr_BadArgument"})
+"""What brief functions need of the interpreter that calls them, which has them in its stable ABI."""
 
 
 def compile_kernels(report: Any = None) -> bytes:
@@ -43,17 +45,18 @@ def compile_kernels(report: Any = None) -> bytes:
             module = part
         else:
             module.link_in(part)
+    exports = [*SIGNATURES, *(called(name) for name, signature in SIGNATURES.items() if signature.brief)]
     for function in module.functions:
-        if not function.is_declaration and function.name not in SIGNATURES:
+        if not function.is_declaration and function.name not in exports:
             function.linkage = "internal"
     machine = _machine(llvm)
     say(f"optimising for {llvm.get_host_cpu_name()}")
     _optimise(llvm, machine, module)
     needed = {function.name for function in module.functions if function.is_declaration and not function.name.startswith("llvm.")}
-    if not needed <= LIBC:
-        raise ValueError(f"kernels may call nothing but {', '.join(sorted(LIBC))}, got {', '.join(sorted(needed - LIBC))}")
+    if not needed <= LIBC | PYTHON:
+        raise ValueError(f"kernels may call nothing but {', '.join(sorted(LIBC))}, got {', '.join(sorted(needed - LIBC - PYTHON))}")
     say("linking")
-    return link(machine.emit_object(module), exports=tuple(SIGNATURES), externals=LIBC)
+    return link(machine.emit_object(module), exports=tuple(exports), externals=LIBC | PYTHON)
 
 
 def _machine(llvm: Any) -> Any:
@@ -99,8 +102,28 @@ def _typed(llvm: Any, name: str, signature: Signature) -> Any:
         builder.ret(builder.load(answer))
     else:
         builder.ret_void()
+    if signature.brief:
+        _callable(wrapper, outer, len(signature.arguments))
     module.link_in(llvm.parse_assembly(str(wrapper)))
     return module
+
+
+def _callable(module: Any, kernel: Any, count: int) -> None:
+    """A function beside the kernel that the interpreter calls directly (METH_FASTCALL): `count` Python integers in, one out."""
+    from llvmlite import ir
+
+    word, thing = ir.IntType(64), ir.IntType(8).as_pointer()
+    as_word = ir.Function(module, ir.FunctionType(word, [thing]), "PyLong_AsLongLong")
+    from_word = ir.Function(module, ir.FunctionType(thing, [word]), "PyLong_FromLongLong")
+    refuse = ir.Function(module, ir.FunctionType(ir.IntType(32), []), "PyErr_BadArgument")
+    call = ir.Function(module, ir.FunctionType(thing, [thing, thing.as_pointer(), word]), called(kernel.name))
+    builder = ir.IRBuilder(call.append_basic_block())
+    _, arguments, given = call.args
+    with builder.if_then(builder.icmp_signed("!=", given, ir.Constant(word, count)), likely=False):
+        builder.call(refuse, [])
+        builder.ret(ir.Constant(thing, None))
+    words = [builder.call(as_word, [builder.load(builder.gep(arguments, [ir.Constant(word, place)]))]) for place in range(count)]
+    builder.ret(builder.call(from_word, [builder.call(kernel, words)]))
 
 
 def main() -> int:

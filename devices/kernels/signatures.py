@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Signature:
     """`module` has a numba function `function` of these arguments that returns nothing, or an int64 where there is a `result`.
 
-    A `brief` one takes some nanoseconds: it is called without letting other Python threads in.
+    A `brief` one has a result and takes some nanoseconds: Python calls it like its own functions, without letting other threads in.
     """
 
     module: str
@@ -21,6 +21,11 @@ class Signature:
     arguments: tuple[str, ...]
     result: bool = False
     brief: bool = False
+
+
+def called(name: str) -> str:
+    """Name of the function that the interpreter calls in the place of a brief one."""
+    return f"{name}_called"
 
 
 SIGNATURES: Mapping[str, Signature] = {

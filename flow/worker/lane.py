@@ -35,6 +35,7 @@ from flow.worker.out_edge import OutEdge
 from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, RingGrant, Setup
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
+from flow.worker.waiter import Waiter
 from ops.contract import Operator
 
 WAIT_MS = 100
@@ -55,6 +56,7 @@ class LaneWorker:
         self.block = Block(block_fd, self.wiring.layout(self.lane))
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
+        self._bell_alone = [bell]
         self.own_process = own_process
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
@@ -71,7 +73,7 @@ class LaneWorker:
         self._told: dict[str, int] = {}
         self._ended = False
         self._stopping = False
-        self._poller = zmq.Poller()
+        self._waiter = Waiter()
 
     # ---- building
 
@@ -192,7 +194,7 @@ class LaneWorker:
         if number in results:
             sender = ZmqSender(self.zmq, results[number].address)
             target = ResultsTarget(sender, results[number].seen)
-            self._poller.register(sender.waitable, zmq.POLLIN)
+            self._waiter.add(sender.waitable)
         else:
             target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
         return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)
@@ -216,7 +218,7 @@ class LaneWorker:
             self._recount(stream, seq)
         self.block.set(f"stream:{name}.in_flight", 0)
         if stage.waitable is not None:
-            self._poller.register(stage.waitable, zmq.POLLIN)
+            self._waiter.add(stage.waitable)
         return stage
 
     def _recount(self, stream: Stream, seq: int) -> None:
@@ -276,9 +278,9 @@ class LaneWorker:
 
     def _change_waiting(self, old: Sender | Receiver | None, new: Sender | Receiver) -> None:
         if old is not None and old.waitable is not None:
-            self._poller.unregister(old.waitable)
+            self._waiter.remove(old.waitable)
         if new.waitable is not None:
-            self._poller.register(new.waitable, zmq.POLLIN)
+            self._waiter.add(new.waitable)
 
     def _hold_what_is_under_way(self) -> None:
         """The rows of an earlier life hold what it had published, and what has been finished with since: now only the first."""
@@ -311,13 +313,14 @@ class LaneWorker:
     def run(self) -> None:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
         for waitable in (self.control.socket, self.control.sock, self.bell.fd):
-            self._poller.register(waitable, zmq.POLLIN)
-        self.bell.rise()
+            self._waiter.add(waitable)
         listen_at = 0
         while not self._stopping:
             if not self._round():
                 self._rest()
-            elif (now := time.monotonic_ns()) >= listen_at:
+                continue
+            self.bell.rise()
+            if (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._note_cpu()
                 self._listen(0)
@@ -338,15 +341,15 @@ class LaneWorker:
         return moved
 
     def _rest(self) -> None:
-        """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more."""
+        """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more.
+
+        We are said to sleep until a round has moved something: who rings meanwhile does so in vain.
+        """
         self._note_cpu()
         wants_room = any(chain.wants_room() for chain in self.chains)
         self.bell.rest(Rest.FOR_ROOM if wants_room else Rest.FOR_ENTRIES)
-        try:
-            if not any(chain.stirs(room=wants_room) for chain in self.chains):
-                self._listen(self._patience())
-        finally:
-            self.bell.rise()
+        if not any(chain.stirs(room=wants_room) for chain in self.chains):
+            self._listen(self._patience())
 
     def _note_cpu(self) -> None:
         if self.own_process:
@@ -363,15 +366,16 @@ class LaneWorker:
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
     def _listen(self, timeout_ms: int) -> None:
-        events = dict(self._poller.poll(timeout_ms))
-        if not events and timeout_ms:
+        ready = self._waiter.wait(timeout_ms)
+        if not ready and timeout_ms:
             for edge in self.inbound.values():
                 edge.acknowledge(idle=True)
-        if self.control.sock in events or self.control.sock.fileno() in events:
+        if ready == self._bell_alone:
+            return
+        if self.control.sock.fileno() in ready:
             self.control.take()
-        if self.control.socket in events:
-            for command in self.control.commands():
-                self._obey(command)
+        for command in self.control.commands():
+            self._obey(command)
 
     def _obey(self, command: dict[str, Any]) -> None:
         match command["do"]:
@@ -398,6 +402,7 @@ class LaneWorker:
         for session in self.sessions.values():
             session.close()
         self.control.close()
+        self._waiter.close()
         self.bell.close()
         self.zmq.destroy(linger=500)
 
