@@ -20,7 +20,7 @@ from ops.value import Frame, Image, Many, Tensors, Value
 
 HEAD = struct.Struct("<BBHIqqqqHH")
 JOINED = struct.Struct("<Hqq")
-ITEM = struct.Struct("<BIIIII")
+ITEM = struct.Struct("<B3xIIIII")
 PICTURE = struct.Struct("<IIBBBB6d")
 AFFINE = struct.Struct("<6d")
 MATRICES: tuple[Matrix, ...] = get_args(Matrix)

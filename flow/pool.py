@@ -92,6 +92,9 @@ class Pool:
         self._mine = self._rows[row]
         pixels = np.frombuffer(self._data, np.uint8)
         self._views = [pixels[slot * shape.slot_bytes : (slot + 1) * shape.slot_bytes] for slot in range(shape.slots)]
+        address: int = np.frombuffer(self._table, np.uint8).ctypes.data
+        self.generations_address, self.hold_address = address, address + shape.row_bytes * (1 + row)
+        self.number_word = shape.id << 32
         self._next = 0
         self._found = -1
 
@@ -101,6 +104,10 @@ class Pool:
 
     def free(self, slot: int) -> bool:
         return not any(row[slot] for row in self._rows)
+
+    def generation(self, slot: int) -> int:
+        """How often the slot was taken."""
+        return self._generations[slot]
 
     def can_acquire(self) -> bool:
         """Owner only: whether any slot is free."""

@@ -17,6 +17,7 @@ from manifests.schema.business import Business
 from manifests.schema.device import MAX_SOURCE, StreamManifest, UseManifest
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+CAMERA = re.compile(r"(?:/dev/video)?([0-9]{1,3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Streams:
         for name, stream in self.declared.items():
             assert self.document is not None
             path = f"streams.{name}.source"
-            if problem := check_source(stream.source, self.document.at(path), path):
+            if problem := check_source(stream.source, self.document.at(path), path, self.document.folder):
                 self.problems.append(problem)
         bound = [{name: found for name in item.business.inputs if (found := self.stream_of(item, name))} for item in wanted]
         self.check_bind(wanted)
@@ -136,16 +137,18 @@ def sources(bind: Mapping[str, str | os.PathLike[str]], folder: Path, problems: 
         found[key] = absolute(source, folder)
         if not source or len(found[key]) > MAX_SOURCE:
             problems.append(Problem(position, "", f"a source of 1 to {MAX_SOURCE} characters", f"one of {len(source)}"))
-        elif problem := check_source(source, position):
+        elif problem := check_source(source, position, folder=folder):
             problems.append(problem)
     return found
 
 
-def check_source(source: str, position: Position, path: str = "") -> Problem | None:
-    """Refuses a password inside a URL."""
+def check_source(source: str, position: Position, path: str = "", folder: Path = Path()) -> Problem | None:
+    """Refuses a password inside a URL, and a camera's number or device where its URL is meant."""
     if PASSWORD_IN_URL.search(source) or (SCHEME.match(source) and PASSWORD_IN_QUERY.search(source)):
         hint = "name an environment variable that holds user:password as `secret` of the stream"
         return Problem(position, path, "a source without a password in it", f"`{mask(source)}`", hint)
+    if (camera := CAMERA.fullmatch(source)) and not (source.isdecimal() and (folder / source).exists()):
+        return Problem(position, path, "a file, a folder or a URL", show(source), f"a camera is `v4l2:/dev/video{camera[1]}`")
     return None
 
 

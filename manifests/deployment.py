@@ -61,3 +61,5 @@ class Deployment:
     lock: Mapping[str, str] = field(default_factory=dict)
     base: Path = Path()
     """Folder that relative file sources of the Device manifest start from."""
+    skipped: tuple[str, ...] = ()
+    """Files of the given folders that do not mean to be manifests."""

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 1000
+SHOWN = 8
+MARK = re.compile(rb"""\bapiVersion["']?\s*:\s*["']?ace\b|\bkind["']?\s*:\s*["']?(?:Model|Business|Device)\b""")
+"""What a file of a folder says that means to be a manifest, well-formed or not."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -59,13 +62,16 @@ class Document:
             self.positions[after + path[len(before) :]] = self.positions.pop(path)
 
 
-def collect(paths: Iterable[str | os.PathLike[str]], problems: list[Problem]) -> list[Document]:
-    """The documents of all files and folders (their *.yaml, *.yml, *.json, not those of folders below), each file once."""
+def collect(paths: Iterable[str | os.PathLike[str]], problems: list[Problem], skipped: list[str] | None = None) -> list[Document]:
+    """The documents of all files and folders (their *.yaml, *.yml, *.json, not those of folders below), each file once.
+
+    A file of a folder that does not mean to be a manifest is added to `skipped`.
+    """
     documents: list[Document] = []
     seen: set[str] = set()
     for path in paths:
         try:
-            for file in files(Path(path)):
+            for file in files(Path(path), [] if skipped is None else skipped):
                 real = os.path.realpath(file)
                 if real not in seen:
                     seen.add(real)
@@ -77,19 +83,38 @@ def collect(paths: Iterable[str | os.PathLike[str]], problems: list[Problem]) ->
     return documents
 
 
-def files(path: Path) -> list[Path]:
-    """The file, or the manifests of the folder in the order of their names. Raises ManifestError."""
+def files(path: Path, skipped: list[str]) -> list[Path]:
+    """The file, or the manifests of the folder in the order of their names; its other files go to `skipped`. Raises ManifestError."""
     try:
         if not path.is_dir():
             return [path]
         found = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES and not entry.name.startswith(".") and entry.is_file())
     except (OSError, ValueError) as error:
         raise ManifestError([unreadable(path, error)]) from None
-    if not found:
-        raise ManifestError([Problem(Position(str(path)), "", "a folder with manifests (*.yaml, *.yml, *.json)", "none in it")])
     if len(found) > MAX_FILES:
-        raise ManifestError([Problem(Position(str(path)), "", f"at most {MAX_FILES} manifests in a folder", str(len(found)))])
-    return found
+        expected = f"at most {MAX_FILES} files (*.yaml, *.yml, *.json) in a folder of manifests"
+        raise ManifestError([Problem(Position(str(path)), "", expected, str(len(found)))])
+    chosen = [entry for entry in found if is_meant(entry)]
+    if not chosen:
+        got = f"only {few([entry.name for entry in found])}" if found else "none in it"
+        hint = "a manifest says `apiVersion: ace/v1`" if found else ""
+        raise ManifestError([Problem(Position(str(path)), "", "a folder with manifests (*.yaml, *.yml, *.json)", got, hint)])
+    skipped += [str(entry) for entry in found if entry not in chosen]
+    return chosen
+
+
+def is_meant(path: Path) -> bool:
+    """Whether a file means to be a manifest; True also for one that cannot be read, so that this is told."""
+    try:
+        with path.open("rb") as stream:
+            return MARK.search(stream.read(MAX_BYTES)) is not None
+    except OSError:
+        return True
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def read(path: Path, problems: list[Problem]) -> list[Document]:

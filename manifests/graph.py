@@ -44,7 +44,8 @@ def check_reference(path: str, reference: str, business: Business, document: Doc
         hint = "an output is what a node makes of an input"
         return [document.problem(path, f"a node: {one_of(names)}", f"the input {show(reference)}", hint)]
     if name not in business.graph:
-        return [document.problem(path, one_of(names), show(reference), did_you_mean(name, names))]
+        hint = did_you_mean(name, names) or (f"if it is a port, name its node too: `NODE.{name}`" if name and not dot else "")
+        return [document.problem(path, one_of(names), show(reference), hint)]
     if dot and (not port or "." in port):
         return [document.problem(path, "`node` or `node.port`", show(reference))]
     return []

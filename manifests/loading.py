@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def load(
 ) -> Deployment:
     """Loads manifests and resolves everything they name.
 
-    `paths` are files, folders (all their *.yaml, *.yml and *.json) and manifests built in Python; together they make one deployment.
+    `paths` are files, folders (those of their *.yaml, *.yml and *.json that mean to be manifests) and manifests built in Python; together
+    they make one deployment.
     With a Device manifest that is what the device runs; without one, every business given, on streams made from `bind`.
 
     `bind` maps an input (`camera`, or `pet.camera` for one business only) or a stream of the Device manifest to a source; relative
@@ -40,7 +42,8 @@ def load(
     Relative files among the sources of the result are absolute. Raises ManifestError with every problem found.
     """
     problems: list[Problem] = []
-    documents = collect((path for path in paths if not isinstance(path, BaseModel)), problems)
+    skipped: list[str] = []
+    documents = collect((path for path in paths if not isinstance(path, BaseModel)), problems, skipped)
     for manifest in paths:
         if isinstance(manifest, BaseModel):
             try:
@@ -69,9 +72,8 @@ def load(
         raise ManifestError([Problem(Position("."), "", "a current folder", error.strerror or str(error))]) from None
     given = sources(bind or {}, here, problems)
     stop_at(problems)
-    if not devices:
-        return resolve(catalog, None, None, given, unbound, problems)
-    return resolve(catalog, *devices[0], given, unbound, problems)
+    chosen: tuple[Device | None, Document | None] = devices[0] if devices else (None, None)
+    return replace(resolve(catalog, *chosen, given, unbound, problems), skipped=tuple(skipped))
 
 
 def resolve(

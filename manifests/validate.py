@@ -17,6 +17,7 @@ from manifests.schema.business import Business
 from manifests.schema.common import WORDS
 from manifests.schema.device import Device
 from manifests.schema.model import Model
+from manifests.wording import choices, expectation
 
 Manifest = Model | Business | Device
 KINDS: dict[str, type[Manifest]] = {"Model": Model, "Business": Business, "Device": Device}
@@ -76,26 +77,6 @@ def translate(error: ValidationError, kind: type[BaseModel], document: Document)
 
 NO_KEY = "no such key"
 
-EXPECTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "finite_number": "a finite number",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
-    "string_too_short": "at least {min_length} character(s)",
-    "string_too_long": "at most {max_length} characters",
-    "too_short": "at least {min_length} item(s)",
-    "too_long": "at most {max_length} items",
-}
-
 
 def explain(item: Any, place: Place, document: Document) -> Problem:
     """One of Pydantic's errors in plain words."""
@@ -110,7 +91,7 @@ def explain(item: Any, place: Place, document: Document) -> Problem:
         case "missing":
             expected, got = f"the key `{place.path[-1]}`", NO_KEY
         case "literal_error":
-            names = re.findall(r"'([^']*)'", context["expected"])
+            names = choices(item)
             expected, hint = one_of(names), did_you_mean(place.value, names) if isinstance(place.value, str) else ""
         case "string_pattern_mismatch":
             expected = WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
@@ -119,10 +100,8 @@ def explain(item: Any, place: Place, document: Document) -> Problem:
             expected = "a mapping" + (f" with the keys {', '.join(f'`{name}`' for name in names)}" if names else "")
         case "expected":
             expected = context["expected"]
-        case _ if kind in EXPECTED:
-            expected = EXPECTED[kind].format(**context)
         case _:
-            expected = item["msg"][:1].lower() + item["msg"][1:]
+            expected = expectation(item)
     if item["loc"][-1:] == ("[key]",):
         got = f"the key {show(place.path[-1])}"
     elif place.path[-1:] == ("secret",) and isinstance(place.value, str):

@@ -88,6 +88,8 @@ class Operator:
     needs_model: ClassVar[bool] = False
     placement: ClassVar[frozenset[str]] = frozenset()
     """Config keys that say where the work is done (device, engine, precision's engine …), not what: they are no part of the address."""
+    drawn: ClassVar[Mapping[str, str]] = {}
+    """Config keys whose value belongs into a picture of the results, and the key of `draw.results` that takes a list of such values."""
 
     class Config(Config):
         """No settings."""

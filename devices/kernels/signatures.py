@@ -31,5 +31,10 @@ def called(name: str) -> str:
 SIGNATURES: Mapping[str, Signature] = {
     "ace_render": Signature("devices.kernels.source.pixels", "render", ("program", "planes", "outputs")),
     "ace_publish": Signature("devices.kernels.source.words", "publish", ("word", "value", "watched"), result=True, brief=True),
+    "ace_give": Signature(
+        "devices.kernels.source.links", "give", ("link", "head", "pool_and_slot", "generation", "hold"), result=True, brief=True
+    ),
+    "ace_reap": Signature("devices.kernels.source.links", "reap", ("link",), result=True, brief=True),
+    "ace_take": Signature("devices.kernels.source.links", "take", ("link", "head"), result=True, brief=True),
     "ace_observe": Signature("devices.kernels.source.words", "observe", ("word",), result=True, brief=True),
 }

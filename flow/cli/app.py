@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from flow.cli.bench import bench
@@ -13,13 +15,31 @@ from flow.cli.schema import schema
 from flow.cli.validate import validate
 
 app = typer.Typer(
-    help="Runs algorithm businesses, declared in manifests, on video streams.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+def version(asked: bool) -> None:
+    """Prints the installed version and ends."""
+    if asked:
+        from importlib.metadata import version
+
+        print(f"ace {version('ace-engine')}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version and exit.", callback=version, is_eager=True)]
+
+
+@app.callback()
+def main(version: Version = False) -> None:
+    """Runs algorithm businesses, declared in manifests, on video streams."""
+
+
 for command in (demo, run, validate, schema, plan, explain, ops, devices):
     app.command()(command)
 app.add_typer(bench, name="bench")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from flow.cli.options import nearest, pairs
+
 bench = typer.Typer(help="Measure speed and memory.", no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX file.", show_default=False)]
@@ -19,6 +21,16 @@ Engine = Annotated[
 ]
 Precision = Annotated[str, typer.Option("--precision", metavar="P", help="Precision the engine computes in.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of one run.")]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dims",
+        metavar="NAME=SIZE",
+        help="Size of a dimension that the file leaves open, by its name there, or as TENSOR:INDEX where it has none.",
+        callback=pairs("NAME=SIZE", "height=480"),
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: an object, or a list where several engines are measured.")]
 
 
@@ -28,7 +40,9 @@ def group() -> None:
 
 
 @bench.command()
-def model(file: File, engine: Engine = None, precision: Precision = "auto", threads: Threads = 1, json: Json = False) -> None:
+def model(
+    file: File, engine: Engine = None, precision: Precision = "auto", threads: Threads = 1, dims: Dims = None, json: Json = False
+) -> None:
     """Measure latency, load time and memory of one model on random input.
 
     Each engine runs in a process of its own; peak_mb is the largest resident memory of that process.
@@ -37,6 +51,8 @@ def model(file: File, engine: Engine = None, precision: Precision = "auto", thre
     from flow.cli.live import live
     from flow.cli.table import show
 
+    check_there(file)
+    given = sizes(dims)
     with failures(), live() as screen:
         import devices
 
@@ -44,7 +60,9 @@ def model(file: File, engine: Engine = None, precision: Precision = "auto", thre
             if screen is not None:
                 screen(f"{done} of {runs} runs")
 
-        measured = devices.bench_model(file, engines=engine or ["auto"], precision=precision, threads=threads, progress=progress)
+        measured = devices.bench_model(
+            file, engines=engine or ["auto"], precision=precision, threads=threads, dims=given, progress=progress
+        )
     if json:
         from json import dumps
 
@@ -55,3 +73,28 @@ def model(file: File, engine: Engine = None, precision: Precision = "auto", thre
             for each in measured
         ]
         show(str(file), [name for name in measured[0] if name != "model"], rows)
+
+
+def check_there(file: Path) -> None:
+    """Refuses a file that is not there, naming the models that are. Raises typer.BadParameter."""
+    if file.exists():
+        return
+    there = sorted(each.name for each in file.parent.glob("*.onnx")) if file.parent.is_dir() else []
+    if file.parent.is_dir():
+        got = f"in {file.parent.absolute()} there is {', '.join(there[:12]) + (' …' if len(there) > 12 else '') or 'none'}"
+    else:
+        got = f"there is no folder {file.parent}"
+    raise typer.BadParameter(
+        f"expected an ONNX file, got {file}, which does not exist: {got}{nearest(file.name, there)}", param_hint="FILE"
+    )
+
+
+def sizes(dims: list[str] | None) -> dict[str, int]:
+    """NAME=SIZE pairs as a mapping. Raises typer.BadParameter."""
+    found = {}
+    for each in dims or ():
+        name, _, size = each.rpartition("=")
+        if not size.isdecimal() or not int(size):
+            raise typer.BadParameter(f"expected a size of 1 or more, as in height=480; got {each!r}", param_hint="'--dims'")
+        found[name] = int(size)
+    return found

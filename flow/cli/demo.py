@@ -76,6 +76,7 @@ def _watched(plan: Plan, frames: int | None, rows: Mapping[str, Path]) -> int:
     from flow.cli.figures import Rates, summary
     from flow.cli.live import live
     from flow.cli.run import running
+    from flow.plan.text import goals
 
     rates = Rates()
     with live() as screen:
@@ -86,7 +87,7 @@ def _watched(plan: Plan, frames: int | None, rows: Mapping[str, Path]) -> int:
                 screen(figures(snapshot, rates, rows))
 
         status, report = running(plan, frames=frames, show=show if screen is not None else None)
-    print("\n".join([*summary(report), *shared(report)]), file=sys.stderr)
+    print("\n".join([*summary(report, goals(plan)), *shared(report)]), file=sys.stderr)
     return status
 
 
@@ -105,11 +106,12 @@ def figures(snapshot: Mapping[str, Any], rates: Rates, rows: Mapping[str, Path])
     from rich.table import Table
     from rich.text import Text
 
-    from flow.cli.figures import milliseconds, outputs, total
+    from flow.cli.figures import count, milliseconds, outputs, total
     from flow.cli.latest import last_row, told
 
     cameras = "   ".join(
-        f"{name}: {rates.of_stream(name, 'in'):.0f} fps, {total(stream['dropped'])} dropped" for name, stream in snapshot["streams"].items()
+        f"{name}: {rates.of_stream(name, 'in'):.0f} frames a second, {count(total(stream['dropped']), 'drop')}"
+        for name, stream in snapshot["streams"].items()
     )
     table = Table(caption=Text("\n".join([cameras, *shared(snapshot)])), caption_justify="left")
     for column in ("business", "a second", "results", "median", "p99", "last result"):

@@ -31,27 +31,26 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def dropped(counts: Mapping[str, Any]) -> str:
-    """`3 dropped (front: latest 2, pet.boxes: error 1)`."""
+def dropped(stream: str, counts: Mapping[str, Mapping[str, int]]) -> str:
+    """`dropped: at the source 2 (latest); pet.boxes 1 (error)`. No sum: a frame may be dropped on several ways at once."""
     places = []
     for place, causes in counts.items():
-        named = causes.items() if isinstance(causes, Mapping) else [("", causes)]
-        places.append(f"{place}: " + ", ".join(f"{cause} {number}".strip() for cause, number in named))
-    return f"{total(counts)} dropped ({'; '.join(places)})"
+        where = "at the source" if place == stream else place
+        places.append(f"{where} " + ", ".join(f"{number} ({cause})" for cause, number in causes.items()))
+    return f"dropped: {'; '.join(places)}"
 
 
-def summary(report: Report) -> list[str]:
-    """A line for each stream and output, what went wrong, and what it took."""
+def summary(report: Report, goals: Mapping[str, str]) -> list[str]:
+    """A line for each stream and output (with its goals, in words), what went wrong, and what it took."""
     lines = []
+    running = report["running_seconds"]
     for name, stream in report["streams"].items():
-        lost = f", {dropped(stream['dropped'])}" if total(stream["dropped"]) else ""
-        lines.append(f"{name}: {count(stream['in'], 'frame')} in, {stream['out']} out{lost}")
+        lost = f"; {dropped(name, stream['dropped'])}" if total(stream["dropped"]) else ", none dropped"
+        lines.append(f"{name}: {count(stream['in'], 'frame')} read{lost}")
     for name, figures in outputs(report):
-        latency = figures["latency_ms"]
-        lines.append(
-            f"{name}: {count(figures['results'], 'result')}, latency {milliseconds(latency['p50'])} median, "
-            f"{milliseconds(latency['p99'])} p99, {milliseconds(latency['max'])} at most"
-        )
+        rate = f", {figures['results'] / running:.1f} a second" if running and figures["results"] else ""
+        wanted = f" (goal: {goals[name]})" if name in goals else ""
+        lines.append(f"{name}: {count(figures['results'], 'result')}{rate}{_latency(figures['latency_ms'])}{wanted}")
     lines += [
         f"{', '.join(node['names']) or node['op']}: {count(node['errors'], 'error')}" for node in report["nodes"].values() if node["errors"]
     ]
@@ -61,14 +60,18 @@ def summary(report: Report) -> list[str]:
     restarts = sum(worker["restarts"] for worker in report["workers"])
     if restarts:
         lines.append(f"{count(restarts, 'restart')} of workers")
-    seconds = report["wall_seconds"]
-    frames = sum(stream["out"] for stream in report["streams"].values())
-    rate = f"{frames / seconds:.1f} frames a second, " if seconds else ""
     lines.append(
-        f"{seconds:.1f} s, {rate}{report['cpu_seconds']:.1f} s of processor time, "
+        f"{report['wall_seconds']:.1f} s, {report['cpu_seconds']:.1f} s of processor time, "
         f"{report['shared_memory_bytes'] / 1e6:.1f} MB of shared memory, plan {report['plan'][:12]}"
     )
     return lines
+
+
+def _latency(measured: Mapping[str, float | None]) -> str:
+    if measured["p50"] is None:
+        return ""
+    p50, p99, most = (milliseconds(measured[key]) for key in ("p50", "p99", "max"))
+    return f", latency {p50} median, {p99} p99, {most} at most"
 
 
 class Rates:
@@ -106,8 +109,7 @@ def line(snapshot: Report, rates: Rates) -> str:
     parts = []
     for name, stream in snapshot["streams"].items():
         lost = total(stream["dropped"])
-        rate = f"{rates.of_stream(name, 'in'):.1f} fps in, {rates.of_stream(name, 'out'):.1f} out"
-        parts.append(f"{name} {rate}" + (f", {lost} dropped" if lost else ""))
+        parts.append(f"{name} {rates.of_stream(name, 'in'):.1f} frames a second" + (f", {count(lost, 'drop')}" if lost else ""))
     for name, figures in outputs(snapshot):
-        parts.append(f"{name} {figures['results']} ({milliseconds(figures['latency_ms']['p50'])})")
+        parts.append(f"{name} {count(figures['results'], 'result')} ({milliseconds(figures['latency_ms']['p50'])})")
     return "  ".join(parts)

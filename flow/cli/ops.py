@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME", help="An operator, to see its ports and settings.", show_default=False)]
 
-COLUMNS = ("operator", "kind", "reads", "gives", "does")
+COLUMNS = ("operator", "reads → gives", "does")
+
+SENTENCE = re.compile(r"(?<=[.!?])\s")
 
 
 def ops(name: Name = None) -> None:
@@ -34,15 +37,10 @@ def ops(name: Name = None) -> None:
 
 
 def row(about: Description) -> list[str]:
-    """One line of the library's table."""
-    reads = ["model"] if about.needs_model else []
-    return [
-        about.name,
-        about.kind,
-        ", ".join([*named(about.inputs), *reads]),
-        ", ".join(named(about.outputs)),
-        about.doc.partition("\n")[0],
-    ]
+    """One line of the library's table: the kinds of its ports, and the first sentence of what it says of itself."""
+    reads = [*kinds(about.inputs), *(["model"] if about.needs_model else [])]
+    does = SENTENCE.split(about.doc.partition("\n\n")[0].replace("\n", " "), 1)[0]
+    return [about.name, f"{', '.join(reads)} → {', '.join(kinds(about.outputs))}", does]
 
 
 def lines(about: Description) -> list[str]:
@@ -66,9 +64,9 @@ def plain(value: object) -> object:
     return sorted(value) if isinstance(value, Set) else dict(value)  # type: ignore[call-overload]
 
 
-def named(ports: Mapping[str, Port]) -> list[str]:
-    """`name: kinds` of each port."""
-    return [f"{name}: {' | '.join(port.kinds)}{' (list)' if port.many else ''}" for name, port in ports.items()]
+def kinds(ports: Mapping[str, Port]) -> list[str]:
+    """What flows through these ports, each kind once."""
+    return list(dict.fromkeys(kind for port in ports.values() for kind in port.kinds))
 
 
 def port_text(port: Port) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,8 @@ def planned(
     out: Sequence[str] | None = None,
     workers: str = "auto",
     link: str = "auto",
-    show_results: bool = False,
 ) -> Plan:
-    """The plan for these manifests. `show_results`: without `out`, every output goes to standard output.
+    """The plan for these manifests. Without `out`, every output goes to standard output.
 
     Raises ManifestError, PlanError, SourceError, SinkError, EngineError.
     """
@@ -31,10 +31,17 @@ def planned(
     import manifests
 
     deployment = manifests.load(*paths, bind=bindings(bind))
-    wanted: Mapping[str, Sequence[str]] = targets(out)
-    if not wanted and show_results:
-        wanted = to_standard_output(deployment)
+    tell_skipped(deployment)
+    wanted: Mapping[str, Sequence[str]] = targets(out) or to_standard_output(deployment)
     return flow.make_plan(deployment, out=wanted, workers=cast("WorkerMode", workers), link=cast("LinkMode", link))
+
+
+def tell_skipped(deployment: Deployment) -> None:
+    """Says on standard error which files of the given folders were not read."""
+    from manifests.document import few
+
+    if deployment.skipped:
+        print(f"skipped, for they do not say `apiVersion: ace/v1`: {few(deployment.skipped)}", file=sys.stderr)
 
 
 def to_standard_output(deployment: Deployment) -> dict[str, list[str]]:

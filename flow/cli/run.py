@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,14 +34,19 @@ def run(
     Several paths run as one plan. Results are JSON lines on standard output unless --out says otherwise; progress and a summary go to
     standard error. An interrupt lets the frames in flight come out; a second one stops at once.
     """
-    from flow.cli.failure import failures
+    from flow.cli.failure import WRONG_INPUT, failures
     from flow.cli.planned import planned
-    from flow.cli.report import check_writable
+    from flow.cli.report import check_apart, check_writable
 
     with failures():
         if report is not None:
             check_writable(report)
-        plan = planned(paths, bind=bind, out=out, workers=workers, link=link, show_results=True)
+        plan = planned(paths, bind=bind, out=out, workers=workers, link=link)
+        if report is not None:
+            check_apart(report, plan, paths)
+        if not plan.sinks:
+            say("expected a business to run, got none; give the path of its manifest (kind: Business)")
+            raise typer.Exit(WRONG_INPUT)
         status = run_plan(plan, frames=frames, report=report)
     raise typer.Exit(status)
 
@@ -50,6 +56,7 @@ def run_plan(plan: Plan, *, frames: int | None, report: Path | None) -> int:
     from flow.cli.figures import Rates, line, summary
     from flow.cli.live import live
     from flow.cli.report import write_report
+    from flow.plan.text import goals
 
     rates = Rates()
     results_on_screen = sys.stdout.isatty() and any(sink.target == "-" for sink in plan.sinks)
@@ -63,23 +70,37 @@ def run_plan(plan: Plan, *, frames: int | None, report: Path | None) -> int:
         status, done = running(plan, frames=frames, show=show if screen is not None else None)
     if report is not None:
         write_report(done, report)
-    print("\n".join(summary(done)), file=sys.stderr)
+    print("\n".join(summary(done, goals(plan))), file=sys.stderr)
     return status
 
 
 def running(plan: Plan, *, frames: int | None, show: Show | None) -> tuple[int, Mapping[str, Any]]:
-    """Runs the plan until it ends or a signal ends it: exit status and report. What goes wrong meanwhile is said on standard error."""
+    """Runs the plan until it ends or a signal ends it: exit status and report. What goes wrong meanwhile is said on standard error.
+
+    The report's `running_seconds` do without the start of the workers.
+    """
     from devices import kernels
     from flow import Executor
+    from flow.cli.failure import FAILED
+    from flow.cli.outcome import fruitless
     from flow.cli.watch import signals, watch
 
+    ready: list[float] = []
+
+    def heard(event: Mapping[str, Any]) -> None:
+        if event["event"] == "running":
+            ready.append(time.monotonic())
+        told(event)
+
     kernels.ensure(report=say)
-    with signals() as asked, Executor(plan, frames=frames, on_event=told) as run:
+    with signals() as asked, Executor(plan, frames=frames, on_event=heard) as run:
         status = watch(run, asked, show)
-        report = run.report()
+        report = run.report() | {"running_seconds": round(time.monotonic() - ready[0], 4) if ready else 0.0}
     if run.failed and not report["problems"]:  # problems were told as they came
         say(run.failed)
-    return status, report
+    for line in (nothing := fruitless(plan, report)):
+        say(line)
+    return status or (FAILED if nothing else 0), report
 
 
 def say(message: str) -> None:

@@ -11,11 +11,13 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     if not sys.stdout.isatty():
         print("\n".join(plain(columns, rows)))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, title=Text(title), title_justify="left")
+    table = Table(*columns, title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

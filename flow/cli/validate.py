@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flow.cli.figures import count
 from flow.cli.options import Paths
 
 if TYPE_CHECKING:
@@ -28,12 +29,17 @@ def validate(paths: Paths) -> None:
 
         import flow
         import manifests
+        from flow.cli.planned import tell_skipped
 
         deployment = manifests.load(*paths, unbound=ANY_SOURCE)
+        tell_skipped(deployment)
         public = {name: stream.model_copy(update={"secret": None}) for name, stream in deployment.streams.items()}
         plan = flow.make_plan(replace(deployment, streams=public), probe=look_away, memory=NO_LIMIT)
     names = [use.business.name for use in deployment.uses]
-    print(f"valid: {', '.join(names) or 'no business'} ({len(plan.nodes)} nodes, {len(plan.models)} models)", file=sys.stderr)
+    if names:
+        print(f"valid: {', '.join(names)} ({count(len(plan.nodes), 'node')}, {count(len(plan.models), 'model')})", file=sys.stderr)
+    else:
+        print("valid, but there is no business to run; a model is read when a business uses it", file=sys.stderr)
 
 
 def look_away(uri: str, options: Mapping[str, Any], secret: str | None) -> Probe:

@@ -11,7 +11,6 @@ import fcntl
 import mmap
 import os
 import struct
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +77,11 @@ class _End:
         self.memory = mmap.mmap(fd, shape.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         os.close(fd)
         start: int = np.frombuffer(self.memory, np.uint8).ctypes.data
-        self._tail_word, self._head_word = start + TAIL, start + HEAD
+        self.tail_word, self.head_word, self.base = start + TAIL, start + HEAD, start + ENTRIES
         functions = kernels.functions()
         self._publish, self._observe = functions["ace_publish"], functions["ace_observe"]
-        self._tail: int = self._observe(self._tail_word)
-        self._head: int = self._observe(self._head_word)
+        self.tail: int = self._observe(self.tail_word)
+        self.head: int = self._observe(self.head_word)
         self.entries = memoryview(self.memory).toreadonly()
 
     def _start(self, place: int) -> int:
@@ -104,12 +103,12 @@ class RingSender(_End):
 
     def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
         super().__init__(shape, fd, other)
-        self.durable = self._entry(self._tail - 1)[0] + 1 if self._tail else 0
-        self.done = self._entry(self._head - 1)[0] + 1 if self._head else 0
+        self.durable = self._entry(self.tail - 1)[0] + 1 if self.tail else 0
+        self.done = self._entry(self.head - 1)[0] + 1 if self.head else 0
 
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Entries that an earlier life has published and the consumer has not finished with."""
-        return [(index, bytes(data)) for index, data in map(self._entry, range(self._head, self._tail))]
+        return [(index, bytes(data)) for index, data in map(self._entry, range(self.head, self.tail))]
 
     def send(self, index: int, data: bytes) -> None:
         if len(data) > self.shape.entry_bytes:
@@ -122,28 +121,32 @@ class RingSender(_End):
 
     def begin(self) -> int:
         """Where the next record goes in `memory` (RECORD: index and length; then the entry); `publish` sends it."""
-        if self._tail - self._head >= self.shape.entries:
+        if self.tail - self.head >= self.shape.entries:
             raise RuntimeError(f"ring: expected at most {self.shape.entries} entries under way, got one more; credits were not kept")
-        return self._start(self._tail)
+        return self._start(self.tail)
 
     def publish(self, index: int) -> None:
         """Sends what was written since `begin`."""
-        self._tail += 1
+        self.tail += 1
         self.durable = index + 1
-        if self._publish(self._tail_word, self._tail, self.other.word):
+        if self._publish(self.tail_word, self.tail, self.other.word):
             self.other.ring()
 
+    def advance(self, tail: int, head: int, index: int) -> None:
+        """`tail` entries, the last of them `index` - 1, were published elsewhere; of these `head` were seen to be finished with."""
+        self.tail, self.head, self.durable, self.done = tail, head, index, index - (tail - head)
+
     def poll(self) -> bool:
-        head = self._observe(self._head_word)
-        if head == self._head:
+        head = self._observe(self.head_word)
+        if head == self.head:
             return False
-        self._head = head
+        self.head = head
         self.done = self._entry(head - 1)[0] + 1
         return True
 
     def stirs(self) -> bool:
         """Whether `poll` has something to take in."""
-        moved: bool = self._observe(self._head_word) != self._head
+        moved: bool = self._observe(self.head_word) != self.head
         return moved
 
 
@@ -152,42 +155,39 @@ class RingReceiver(_End):
 
     def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
         super().__init__(shape, fd, other)
-        self._taken = self._head
-        self._under_way: deque[int] = deque()
+        self.taken = self.head
 
     def receive(self) -> tuple[int, memoryview] | None:
-        if self._taken == self._tail and not self.stirs():
+        if self.taken == self.tail and not self.stirs():
             return None
-        found = self._entry(self._taken)
-        self.take(found[0])
+        found = self._entry(self.taken)
+        self.taken += 1
         return found
 
     def next(self) -> int:
-        """Where the next record (index and length, RECORD, and then the entry) lies in `entries`; -1 when there is none."""
-        if self._taken == self._tail and not self.stirs():
+        """Where the next record (RECORD: index and length; then the entry) lies in `entries`; -1 when there is none."""
+        if self.taken == self.tail and not self.stirs():
             return -1
-        return self._start(self._taken)
+        return self._start(self.taken)
 
-    def free(self) -> bool:
-        """Whether nothing is being worked on."""
-        return not self._under_way
-
-    def take(self, index: int) -> None:
-        """The entry that `next` showed is being worked on."""
-        self._taken += 1
-        self._under_way.append(index)
+    def advance(self, taken: int, tail: int) -> None:
+        """Entries before `taken` were taken elsewhere, where the producer's count was seen to be `tail`."""
+        self.taken, self.tail = taken, tail
 
     def stirs(self) -> bool:
         """Whether more has been published than was received."""
-        self._tail = self._observe(self._tail_word)
-        return self._tail != self._taken
+        self.tail = self._observe(self.tail_word)
+        return self.tail != self.taken
 
     def acknowledge(self, received: int, done: int) -> None:
-        under_way, head = self._under_way, self._head
-        while under_way and under_way[0] < done:
-            under_way.popleft()
+        head = self.head
+        while head < self.taken and RECORD.unpack_from(self.entries, self._start(head))[0] < done:
             head += 1
-        if head != self._head:
-            self._head = head
-            if self._publish(self._head_word, head, self.other.word) >= Rest.FOR_ROOM:
+        self.finish(head)
+
+    def finish(self, head: int) -> None:
+        """Everything before entry `head` of this ring is finished with."""
+        if head != self.head:
+            self.head = head
+            if self._publish(self.head_word, head, self.other.word) >= Rest.FOR_ROOM:
                 self.other.ring()

@@ -15,7 +15,7 @@ from flow.plan.problems import Problems
 from flow.plan.value import Edge, Node, Pool, Ref
 from manifests.deployment import Position
 
-__all__ = ["Budget", "admit", "available_memory", "budget", "labels"]
+__all__ = ["Budget", "available_memory", "budget", "labels", "refuse"]
 
 ENTRY_BYTES = 256
 """The fixed part of an entry on an edge."""
@@ -41,6 +41,10 @@ class Budget:
     @property
     def ram_bytes(self) -> int:
         return sum(size for _, size in self.ram)
+
+    @property
+    def bytes(self) -> int:
+        return self.shared_bytes + self.ram_bytes
 
 
 def budget(
@@ -71,18 +75,19 @@ def budget(
     return Budget(tuple(shared), tuple(ram))
 
 
-def admit(needed: Budget, available: int, device: str, problems: Problems) -> None:
-    """Refuses a plan that does not fit, with both numbers and what takes most."""
-    total = needed.shared_bytes + needed.ram_bytes
-    if total <= available:
-        return
+def refuse(needed: Budget, available: int, device: str, without: Sequence[str], problems: Problems) -> None:
+    """Refuses a plan that does not fit, with both numbers, what takes most, and without which businesses it would fit."""
     most = sorted((*needed.shared, *needed.ram), key=lambda part: -part[1])[:3]
     problems.add(
         Position(device),
         "memory",
         expected=f"a plan that fits into the {available} bytes ({_mb(available)}) of memory that are available",
-        got=f"one that needs {total} bytes ({_mb(needed.shared_bytes)} shared, about {_mb(needed.ram_bytes)} more for workers and models)",
-        hint="most of it: " + "; ".join(f"{what} {_mb(size)}" for what, size in most) + "; use fewer or smaller streams or fewer workers",
+        got=f"one that needs {needed.bytes} bytes ({_mb(needed.shared_bytes)} shared, about {_mb(needed.ram_bytes)} more for workers and "
+        "models)",
+        hint="most of it: "
+        + "; ".join(f"{what} {_mb(size)}" for what, size in most)
+        + "; use fewer or smaller streams or fewer workers"
+        + (f"; without {' and '.join(without)} it would fit" if without else ""),
     )
 
 

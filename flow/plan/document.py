@@ -78,6 +78,7 @@ def document(plan: Plan) -> dict[str, Any]:
         ],
         "changes": list(plan.changes),
         "latency_ms": dict(plan.latency_ms),
+        "rates": dict(plan.rates),
         "frames_in_flight": dict(plan.frames_in_flight),
         "shared_memory_bytes": plan.shared_memory_bytes,
         "ram_bytes": plan.ram_bytes,

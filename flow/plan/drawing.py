@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
-from flow.plan.text import size
+from flow.plan.text import size, target
 from flow.plan.value import Lane, Node, Plan, Ref, Sink
 
 CARD, CARD_HEIGHT, STEP = 268, 58, 78
@@ -177,8 +177,8 @@ def _node_card(plan: Plan, node: Node, x: float, y: float) -> Card:
 
 
 def _sink_card(sink: Sink, x: float, y: float) -> Card:
-    hover = f"{sink.business}.{sink.output} {sink.version}\n{sink.target}\n{sink.spec}"
-    return Card("sink", f"{sink.business}.{sink.output}", f"to {sink.target}", _short(sink.spec), hover, (sink.value,), x, y)
+    hover = f"{sink.business}.{sink.output} {sink.version}\n{target(sink)}\n{sink.spec}"
+    return Card("sink", f"{sink.business}.{sink.output}", f"to {target(sink)}", _short(sink.spec), hover, (sink.value,), x, y)
 
 
 def _wires(

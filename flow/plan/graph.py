@@ -39,11 +39,10 @@ class Graph:
         port = next(iter(made)) if not origin.port and len(made) == 1 else origin.port
         if port in made:
             return replace(made[port], label=origin.label)
-        expected = one_of(made) + f" (what {origin.label.rpartition('.')[0] if origin.port else origin.label} gives with these settings)"
-        got = origin.port or "no port"
-        self.problems.add(
-            origin.position, origin.path, expected=expected, got=got, hint="name the port, as node.port" if not origin.port else ""
-        )
+        reference = origin.label.partition(".")[2]
+        node = reference.removesuffix(f".{origin.port}")
+        expected = one_of(f"{node}.{port}" for port in made) + f" (what {node} gives with these settings)"
+        self.problems.add(origin.position, origin.path, expected=expected, got=reference)
         return None
 
     def add(self, draft: Draft, given: Mapping[str, Value]) -> Mapping[str, Value] | None:

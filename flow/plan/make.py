@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 from devices.spec import Spec
 from flow.plan import outputs as results
-from flow.plan.admit import admit, available_memory, budget, labels
+from flow.plan.admit import Budget, available_memory, budget, labels, refuse
 from flow.plan.canonical import digest
 from flow.plan.chains import lay_out
 from flow.plan.edges import depths, edges, link_credits
@@ -21,7 +22,7 @@ from flow.plan.transfer import nodes as placed
 from flow.plan.value import LinkMode, Node, Plan, Ref, Sink, Stream, WorkerMode
 from manifests.deployment import Deployment
 
-NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "cost_ms", "manifest"})
+NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest"})
 """Fields that decide neither results nor placement: names, positions, paths, secrets."""
 
 
@@ -47,21 +48,41 @@ def make_plan(
     from devices.cpu import usable_cores
 
     problems = Problems()
-    resolved = resolve(deployment, problems)
     streams = look_at_streams(deployment, probe, problems)
-    graph = build(resolved, streams, deployment.device, registry.available(), problems)
-    sinks = results.sinks(results.targets(resolved.outputs, out, problems), graph, problems)
-    problems.check()
     cores = usable_cores() if cores is None else max(1, cores)
-    needed, made = _plan(deployment, graph, _live(placed(graph), graph, resolved, sinks), sinks, workers, link, cores)
-    admit(needed, available_memory() if memory is None else memory, deployment.device, problems)
+    memory = available_memory() if memory is None else memory
+
+    def planned(deployment: Deployment, out: results.Out | None) -> tuple[Budget, Plan]:
+        resolved = resolve(deployment, problems)
+        graph = build(resolved, streams, deployment.device, registry.available(), problems)
+        sinks = results.sinks(results.targets(resolved.outputs, out, problems), resolved.drafts, graph, problems)
+        problems.check()
+        return _plan(deployment, graph, _live(placed(graph), graph, resolved, sinks), sinks, workers, link, cores)
+
+    needed, made = planned(deployment, out)
+    if needed.bytes > memory:
+        refuse(needed, memory, deployment.device, _fitting(deployment, out, planned, memory), problems)
     problems.check()
     return made
 
 
+Planned = Callable[[Deployment, results.Out | None], tuple[Budget, Plan]]
+
+
+def _fitting(deployment: Deployment, out: results.Out | None, planned: Planned, memory: int) -> tuple[str, ...]:
+    """Without which businesses the plan would fit: those of least priority first, of equals the last; none where none is left."""
+    uses = deployment.uses
+    order = sorted(range(len(uses)), key=lambda place: (uses[place].business.priority, -place))
+    for count in range(1, len(uses)):
+        rest = replace(deployment, uses=tuple(use for place, use in enumerate(uses) if place not in order[:count]))
+        if planned(rest, results.among(rest, out))[0].bytes <= memory:
+            return tuple(f"{use.business.name} (priority {use.business.priority})" for use in (uses[place] for place in order[:count]))
+    return ()
+
+
 def _plan(
     deployment: Deployment, graph: Graph, nodes: list[Node], sinks: list[Sink], workers: WorkerMode, link: LinkMode, cores: int
-) -> tuple[Any, Plan]:
+) -> tuple[Budget, Plan]:
     read = {ref.address for node in nodes for _, ref in node.inputs} | {sink.value.address for sink in sinks}
     streams = [stream for stream in graph.streams.values() if stream.address in read]
     models = _models(graph, nodes)
@@ -98,12 +119,8 @@ def _plan(
         models=tuple(models),
         shared_memory_bytes=needed.shared_bytes,
         ram_bytes=needed.ram_bytes,
-        latency_ms={
-            f"{use.business.name}.{output}": use.business.goals.latency_ms
-            for use in deployment.uses
-            for output in use.business.outputs
-            if use.business.goals.latency_ms is not None
-        },
+        latency_ms=_goals(deployment, "latency_ms"),
+        rates=_goals(deployment, "rate"),
         frames_in_flight=in_flight,
         changes=tuple(
             f"{use.business.name}.{key} = {value} ({use.at(f'set.{key}')})" for use in deployment.uses for key, value in use.set.items()
@@ -111,6 +128,16 @@ def _plan(
         **parts,
     )
     return needed, plan
+
+
+def _goals(deployment: Deployment, key: str) -> dict[str, float]:
+    """This goal of each output whose business has it."""
+    return {
+        f"{use.business.name}.{output}": goal
+        for use in deployment.uses
+        for output in use.business.outputs
+        if (goal := getattr(use.business.goals, key)) is not None
+    }
 
 
 def _name(sink: Sink) -> str:

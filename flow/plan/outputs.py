@@ -13,7 +13,7 @@ from flow.plan.problems import Problems
 from flow.plan.resolve import Draft, Origin, Output
 from flow.plan.value import Sink
 from flow.sinks.contract import SinkError
-from manifests.deployment import Position
+from manifests.deployment import Deployment, Position
 from manifests.errors import did_you_mean, one_of
 from ops.contract import Operator
 
@@ -59,6 +59,12 @@ def targets(outputs: Sequence[Output], out: Out | None, problems: Problems) -> l
     return _apart(wanted, problems)
 
 
+def among(deployment: Deployment, out: Out | None) -> Out:
+    """`out` without outputs that the deployment has not."""
+    known = {name for use in deployment.uses for output in use.business.outputs for name in (output, f"{use.business.name}.{output}")}
+    return {name: given for name, given in (out or {}).items() if name in known}
+
+
 def _apart(wanted: Sequence[Wanted], problems: Problems) -> list[Wanted]:
     """Two outputs cannot be written to one file or address."""
     writer: dict[str, Wanted] = {}
@@ -72,7 +78,7 @@ def _apart(wanted: Sequence[Wanted], problems: Problems) -> list[Wanted]:
     return list(wanted)
 
 
-def sinks(wanted: Sequence[Wanted], graph: Graph, problems: Problems) -> list[Sink]:
+def sinks(wanted: Sequence[Wanted], drafts: Sequence[Draft], graph: Graph, problems: Problems) -> list[Sink]:
     """A sink for each target, its target checked; a picture sink gets a node that draws the output on its stream's picture."""
     made: list[Sink] = []
     for each in wanted:
@@ -82,7 +88,7 @@ def sinks(wanted: Sequence[Wanted], graph: Graph, problems: Problems) -> list[Si
         pictures = value and _takes_pictures(each, value, problems)
         if value is None or pictures is None:
             continue
-        shown = _drawn(each.output, value, graph) if pictures and not isinstance(value.spec, ImageSpec) else value
+        shown = _drawn(each.output, value, drafts, graph) if pictures and not isinstance(value.spec, ImageSpec) else value
         if shown is None:
             continue
         business, output = each.output.use.business, each.output
@@ -142,17 +148,21 @@ def _takes_pictures(wanted: Wanted, value: Value, problems: Problems) -> bool | 
     return sink.wants == "picture"
 
 
-def _drawn(output: Output, value: Value, graph: Graph) -> Value | None:
-    """The anchor stream's picture with the output drawn on it."""
+def _drawn(output: Output, value: Value, drafts: Sequence[Draft], graph: Graph) -> Value | None:
+    """The anchor stream's picture with the output drawn on it, and what its operator reads and is set to as far as that can be drawn."""
     from ops import catalog
 
     use = output.use
     node = use.business.outputs[output.name].partition(".")[0]
     op = catalog.find(DRAW)
     assert issubclass(op, Operator)
-    draft = Draft(f"{use.business.name}.{output.name} › {DRAW}", node, use, op, op.Config(), None, {})
+    maker = drafts[output.origin.draft]
+    config = op.Config.model_validate({key: [getattr(maker.config, own)] for own, key in maker.op.drawn.items()})
+    draft = Draft(f"{use.business.name}.{output.name} › {DRAW}", node, use, op, config, None, {})
     picture = graph.value(Origin(f"the picture of {value.streams[0]}", output.position, f"outputs.{output.name}", stream=value.streams[0]))
-    made = graph.add(draft, {"image": picture, value.spec.kind: value}) if picture is not None else None
+    read = [found for origin in maker.inputs.values() if (found := graph.value(origin)) and found.spec.kind in op.inputs]
+    shown = {each.spec.kind: each for each in (*read, value)}
+    made = graph.add(draft, {**shown, "image": picture}) if picture is not None else None
     if made is None:
         return None
     drawn = next(iter(made.values()))

@@ -10,7 +10,7 @@ from devices.engine import EngineError, ModelInfo
 from flow.plan.problems import Problems
 from flow.plan.settings import check_set_names, raw_settings, validated
 from manifests.deployment import Deployment, Position, ResolvedModel, Use
-from manifests.errors import did_you_mean, one_of
+from manifests.errors import did_you_mean, nearest, one_of
 from ops.contract import Composite, Operator, SpecError, Step
 
 DEPTH = 16
@@ -155,7 +155,7 @@ class _Resolver:
             return replace(meant, label=label, position=use.at(path), path=path, port=only)
         node = label.partition(".")[2].partition(".")[0]
         expected = one_of(f"{node}.{each}" for each in ports)
-        self.problems.add(use.at(path), path, expected=expected, got=label.partition(".")[2], hint=did_you_mean(port, ports))
+        self.problems.add(use.at(path), path, expected=expected, got=label.partition(".")[2], hint=_nearest_port(node, port, ports))
         return None
 
     def _node(self, use: Use, node: str, made: Mapping[str, Made | None]) -> Made | None:
@@ -179,7 +179,8 @@ class _Resolver:
             return catalog.find(op)
         except catalog.UnknownOperator as error:
             path = f"graph.{node}.op"
-            near = f"did you mean `{error.nearest[0]}`?" if error.nearest else "`ace ops` lists them"
+            others = "`ace ops` lists them; one of your own is found once its distribution is installed"
+            near = f"did you mean `{error.nearest[0]}`?" if error.nearest else others
             got, hint = (f"`{op}`: {error.reason}", "") if error.reason else (op, near)
             self.problems.add(use.at(path), path, expected="the name of an operator", got=got, hint=hint)
             return None
@@ -292,6 +293,11 @@ class _Resolver:
         got = f"{type(error).__name__}: {error}"
         hint = "this is a fault of the operator, not of the manifest"
         self.problems.add(use.at(path), path, expected=f"{operator.__name__}.{method} to work for {name}", got=got, hint=hint)
+
+
+def _nearest_port(node: str, port: str, ports: Iterable[str]) -> str:
+    near = nearest(port, ports)
+    return f"did you mean `{node}.{near}`?" if near else ""
 
 
 def _step_order(steps: Mapping[str, Step]) -> list[str]:

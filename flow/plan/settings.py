@@ -11,6 +11,10 @@ from pydantic import BaseModel, ValidationError
 from flow.plan.problems import Problems
 from manifests.deployment import Use
 from manifests.errors import did_you_mean, one_of, show
+from manifests.wording import choices, expectation
+
+LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type", "too_short", "too_long"})
+"""Errors of Pydantic's about a list as a whole."""
 
 
 def raw_settings(use: Use, node: str, problems: Problems) -> dict[str, Any]:
@@ -52,22 +56,42 @@ def validated(operator: type, raw: Mapping[str, Any], use: Use, node: str, probl
     try:
         return config.model_validate(dict(raw))
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            _explain(each, config, use, node, problems)
+        found = error.errors(include_url=False)
+        for each in found:
+            # A list is told to be too short when its items are wrong: then only they are.
+            if not any(len(other["loc"]) > len(each["loc"]) and other["loc"][: len(each["loc"])] == each["loc"] for other in found):
+                _explain(each, operator, use, node, problems)
     return None
 
 
-def _explain(error: Mapping[str, Any], config: type[BaseModel], use: Use, node: str, problems: Problems) -> None:
+def _explain(error: Mapping[str, Any], operator: type, use: Use, node: str, problems: Problems) -> None:
+    config: type[BaseModel] = operator.Config  # type: ignore[attr-defined]
     way = tuple(map(str, error["loc"]))
     path = _written_at(use, node, way)
-    if error["type"] == "extra_forbidden":
-        fields = _fields_around(config, way)
-        expected = one_of(fields) if fields else "no settings"
-        problems.add(use.at(path), path, expected=expected, got=way[-1], hint=did_you_mean(way[-1], fields))
-    elif error["type"] == "missing":
-        problems.add(use.at(path), path, expected=f"a value for {way[-1]!r}", got="none")
-    else:
-        problems.add(use.at(path), path, expected=_expectation(error["msg"]), got=show(error["input"]))
+    got, hint = show(error["input"]), ""
+    match error["type"]:
+        case "extra_forbidden":
+            fields = _fields_around(config, way)
+            expected, got, hint = one_of(fields) if fields else "no settings", way[-1], did_you_mean(way[-1], fields)
+        case "missing" if way[-1].isdigit():
+            expected, got = "one more item", "the end of the list"
+        case "missing":
+            expected, got = f"a value for {way[-1]!r}", "none"
+        case "literal_error":
+            names = choices(error)
+            expected, hint = one_of(names), did_you_mean(str(error["input"]), names)
+        case _:
+            expected = expectation(error)
+    if not hint and (any(map(str.isdigit, way)) or error["type"] in LISTS):
+        hint = _whole(operator, way[0])
+    problems.add(use.at(path), path, expected=expected, got=got, hint=hint)
+
+
+def _whole(operator: type, setting: str) -> str:
+    """What the setting takes as a whole: `line` is [[number, number], [number, number]]."""
+    from ops.describe import describe
+
+    return next((f"`{each.name}` is {each.type}" for each in describe(operator).settings if each.name == setting), "")
 
 
 def _written_at(use: Use, node: str, way: tuple[str, ...]) -> str:
@@ -88,9 +112,3 @@ def _fields_around(config: type[BaseModel], way: tuple[str, ...]) -> list[str]:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return []
     return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _expectation(message: str) -> str:
-    """Pydantic's sentence as what was expected."""
-    text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return text.removeprefix("Input should be ")

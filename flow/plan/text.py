@@ -23,6 +23,8 @@ def text(plan: Plan) -> str:
         parts += ["", "Between chains", *table(("", "values", "at most", "when full"), rows)]
     if plan.changes:
         parts += ["", "Set by the device", *(f"  {change}" for change in plan.changes)]
+    if wanted := goals(plan):
+        parts += ["", "Goals", *table(("", ""), list(wanted.items()))[1:]]
     parts += ["", "Memory", *_memory(plan, names)]
     return "\n".join(parts)
 
@@ -87,8 +89,22 @@ def _node(node: Node, names: dict[Ref, str]) -> tuple[str, ...]:
     return f"{node.names[0]}{shared}{engine}", reads, ", ".join(str(spec) for _, spec in node.outputs)
 
 
+def goals(plan: Plan) -> dict[str, str]:
+    """Of each output (`business.output`) with goals, what they are: `10 a second, 150 ms`."""
+    wanted: dict[str, list[str]] = {}
+    for unit, figures in (("a second", plan.rates), ("ms", plan.latency_ms)):
+        for output, figure in figures.items():
+            wanted.setdefault(output, []).append(f"{figure:g} {unit}")
+    return {output: ", ".join(said) for output, said in wanted.items()}
+
+
+def target(sink: Sink) -> str:
+    """Where an output goes, in words."""
+    return {"-": "standard output", "results:": "the Python program"}.get(sink.target, sink.target)
+
+
 def _sink(sink: Sink, names: dict[Ref, str]) -> tuple[str, ...]:
-    return f"{sink.business}.{sink.output} → {sink.target}", names[sink.value], ""
+    return f"{sink.business}.{sink.output} → {target(sink)}", names[sink.value], ""
 
 
 def _memory(plan: Plan, names: dict[Ref, str]) -> list[str]:

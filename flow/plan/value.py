@@ -49,7 +49,6 @@ class Node:
     engine: str | None = None
     on_error: OnError = "restart"
     deadline_ms: float = 10_000.0
-    cost_ms: float = 0.0
     manifest: str | None = None
 
 
@@ -147,9 +146,9 @@ class Pool:
 class Plan:
     """What will run, where, and what it needs. `digest` covers everything that decides results and placement.
 
-    `latency_ms` are the goals of outputs (`business.output`) that have one. `frames_in_flight` bounds the frames between the source and
-    an output: a live result is never older than that many frames, and one more, take in the slowest stage. `changes` are the settings that
-    the device changed for one of its businesses.
+    `latency_ms` and `rates` (results a second) are the goals of outputs (`business.output`) that have one. `frames_in_flight` bounds the
+    frames between the source and an output: a live result is never older than that many frames, and one more, take in the slowest stage.
+    `changes` are the settings that the device changed for one of its businesses.
     """
 
     digest: str
@@ -166,6 +165,7 @@ class Plan:
     shared_memory_bytes: int
     ram_bytes: int
     latency_ms: Mapping[str, float]
+    rates: Mapping[str, float] = field(default_factory=dict)
     frames_in_flight: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
 

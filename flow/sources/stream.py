@@ -62,6 +62,7 @@ class StreamReader:
         self._corrupt_before = 0
         self._failures = 0
         self._stopped = threading.Event()
+        self._fills = False
 
     @property
     def repaired(self) -> int:
@@ -76,7 +77,9 @@ class StreamReader:
     @property
     def fills(self) -> bool:
         """Whether the source can write its pictures where they are wanted. Raises SourceError when it cannot be opened."""
-        return hasattr(self._reader or self._open(), "fill")
+        if self._reader is None:
+            self._fills = hasattr(self._open(), "fill")
+        return self._fills
 
     def read(self, planes: tuple[np.ndarray, ...] | None = None) -> Captured | None:
         """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError."""

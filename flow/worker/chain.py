@@ -25,7 +25,7 @@ from flow.worker.out_edge import OutEdge
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, Shot, SourceStage
-from flow.worker.straight import Straight
+from flow.worker.straight import Straight, entry_of
 
 
 class ChainRunner:
@@ -42,7 +42,7 @@ class ChainRunner:
         self.nodes, self.sinks, self.join, self.source = nodes, sinks, join, source
         self.inbound = inbound
         self.outbound = [edge for edge, _ in outbound]
-        self.gates = gates([(edge, [table[ref] for ref in refs], [pools.place(ref) for ref in refs]) for edge, refs in outbound])
+        self.gates = gates([(edge, [table[ref] for ref in refs], [pools.at(ref).place for ref in refs]) for edge, refs in outbound])
         self.size = len(table)
         self.source_place = source_place
         self.state_area = state_area
@@ -57,9 +57,11 @@ class ChainRunner:
         self.straight: Straight | None = None
         self.thins = any(gate.thinning for gate in self.gates)
         self.last: Entry | None = None
+        self.last_head: tuple[int, ...] | None = None
+        """Of the last frame, when it went the common path."""
         self._flushed = False
         self.blocked = False
-        self.frames_in = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
+        self.frames_in: list[tuple[InEdge, list[int]]] = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
 
     def links_changed(self) -> None:
         """Looks anew whether frames can go the common path."""
@@ -200,7 +202,7 @@ class ChainRunner:
         self._record(settlement)
 
     def _process(self, entry: Entry, values: list[Any], settlement: Settlement, *, flushing: bool = False) -> None:
-        self.last = entry
+        self.last, self.last_head = entry, None
         stream = self.streams[entry.stream]
         frame = entry.frame(stream)
         try:
@@ -329,7 +331,7 @@ class ChainRunner:
 
     def _flush(self) -> None:
         """What operators still hold travels as one more frame after the last."""
-        last = self.last
+        last = self.last if self.last_head is None else entry_of(self.last_head)
         if last is None:
             return
         entry = Entry(Kind.FRAME, last.stream, last.epoch, last.seq + 1, last.pts_ns, last.time_ns, last.capture_ns, FINAL)

@@ -144,7 +144,7 @@ class LaneWorker:
         assert issubclass(operator_class, Operator)
         model = self.plan.model(node)
         config = operator_class.Config.model_validate(node.config)
-        context = NodeContext(node, self.lane.threads, self._session, self.own[chain.id].lease)
+        context = NodeContext(node, self.lane.threads, self._session, self.own[chain.id].at)
         outputs = {port: table[Ref(node.address, port)] for port, _ in node.outputs}
         shares = sum(other.model == node.model for other in map(self.plan.node, chain.nodes)) if node.model else 0
         runner = NodeRunner(
@@ -208,7 +208,7 @@ class LaneWorker:
             seq = max(seq, self.block.get(f"stream:{name}.in"))
         pts = self.block.get(f"chain:{chain.id}.last_pts") if seq else -1
         reader = StreamReader(stream, start_seq=seq, start_pts_ns=pts)
-        memory = picture_memory(self.own[chain.id], Ref(stream.address, "image"), fresh=stream.live)
+        memory = picture_memory(self.own[chain.id].at(Ref(stream.address, "image")), fresh=stream.live)
         stage: SourceStage
         if stream.live:
             stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)

@@ -13,19 +13,18 @@ from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
 from flow.ledger import Block
 from flow.plan.value import Node, Ref
 from flow.pool import SlotRef
+from flow.worker.memory import Lease
 from ops.contract import Operator, OperatorError, SpecError
 from ops.value import Frame, Image, Many, Tensors
-
-Lease = Callable[[Ref, int], "tuple[SlotRef, np.ndarray] | None"]
-"""A shared slot for this frame's value at a ref, or None where the value does not leave the worker."""
 
 
 class NodeContext:
     """What the operator may ask for. Memory is reused from frame to frame, which the contract of operators allows."""
 
-    def __init__(self, node: Node, threads: int, sessions: Callable[[ModelInfo, Node], Session], lease: Lease) -> None:
+    def __init__(self, node: Node, threads: int, sessions: Callable[[ModelInfo, Node], Session], lease: Callable[[Ref], Lease]) -> None:
         self.node, self.threads = node, threads
-        self._sessions, self._lease = sessions, lease
+        self._sessions = sessions
+        self._leases = {port: lease(Ref(node.address, port)) for port, _ in node.outputs}
         self._strides = {port: -(-spec.item.nbytes // 64) * 64 for port, spec in node.outputs if isinstance(spec, ManySpec)}
         self._heap: dict[tuple[str, int], np.ndarray] = {}
         self.index = 0
@@ -37,7 +36,7 @@ class NodeContext:
     def _memory(self, port: str, index: int, nbytes: int) -> tuple[np.ndarray, SlotRef | None]:
         index += self.index
         stride = self._strides.get(port, nbytes)
-        lease = self._lease(Ref(self.node.address, port), stride * (index + 1)) if nbytes <= stride else None
+        lease = self._leases[port].take(stride * (index + 1)) if nbytes <= stride else None
         if lease is not None:
             ref, memory = lease
             return memory[index * stride :], ref

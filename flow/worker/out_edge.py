@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flow.entry import EdgeCodec, Entry, Kind, Overflow, Place, named_slots
 from flow.ledger import Block
@@ -16,6 +17,9 @@ from flow.link.contract import Sender
 from flow.plan.value import Edge
 from flow.pool import Pool, SlotRef
 from flow.wiring import EDGE_CAUSES
+
+if TYPE_CHECKING:
+    from flow.worker.pictures import PicturesOut
 
 
 @dataclass(slots=True)
@@ -64,6 +68,8 @@ class OutEdge:
         """Frames that its gate holds back."""
         self.stopped = False
         self.key = f"edge:{edge.id}"
+        self.pictures: PicturesOut | None = None
+        """Who gives single pictures in our place."""
 
     def _recount(self) -> None:
         """What an earlier life offered and did not settle will be offered, and counted, again."""
@@ -90,7 +96,8 @@ class OutEdge:
     def credit(self) -> bool:
         """Whether an entry may be sent now."""
         link = self.links[self.turn % len(self.links)]
-        return link.sender is not None and link.greeted and not self.recovering and len(link.unacked) < self.credits
+        flying = len(link.unacked) + (self.pictures.under_way() if self.pictures is not None else 0)
+        return link.sender is not None and link.greeted and not self.recovering and flying < self.credits
 
     def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
@@ -157,7 +164,7 @@ class OutEdge:
 
     def poll(self) -> bool:
         """Takes in acknowledgements; whether anything moved."""
-        moved = False
+        moved = self.pictures is not None and self.pictures.reap()
         for index, link in enumerate(self.links):
             if link.sender is None:
                 continue
@@ -221,7 +228,8 @@ class OutEdge:
     def note(self) -> None:
         """Writes what is in flight, counted and not derived."""
         sent = sum(one.frame for link in self.links for one in link.unacked)
-        self.block.set(f"{self.key}.in_flight", sent + self.waiting)
+        flying = self.pictures.under_way() if self.pictures is not None else 0
+        self.block.set(f"{self.key}.in_flight", sent + flying + self.waiting)
 
     def durable(self, turn: int) -> bool:
         """Whether every entry before `turn` survives this worker (frames of a live source cannot be read again: always)."""
@@ -242,7 +250,7 @@ class OutEdge:
 
     def settled(self) -> bool:
         """Nothing is in flight."""
-        return not any(link.unacked for link in self.links)
+        return not any(link.unacked for link in self.links) and not (self.pictures is not None and self.pictures.under_way())
 
     def open(self, consumer: int, sender: Sender) -> None:
         """Uses a new link to this replica. What is unfinished is taken over where the link kept it, and else sent once the receiver has
@@ -275,6 +283,8 @@ class OutEdge:
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""
         self.stopped = True
+        if self.pictures is not None:
+            self.block.add(f"{self.key}.dropped:stopped", self.pictures.let_go())
         for link in self.links:
             for sent in link.unacked:
                 self.drop(sent, "stopped")

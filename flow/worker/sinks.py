@@ -38,7 +38,7 @@ class ResultsTarget:
         self.turn += 1
 
     def poll(self) -> bool:
-        if not self.sender.poll():
+        if (self.greeted and not self.waiting) or not self.sender.poll():
             return False
         if not self.greeted:
             self.greeted = True

@@ -50,11 +50,7 @@ def _copy(captured: Captured, memory: Memory) -> Shot:
     planes = spec.split(buffer)
     for target, source in zip(planes, captured.planes, strict=True):
         np.copyto(target, source)
-    return _shot(captured, planes, ref)
-
-
-def _shot(captured: Captured, planes: tuple[np.ndarray, ...], ref: SlotRef | None) -> Shot:
-    image = Image(captured.spec, planes, rotation_transform(captured.spec), ref)
+    image = Image(spec, planes, rotation_transform(spec), ref)
     return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, image)
 
 
@@ -67,6 +63,9 @@ class SourceStage(ABC):
     ) -> None:  # fmt: skip
         self.stream, self.reader, self.block, self.memory, self.frames = stream, reader, block, memory, frames
         self.key = f"stream:{stream.name}"
+        index = block.index
+        self._in, self._out, self._in_flight = (index(f"{self.key}.{name}") for name in ("in", "out", "in_flight"))
+        self._noted = (0, 0, 0)
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
@@ -87,8 +86,9 @@ class SourceStage(ABC):
 
     def published(self, shot: Shot) -> None:
         """The frame has gone through the chain."""
-        self.block.add(f"{self.key}.out")
-        self.block.add(f"{self.key}.in_flight", -1)
+        words = self.block.words
+        words[self._out] += 1
+        words[self._in_flight] -= 1
 
     def close(self) -> None:
         self.reader.stop()
@@ -102,8 +102,11 @@ class SourceStage(ABC):
 
     def _note(self) -> None:
         reader = self.reader
-        for name in ("repaired", "reconnects", "corrupt"):
-            self.block.set(f"{self.key}.{name}", getattr(reader, name))
+        found = reader.repaired, reader.reconnects, reader.corrupt
+        if found != self._noted:
+            self._noted = found
+            for name, count in zip(("repaired", "reconnects", "corrupt"), found, strict=True):
+                self.block.set(f"{self.key}.{name}", count)
 
 
 class WaitingSource(SourceStage):
@@ -111,46 +114,61 @@ class WaitingSource(SourceStage):
 
     promised = 0
 
+    def __init__(
+        self, stream: Stream, chain: int, reader: StreamReader, block: Block,
+        memory: Callable[[ImageSpec], Memory | None], frames: int | None,
+    ) -> None:  # fmt: skip
+        super().__init__(stream, chain, reader, block, memory, frames)
+        self._images: dict[int, Image] = {}
+        """Pictures over memory that was filled before."""
+
     def drain(self) -> None:
         self.draining = True
 
     def take(self) -> Shot | None:
+        words = self.block.words
         while not self.ended:
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
                 self.ended = True
                 break
-            filled = self._room() if self.reader.fills else None
-            captured = self.reader.read() if filled is None else self.reader.read(filled[0])
+            room = self._room() if self.reader.fills else None
+            captured = self.reader.read() if room is None else self.reader.read(room.planes)
             self._note()
-            if self._over(captured):
+            if captured is None or (self.frames is not None and captured.seq >= self.frames):
                 self.ended = True
                 break
-            assert captured is not None
             self.next_seq = captured.seq + 1
-            self.block.add(f"{self.key}.in")
+            words[self._in] += 1
             if not self._wanted(captured):
                 self.block.add(f"{self.key}.dropped:every")
                 continue
-            self.block.add(f"{self.key}.in_flight")
-            if filled is not None:
-                return _shot(captured, *filled)
+            words[self._in_flight] += 1
+            if room is not None:
+                return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, room)
             try:
                 memory = self.memory(captured.spec)
             except NoMemory:
                 self.block.add(f"{self.key}.dropped:memory")
-                self.block.add(f"{self.key}.in_flight", -1)
+                words[self._in_flight] -= 1
                 continue
             if memory is None:
                 raise AssertionError("a frame was asked for while no slot was free")
             return _copy(captured, memory)
         return None
 
-    def _room(self) -> tuple[tuple[np.ndarray, ...], SlotRef | None]:
+    def _room(self) -> Image:
         """Where a source that fills its pictures in writes the next one."""
         memory = self.memory(self.stream.spec)
         if memory is None:
             raise AssertionError("a frame was asked for while no slot was free")
-        return self.stream.spec.split(memory[0]), memory[1]
+        buffer, ref = memory
+        key = -1 if ref is None else ref.pool.number_word | ref.slot
+        image = self._images.get(key)
+        if image is None:
+            spec = self.stream.spec
+            image = self._images[key] = Image(spec, spec.split(buffer), rotation_transform(spec), ref)
+        image.slot = ref
+        return image
 
 
 class LiveSource(SourceStage):

@@ -2,7 +2,7 @@
 
 What is rare is left to the chain: bounds, ends, frames set aside, replicas, joins, entries that do not decode, frames that thin out. Both
 work on the same links, counters and settlements, so either can take the next frame. The gain is in what frames share: one look at each
-link, one settlement, one acknowledgement.
+link, one settlement, one acknowledgement; and in pictures, which cross a link in one native step.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from devices.spec import ImageSpec
-from flow.entry import HEAD, ITEM, PICTURE, RESET, Entry, EntryError, Kind, Place, picture_bytes
+import numpy as np
+
+from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
+from flow.entry import HEAD, ITEM, RESET, Entry, EntryError, Kind, Place
 from flow.ledger import Block
 from flow.link.ring import RECORD, RingReceiver, RingSender
 from flow.pool import PoolError, SlotRef
 from flow.worker.in_edge import InEdge
-from flow.worker.out_edge import OutEdge, Packed
+from flow.worker.out_edge import OutEdge
+from flow.worker.pictures import PicturesIn, PicturesOut, carries_pictures
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import SourceStage
-from ops.value import Affine, Frame, Image
+from flow.worker.source import Shot, SourceStage
+from ops.value import Frame, Image
 
 if TYPE_CHECKING:
     from flow.worker.chain import ChainRunner
@@ -33,23 +36,17 @@ LONGEST_NS = 200_000
 """After so long those that wait for a settlement get it."""
 START = struct.Struct(RECORD.format + HEAD.format.lstrip("<"))
 """A record of a ring, and the head of the entry in it."""
-PICTURE_ENTRY = HEAD.size + ITEM.size + PICTURE.size
-FRAME, BOUND = int(Kind.FRAME), int(Kind.BOUND)
-
-Head = tuple[int, ...]
-"""flags, stream, epoch, seq, pts_ns, time_ns (-1: none), capture_ns."""
+FRAME = int(Kind.FRAME)
 
 
-class _WayIn:
+class _FramesIn:
     """The ring that frames come from."""
 
-    def __init__(self, edge: InEdge, receiver: RingReceiver) -> None:
-        self.edge, self.receiver = edge, receiver
-        self.ports = edge.codec.ports
-        self.single = [not port.many and isinstance(port.item, ImageSpec) for port in self.ports]
+    def __init__(self, edge: InEdge, receiver: RingReceiver, places: list[int], head: Any, address: int) -> None:
+        self.edge, self.receiver, self.places, self.head = edge, receiver, places, head
+        self.pictures = PicturesIn(edge, receiver, address) if carries_pictures(edge) else None
         self.rare = False
         """Whether what comes next is not for the common path."""
-        self._pictures: list[dict[tuple[int, int], tuple[bytes, Image, SlotRef]]] = [{} for _ in self.ports]
         index = edge.block.index
         self._in, self._out = index(f"{edge.key}.in"), index(f"{edge.key}.out")
         self._turn, self._settled = index(f"{edge.key}.turn"), index(f"{edge.key}.settled")
@@ -59,60 +56,60 @@ class _WayIn:
         edge = self.edge
         return edge.links[0] is self.receiver and not (edge.queue or edge.early or edge.ended or edge.abandoned)
 
-    def next(self, values: list[Any], places: Sequence[int]) -> Head | None:
-        """Head of the next frame, whose values are put into the table; None when there is none, or a rare one."""
-        entries = self.receiver.entries
-        start = self.receiver.next()
+    def begin(self) -> None:
+        self.rare = False
+        if self.pictures is not None:
+            self.pictures.begin()
+
+    def next(self, values: list[Any]) -> bool:
+        """Puts the next frame's values into the table and its head into the head; False when there is none, or a rare one."""
+        if self.pictures is None:
+            return self._next(values)
+        image = self.pictures.take()
+        if type(image) is Image:
+            values[self.places[0]] = image
+            return True
+        self.rare = image != NOTHING
+        return False
+
+    def _next(self, values: list[Any]) -> bool:
+        receiver, edge = self.receiver, self.edge
+        entries, start = receiver.entries, receiver.next()
         if start < 0:
-            return None
+            return False
         turn, _, kind, flags, stream, epoch, seq, pts, time_ns, capture, count, joined = START.unpack_from(entries, start)
-        if kind != FRAME or joined or turn != self.edge.next_turn or count != len(self.ports):
+        if kind != FRAME or joined or turn != edge.next_turn or count != len(self.places):
             self.rare = True
-            return None
+            return False
         item = start + START.size
         payload = item + ITEM.size * count
         try:
-            for index, place in enumerate(places):
+            for port, place in zip(edge.codec.ports, self.places, strict=True):
                 tag, pool, slot, generation, offset, length = ITEM.unpack_from(entries, item)
                 item += ITEM.size
                 if tag:
-                    inline = entries[payload + offset : payload + offset + length]
-                    values[place] = self._value(index, tag, pool, slot, generation, inline)
-        except (EntryError, PoolError, KeyError, struct.error):
+                    ref = None
+                    if tag == 2:
+                        if pool not in edge.pools:
+                            raise EntryError(f"expected a pool this worker has, got {pool}")
+                        edge.pools[pool].check(slot, generation)
+                        ref = SlotRef(edge.pools[pool], slot, generation)  # not held: the producer holds it until we acknowledge
+                    values[place] = port.decode(entries[payload + offset : payload + offset + length], ref)
+        except (EntryError, PoolError, struct.error):
             self.rare = True
-            return None
-        return flags, stream, epoch, seq, pts, time_ns, capture
+            return False
+        head = self.head
+        head[0], head[1], head[2], head[3], head[4], head[5], head[6] = flags, stream, epoch, seq, pts, time_ns, capture
+        receiver.taken += 1
+        edge.next_turn = edge.received[0] = turn + 1
+        return True
 
-    def _value(self, index: int, tag: int, number: int, slot: int, generation: int, inline: memoryview) -> Any:
-        """The value over the entry; not held: the producer holds its slot until we acknowledge the frame."""
-        if tag != 2:
-            return self.ports[index].decode(inline, None)
-        if number not in self.edge.pools:
-            raise EntryError(f"expected a pool this worker has, got {number}")
-        pool = self.edge.pools[number]
-        pool.check(slot, generation)
-        if not self.single[index]:
-            return self.ports[index].decode(inline, SlotRef(pool, slot, generation))
-        known, data = self._pictures[index].get((number, slot)), bytes(inline)
-        if known is not None and known[0] == data and known[2].pool is pool:
-            known[2].generation = generation
-            return known[1]
-        ref = SlotRef(pool, slot, generation)
-        image = self.ports[index].decode(inline, ref)
-        assert isinstance(image, Image)
-        self._pictures[index][number, slot] = data, image, ref
-        return image
-
-    def took(self) -> None:
-        """The frame that `next` gave is being worked on."""
-        self.receiver.take(self.edge.next_turn)
-        self.edge.next_turn += 1
-
-    def count(self, frames: int) -> None:
+    def finish(self, frames: int) -> None:
+        if self.pictures is not None:
+            self.pictures.finish()
         words = self.edge.block.words
         words[self._in] += frames
         words[self._out] += frames
-        self.edge.received[0] = self.edge.next_turn
 
     def settle(self, changes: dict[int, int]) -> None:
         edge = self.edge
@@ -120,87 +117,90 @@ class _WayIn:
         changes[self._turn], changes[self._settled] = edge.next_turn, edge.block.words[self._in]
 
     def acknowledge(self) -> None:
-        self.receiver.acknowledge(self.edge.settled_turn, self.edge.settled_turn)
+        if self.edge.settled_turn == self.edge.next_turn:
+            self.receiver.finish(self.receiver.taken)
+        else:
+            self.receiver.acknowledge(self.edge.settled_turn, self.edge.settled_turn)
 
 
-class _WayOut:
+class _FramesOut:
     """A ring that frames go to."""
 
-    def __init__(self, edge: OutEdge, sender: RingSender, places: Sequence[int], room: Sequence[Place]) -> None:
-        self.edge, self.sender, self.places, self.room = edge, sender, places, room
+    def __init__(self, edge: OutEdge, sender: RingSender, places: Sequence[int], room: Sequence[Place], head: Any, address: int) -> None:
+        self.edge, self.sender, self.places, self.room, self.head = edge, sender, places, room, head
         self.link = edge.links[0]
-        port = edge.codec.ports[0]
-        self.single = len(edge.codec.ports) == 1 and not port.many and isinstance(port.item, ImageSpec)
-        self.entries = 0
+        self.pictures = edge.pictures = PicturesOut(edge, sender, address) if carries_pictures(edge) else None
         index = edge.block.index
         self._in, self._turn, self._settled = (index(f"{edge.key}.{name}") for name in ("in", "turn", "settled"))
-        self._picture: tuple[ImageSpec | None, Affine | None, bytes] = (None, None, b"")
 
     def idle(self) -> bool:
         edge = self.edge
-        return self.link.sender is self.sender and not (edge.recovering or edge.stopped)
+        return self.link.sender is self.sender and not (edge.recovering or edge.stopped) and edge.turn >= self.sender.durable
 
-    def give(self, head: Head, values: list[Any]) -> None:
+    def begin(self) -> int:
+        """How many frames may be sent."""
+        if self.link.unacked or self.pictures is None:
+            self.edge.poll()
+        if self.pictures is not None:
+            return self.pictures.begin()
+        return self.edge.credits - len(self.link.unacked)
+
+    def give(self, values: list[Any]) -> None:
         """Sends the frame's values, or a bound when there are none."""
-        edge, sender = self.edge, self.sender
-        turn = edge.turn
-        image = values[self.places[0]]
-        if not self.single or turn < sender.durable or type(image) is not Image or type(image.slot) is not SlotRef:
-            self._give_any(head, values)
-            return
-        ref = image.slot
-        ref = SlotRef(ref.pool, ref.slot, ref.generation)
-        ref.pool.hold(ref)
-        spec, transform, inline = self._picture
-        if image.spec is not spec or image.transform is not transform:
-            inline = picture_bytes(image)
-            self._picture = image.spec, image.transform, inline
-        memory = sender.memory
-        start = sender.begin()
-        START.pack_into(memory, start, turn, PICTURE_ENTRY, FRAME, *head, 1, 0)
-        start += START.size
-        ITEM.pack_into(memory, start, 2, ref.pool.shape.id, ref.slot, ref.generation, 0, PICTURE.size)
-        start += ITEM.size
-        memory[start : start + PICTURE.size] = inline
-        self.link.unacked.append(Packed(b"", [ref], True, turn))
-        self.entries += 1
-        edge.turn = turn + 1
-        sender.publish(turn)
-
-    def _give_any(self, head: Head, values: list[Any]) -> None:
-        flags, stream, epoch, seq, pts, time_ns, capture = head
+        if self.pictures is not None:
+            image = values[self.places[0]]
+            if type(image) is Image and type(image.slot) is SlotRef:
+                self.pictures.give(image)
+                return
+            self.finish()
         found = tuple(values[place] for place in self.places)
-        kind = Kind.FRAME if any(value is not None for value in found) else Kind.BOUND
-        entry = Entry(
-            kind, stream, epoch, seq, pts, None if time_ns < 0 else time_ns, capture, flags, found if kind is Kind.FRAME else ()
-        )  # fmt: skip
+        some = any(value is not None for value in found)
+        entry = entry_of(self.head, Kind.FRAME if some else Kind.BOUND, found if some else ())
         packed = self.edge.pack(entry, self.room)
         if packed is not None:
             self.edge.send(packed)
+        if self.pictures is not None:
+            self.pictures.begin()
 
-    def count(self) -> None:
-        self.edge.block.words[self._in] += self.entries
-        self.entries = 0
-        self.edge.note()
+    def finish(self) -> None:
+        if self.pictures is not None:
+            self.edge.block.words[self._in] += self.pictures.finish()
 
     def settle(self, changes: dict[int, int]) -> None:
+        self.edge.note()
         changes[self._turn], changes[self._settled] = self.edge.turn, self.edge.block.words[self._in]
 
 
 class Straight:
     """The common path of a chain; `of` gives it where the chain has one."""
 
-    def __init__(self, chain: ChainRunner, way_in: _WayIn | None, ways_out: Sequence[_WayOut]) -> None:
-        self.chain, self.way_in, self.ways_out = chain, way_in, ways_out
+    def __init__(self, chain: ChainRunner) -> None:
+        self.chain = chain
         self.source: SourceStage | None = chain.source
         self.block: Block = chain.block
+        self._head_array = np.zeros(HEAD_WORDS, np.int64)
+        self.head: Any = memoryview(self._head_array.data)
+        address = self._head_array.ctypes.data
+        self.way_in: _FramesIn | None = None
+        for edge, places in chain.frames_in:
+            receiver = edge.links[0]
+            assert isinstance(receiver, RingReceiver)
+            self.way_in = _FramesIn(edge, receiver, list(places), self.head, address)
+        self.ways_out: list[_FramesOut] = []
+        for gate in chain.gates:
+            for out, out_places, room in gate.edges:
+                sender = out.links[0].sender
+                assert isinstance(sender, RingSender)
+                self.ways_out.append(_FramesOut(out, sender, out_places, room, self.head, address))
         key = f"chain:{chain.chain.id}"
         self._state, self._next_seq, self._last_pts = (
             self.block.layout.index.get(f"{key}.{name}", -1) for name in ("state", "next_seq", "last_pts")
         )
-        self._stream = chain.streams.index(self.source.stream.name) if self.source is not None else -1
+        if self.source is not None:
+            self.head[STREAM] = chain.streams.index(self.source.stream.name)
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
-        self._places_in = [place for _, places in chain.frames_in for place in places]
+        self._sinks = [(sink, sink.place) for sink in chain.sinks]
+        self._shot: Shot | None = None
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
@@ -216,87 +216,84 @@ class Straight:
             or chain.poison
         ):
             return None
-        way_in = None
-        for inbound in chain.inbound:
-            receiver = inbound.links[0]
-            assert isinstance(receiver, RingReceiver)
-            way_in = _WayIn(inbound, receiver)
-        ways_out = []
-        for gate in chain.gates:
-            for edge, places, room in gate.edges:
-                sender = edge.links[0].sender
-                assert isinstance(sender, RingSender)
-                ways_out.append(_WayOut(edge, sender, places, room))
-        return cls(chain, way_in, ways_out)
+        return cls(chain)
 
-    def usable(self) -> bool:
+    def _usable(self) -> bool:
         """Whether the chain has nothing in hand that comes before the next frame."""
         chain = self.chain
-        return (
-            not (chain.ended or chain.stopped)
-            and (self.way_in is None or self.way_in.idle())
-            and all(way.idle() for way in self.ways_out)
-            and not any(gate.pending for gate in chain.gates)
-        )
+        if chain.ended or chain.stopped or (self.way_in is not None and not self.way_in.idle()):
+            return False
+        for way in self.ways_out:
+            if not way.idle():
+                return False
+        for gate in chain.gates:  # noqa: SIM110 - asked for every round, where a generator costs more than the question
+            if gate.pending:
+                return False
+        return True
 
     def run(self) -> bool | None:
         """Passes on what has come, settled; whether anything moved. None when the chain itself must look."""
         chain, way_in, block = self.chain, self.way_in, self.block
-        if not self.usable():
+        if not self._usable():
             return None
-        moved, rare, frames = False, False, 0
-        last: Head | None = None
+        frames, rare, room = 0, False, MOST_FRAMES
         started = time.monotonic_ns()
         block.begin()
         try:
+            if self._targets:
+                self._take_in_results()
             for way in self.ways_out:
-                moved |= way.edge.poll()
-            for sink in chain.sinks:
-                moved |= sink.poll()
-            if chain.settling:
-                moved |= chain.settle()
-            while frames < MOST_FRAMES and not rare:
-                chain.blocked = not self._room()
-                if chain.blocked:
-                    rare = chain.thins
+                room = min(room, way.begin())
+            if way_in is not None:
+                way_in.begin()
+            ready = True
+            while frames < room and not rare:
+                ready = self._ready()
+                if not ready:
                     break
                 values: list[Any] = [None] * chain.size
                 if way_in is None:
-                    head = self._shoot(values)
+                    found = self._shoot(values)
                     rare = chain.ended
                 else:
-                    head = way_in.next(values, self._places_in)
+                    found = way_in.next(values)
                     rare = way_in.rare
-                if head is None:
+                if not found:
+                    room = MOST_FRAMES
                     break
-                last = self._pass(head, values)
+                self._pass(values)
                 frames += 1
                 if chain.stopped or time.monotonic_ns() - started > LONGEST_NS:
+                    room = MOST_FRAMES
                     break
+            chain.blocked = frames >= room or not ready
+            rare = rare or (chain.blocked and chain.thins and not frames)
         finally:
-            if last is not None:
-                self._settle(last, frames)
+            self._settle(frames)
             block.end()
         if way_in is not None:
-            way_in.rare = False
-            if frames or moved:
-                way_in.acknowledge()
-        return moved or frames > 0 or (None if rare else False)
+            way_in.acknowledge()
+        return True if frames else (None if rare else False)
 
-    def _room(self) -> bool:
-        """Whether a frame can be published without waiting."""
+    def _take_in_results(self) -> None:
+        for sink, _ in self._sinks:
+            sink.poll()
+        if self.chain.settling:
+            self.chain.settle()
+
+    def _ready(self) -> bool:
+        """Whether there is memory for a frame, and sinks that take its results."""
         chain = self.chain
-        for way in self.ways_out:
-            if len(way.link.unacked) >= way.edge.credits:
-                return False
-        return chain.pools.ready() and all(sink.ready() for sink in chain.sinks) and len(chain.settling) < MOST_FRAMES
+        if self._targets and (len(chain.settling) >= MOST_FRAMES or not all(target.ready() for target in self._targets)):
+            return False
+        return chain.pools.ready()
 
-    def _shoot(self, values: list[Any]) -> Head | None:
+    def _shoot(self, values: list[Any]) -> bool:
         """The source's next frame."""
         chain, source, block = self.chain, self.source, self.block
         assert source is not None
         if not (chain.go or source.draining):
-            return None
+            return False
         block.end()  # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
         try:
             shot = source.take()
@@ -305,56 +302,64 @@ class Straight:
         if shot is None:
             chain.pools.end_frame()
             chain.ended = source.ended
-            return None
+            return False
         values[chain.source_place] = shot.image
         self._shot = shot
-        return 0, self._stream, 0, shot.seq, shot.pts_ns, -1 if shot.time_ns is None else shot.time_ns, shot.mono_ns
+        head = self.head
+        head[FLAGS], head[EPOCH], head[SEQ], head[PTS] = 0, 0, shot.seq, shot.pts_ns
+        head[TIME], head[CAPTURE] = -1 if shot.time_ns is None else shot.time_ns, shot.mono_ns
+        return True
 
-    def _pass(self, head: Head, values: list[Any]) -> Head:
-        """One frame through the nodes and out; gives its head as it went on."""
-        chain, way_in = self.chain, self.way_in
-        flags, stream, epoch, seq, pts, time_ns, capture = head
-        if way_in is not None:
-            way_in.took()
-        name = chain.streams[stream]
-        frame = Frame(name, seq, pts, epoch, None if time_ns < 0 else time_ns)
-        flags &= RESET
-        try:
-            for node in chain.nodes:
-                if not node.run(frame, stream, values) and node.node.on_error == "stop":
-                    chain.fail(node)
-                if node.was_reset:
-                    flags |= RESET
-                    node.was_reset = False
-            head = (flags, stream, epoch, seq, pts, time_ns, capture)
-            if chain.sinks:
-                chain.write(_entry(head), name, values)
-            for way in self.ways_out:
-                way.give(head, values)
-        finally:
-            chain.pools.end_frame()
-        if self.source is not None:
+    def _pass(self, values: list[Any]) -> None:
+        """One frame through the nodes and out."""
+        chain, head = self.chain, self.head
+        if chain.nodes or self._sinks:
+            self._run(values)
+        for way in self.ways_out:
+            way.give(values)
+        chain.pools.end_frame()
+        if self._shot is not None and self.source is not None:
             chain.release_shot(self._shot)
             self.source.published(self._shot)
-        return head
+        head[FLAGS] = 0
 
-    def _settle(self, head: Head, frames: int) -> None:
-        """Everything up to this frame is published: what a successor needs to know, in one piece.
+    def _run(self, values: list[Any]) -> None:
+        chain, head = self.chain, self.head
+        stream, time_ns = head[STREAM], head[TIME]
+        name = chain.streams[stream]
+        frame = Frame(name, head[SEQ], head[PTS], head[EPOCH], None if time_ns < 0 else time_ns)
+        flags = head[FLAGS] & RESET
+        for node in chain.nodes:
+            if not node.run(frame, stream, values) and node.node.on_error == "stop":
+                chain.fail(node)
+            if node.was_reset:
+                flags |= RESET
+                node.was_reset = False
+        head[FLAGS] = flags
+        for _, place in self._sinks:
+            if values[place] is not None or flags:
+                chain.write(entry_of(head), name, values)
+                break
+
+    def _settle(self, frames: int) -> None:
+        """Everything so far is published: what a successor needs to know, in one piece.
 
         Results that our caller has not got yet, and what comes after them, the chain settles when they have arrived.
         """
-        chain, block, way_in = self.chain, self.block, self.way_in
-        chain.last = _entry(head)
-        state = chain.save() if chain.state_area is not None else None
+        chain, block, way_in, head = self.chain, self.block, self.way_in, self.head
         for way in self.ways_out:
-            way.count()
+            way.finish()
         if way_in is not None:
-            way_in.count(frames)
+            way_in.finish(frames)
+        if not frames:
+            return
+        chain.last_head = tuple(head)
+        state = chain.save() if chain.state_area is not None else None
         if chain.settling or any(target.sender.durable < target.turn for target in self._targets):
             taken = [] if way_in is None else [way_in.edge.mark()]
             given = [way.edge.mark() for way in self.ways_out]
             results = [(target, target.turn) for target in self._targets]
-            chain.settling.append(Settlement(taken, given, results, head[3] + 1, head[4], state))
+            chain.settling.append(Settlement(taken, given, results, head[SEQ] + 1, head[PTS], state))
             return
         changes: dict[int, int] = {}
         if state is not None and chain.state_area is not None:
@@ -365,12 +370,13 @@ class Straight:
         for way in self.ways_out:
             way.settle(changes)
         if self.source is not None:
-            changes[self._next_seq], changes[self._last_pts] = head[3] + 1, head[4]
+            changes[self._next_seq], changes[self._last_pts] = head[SEQ] + 1, head[PTS]
         if way_in is not None:
             way_in.settle(changes)
         block.commit(changes)
 
 
-def _entry(head: Head) -> Entry:
-    flags, stream, epoch, seq, pts, time_ns, capture = head
-    return Entry(Kind.FRAME, stream, epoch, seq, pts, None if time_ns < 0 else time_ns, capture, flags)
+def entry_of(head: Sequence[int], kind: Kind = Kind.FRAME, values: tuple[Any, ...] = ()) -> Entry:
+    """The entry with this head."""
+    time_ns = None if head[TIME] < 0 else head[TIME]
+    return Entry(kind, head[STREAM], head[EPOCH], head[SEQ], head[PTS], time_ns, head[CAPTURE], head[FLAGS], values)

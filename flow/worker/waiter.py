@@ -18,7 +18,7 @@ class Waiter:
     def add(self, what: Any) -> None:
         """A descriptor, something that has one, or a ZeroMQ socket."""
         if isinstance(what, zmq.Socket):
-            number = int(what.getsockopt(zmq.FD))  # type: ignore[call-overload]
+            number = int(what.getsockopt(zmq.FD))
             self._sockets[number] = what
             self._epoll.register(number, select.EPOLLIN)
         else:
@@ -28,7 +28,7 @@ class Waiter:
         """Waits for it no more; while it is still open."""
         number = what
         if isinstance(what, zmq.Socket):
-            number = int(what.getsockopt(zmq.FD))  # type: ignore[call-overload]
+            number = int(what.getsockopt(zmq.FD))
             del self._sockets[number]
         self._epoll.unregister(number)
 
@@ -37,7 +37,7 @@ class Waiter:
 
         The descriptor of a ZeroMQ socket tells only of changes: so one that still has messages is asked for before we sleep.
         """
-        ready = [number for number, socket in self._sockets.items() if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN]  # type: ignore[call-overload]
+        ready = [number for number, socket in self._sockets.items() if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN]
         return ready + [number for number, _ in self._epoll.poll(0 if ready else timeout_ms / 1000)]
 
     def close(self) -> None:

@@ -25,10 +25,12 @@ class NodeManifest(Strict):
 
 
 class Goals(Strict):
-    """What the business wants; serves admission, priority and reports, and never drops a frame."""
+    """What the business wants: shown in plans, and beside what a run reached. Goals never drop a frame."""
 
     rate: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Results a second."""
     latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """From capture to result."""
 
 
 class Business(Manifest):
@@ -39,6 +41,7 @@ class Business(Manifest):
     version: Version
     title: str = ""
     priority: Percent = 50
+    """Who should run where not all can: the refusal of a plan that does not fit names those of least priority."""
     inputs: dict[Name, Literal["image"]]
     models: dict[Name, Selector] = Field(default={})
     graph: Annotated[dict[Name, NodeManifest], Field(min_length=1, max_length=512)]

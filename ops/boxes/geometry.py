@@ -6,6 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+Point = tuple[float, float]
+"""x, y in a configuration."""
+
 Anchor = Literal["bottom", "center", "top"]
 """Which point stands for a box: the middle of its lower edge (where feet are), its centre, the middle of its upper edge."""
 

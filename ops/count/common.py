@@ -14,8 +14,6 @@ from ops.contract import Operator, SpecError, port, records
 from ops.labels import Chosen
 from ops.value import Records
 
-Point = tuple[float, float]
-
 
 class Counter(Operator):
     """Base of the counters. Detections without a track (-1) are not counted: put a tracker before."""

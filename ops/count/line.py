@@ -9,8 +9,9 @@ from pydantic import Field
 
 from devices.spec import Spec, Specs
 from ops import snapshot
+from ops.boxes.geometry import Point
 from ops.contract import Context
-from ops.count.common import Counter, Point, check_polygon, happened
+from ops.count.common import Counter, check_polygon, happened
 from ops.value import Frame, Records
 
 TRACK = np.dtype([("id", "<i4"), ("side", "<i4"), ("seen", "<i8"), ("point", "<f8", (2,))])
@@ -28,6 +29,7 @@ class Line(Counter):
 
     op = "count.line"
     events = totals = ("in", "out")
+    drawn = {"line": "lines"}
 
     class Config(Counter.Config):
         """`line`: its two ends in pixels of the source frame. `margin`: pixels beyond the line that count as crossed."""

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from devices.spec import Spec, Specs
 from ops import snapshot
-from ops.boxes.geometry import inside
+from ops.boxes.geometry import Point, inside
 from ops.contract import Context
-from ops.count.common import Counter, Point, check_polygon, happened
+from ops.count.common import Counter, check_polygon, happened
 from ops.value import Frame, Records
 
 TRACK = np.dtype([("id", "<i4"), ("dwelt", "?"), ("seen", "<i8"), ("since_ns", "<i8"), ("last_ns", "<i8"), ("point", "<f8", (2,))])
@@ -30,6 +30,7 @@ class Zone(Counter):
     op = "count.zone"
     events = ("enter", "leave", "dwell")
     totals = ("occupancy", "entered", "left")
+    drawn = {"zone": "zones"}
 
     class Config(Counter.Config):
         """`zone`: a polygon in pixels of the source frame. `dwell_s`: seconds inside after which `dwell` is told (none: never)."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, Specs
+from ops.boxes.geometry import Point
 from ops.contract import Operator, SpecError, images, port
-from ops.draw.canvas import HAND, PALETTE, Canvas, color
+from ops.draw.canvas import HAND, PALETTE, Canvas, Color, color
 from ops.value import Affine, Frame, Image, Many, Records, apply, compose, invert, rotation_transform
 
+FIGURE: Color = (255, 255, 255)
+"""The colour of lines and zones."""
+Label = tuple[str, float, float, Color]
+"""Text, the place of its lower left corner, and the colour of its ground."""
 KINDS = ("detections", "classes", "landmarks", "event", "points")
 
 
@@ -19,7 +25,8 @@ class Results(Operator):
     """The picture with everything that is connected drawn into it, upright.
 
     Boxes with label, score and track, coloured by track or else by class; the skeleton of each hand; classes in the corner, or beside
-    the hand that they belong to; points; events and totals as lines of text.
+    the hand that they belong to; points; events and totals as lines of text; the lines and zones that are given. A label moves aside where
+    another one lies.
     """
 
     op = "draw.results"
@@ -30,11 +37,14 @@ class Results(Operator):
     outputs = {"image": port("image", doc="bgr24, upright")}
 
     class Config(Operator.Config):
-        """`scores`: write scores beside labels. `labels`: write labels at all. `title`: a line of text in the upper left corner."""
+        """`scores`: write scores beside labels. `labels`: write labels at all. `title`: a line of text in the upper left corner. `lines`:
+        drawn with an arrow to the side that `count.line` calls `in`. `zones`: polygons. Both in pixels of the source frame."""
 
         scores: bool = True
         labels: bool = True
         title: str = ""
+        lines: tuple[tuple[Point, Point], ...] = ()
+        zones: tuple[Annotated[tuple[Point, ...], Field(min_length=3, max_length=256)], ...] = ()
 
     def infer(self, specs: Specs) -> dict[str, Spec]:
         self._names: dict[str, tuple[str, ...]] = {}
@@ -60,9 +70,14 @@ class Results(Operator):
         drawn.planes[0][:] = np.rot90(image.planes[0], turns) if turns else image.planes[0]
         canvas, place = Canvas(drawn.planes[0]), invert(drawn.transform)
 
+        for line in self.config.lines:
+            canvas.line_with_side(apply(place, np.array(line)), FIGURE)
+        for zone in self.config.zones:
+            canvas.rimmed(apply(place, np.array([*zone, *zone[:1]])), FIGURE)
         lines = [(self.config.title, PALETTE[0])] if self.config.title else []
+        labels: list[Label] = []
         for records in _each(values.get("detections")):
-            self._detections(canvas, place, records)
+            labels += self._detections(canvas, place, records)
         hands = values.get("landmarks")
         for hand in _each(hands):
             self._landmarks(canvas, place, hand)
@@ -71,7 +86,7 @@ class Results(Operator):
             beside = [hand for of, hand in _parents(hands) if parent is not None and of == parent and len(hand)]
             if text and beside:
                 points = apply(place, beside[0]["points"][0, :, :2].astype(np.float64))
-                canvas.label(text, points[:, 0].min(), points[:, 1].min() - 2 * canvas.line, color(int(classes["class_id"][0])))
+                labels.append((text, points[:, 0].min(), points[:, 1].min() - 2 * canvas.line, color(int(classes["class_id"][0]))))
             elif text:
                 lines += [(self._named("classes", record), color(int(record["class_id"]))) for record in classes]
         for records in _each(values.get("points")):
@@ -82,9 +97,13 @@ class Results(Operator):
         step = canvas.label_height() + 2
         for index, (text, ground) in enumerate(lines):
             canvas.label(text, 4, 4 + index * step, ground, below=True)
+        for label in labels:
+            canvas.label(*label)
         return drawn
 
-    def _detections(self, canvas: Canvas, place: Affine, records: Records) -> None:
+    def _detections(self, canvas: Canvas, place: Affine, records: Records) -> list[Label]:
+        """Draws boxes and gives their labels, those of the surest first: they keep their places."""
+        labels: list[Label] = []
         for record in records[np.argsort(records["score"], kind="stable")]:  # the surest on top
             x1, y1, x2, y2 = record["box"].astype(np.float64)
             corners = apply(place, np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
@@ -97,7 +116,8 @@ class Results(Operator):
                     canvas.dot(point, ink, canvas.line + 0.5)
             text = " ".join(filter(None, [self._named("detections", record), f"#{track}" if track >= 0 else ""]))
             if self.config.labels and text:
-                canvas.label(text, float(low[0]), float(low[1]), ink)
+                labels.insert(0, (text, float(low[0]), float(low[1]), ink))
+        return labels
 
     def _landmarks(self, canvas: Canvas, place: Affine, records: Records) -> None:
         for record in records:

@@ -89,6 +89,17 @@ def test_bad_sources(source: str) -> None:
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize(("source", "url"), [("0", "v4l2:/dev/video0"), ("2", "v4l2:/dev/video2"), ("/dev/video1", "v4l2:/dev/video1")])
+def test_a_camera_by_its_number_or_device_is_told_its_url(source: str, url: str) -> None:
+    (line,) = problems(PET, camera=source)
+    assert line == f"--bind camera: expected a file, a folder or a URL, got `{source}` - a camera is `{url}`"
+
+
+def test_a_folder_of_that_number_is_a_folder(folder: Path) -> None:
+    (folder / "0").mkdir()
+    assert sources(load(PET, camera="0")) == {"camera": str(folder / "0")}
+
+
 def test_unbound_inputs_of_a_check() -> None:
     deployment = manifests.load(PET, PAIR, bind={"left": "/a.mp4"}, unbound="synthetic:pets")
     assert sources(deployment) == {"camera": "synthetic:pets", "left": "/a.mp4"}

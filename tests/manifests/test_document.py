@@ -20,9 +20,9 @@ def problems_of(*paths: Path) -> list[str]:
 
 def test_folder_is_read_in_order_and_not_below(tmp_path: Path) -> None:
     for name in ("b.yml", "a.yaml", "c.json", ".hidden.yaml", "note.txt", "d.yaml~"):
-        (tmp_path / name).write_text('{"n": 1}')
+        (tmp_path / name).write_text('{"kind": "Model"}')
     (tmp_path / "below").mkdir()
-    (tmp_path / "below" / "e.yaml").write_text("n: 1")
+    (tmp_path / "below" / "e.yaml").write_text("kind: Model")
     (tmp_path / "f.yaml").mkdir()
     problems: list[Problem] = []
     documents = collect([tmp_path], problems)
@@ -31,7 +31,7 @@ def test_folder_is_read_in_order_and_not_below(tmp_path: Path) -> None:
 
 
 def test_each_file_once(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("n: 1")
+    (tmp_path / "a.yaml").write_text("kind: Model")
     (tmp_path / "link.yaml").symlink_to("a.yaml")
     assert len(collect([tmp_path / "a.yaml", tmp_path, tmp_path / ".." / tmp_path.name / "a.yaml"], [])) == 1
 
@@ -80,7 +80,35 @@ def test_devices_are_refused() -> None:
 
 
 def test_folder_without_manifests(tmp_path: Path) -> None:
-    assert "expected a folder with manifests" in problems_of(tmp_path)[0]
+    assert "expected a folder with manifests (*.yaml, *.yml, *.json), got none in it" in problems_of(tmp_path)[0]
+    (tmp_path / "report.json").write_text("{}")
+    assert "got only report.json - a manifest says `apiVersion: ace/v1`" in problems_of(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "meant"),
+    [
+        ("a.yaml", "apiVersion: ace/v1\n", True),
+        ("a.yaml", "apiVersion: ace/v9\n", True),
+        ("a.yaml", "apiversion: ace/v1\nkind: Device", True),
+        ("a.yaml", "{kind: Business", True),
+        ("a.json", '{"apiVersion":"ace/v1", ', True),
+        ("a.json", '{"kind": "Model"}', True),
+        ("a.json", '{"plan": "9f2c", "streams": {}}', False),
+        ("a.json", "[1, 2, 3", False),
+        ("a.yaml", "", False),
+        ("a.yaml", "apiVersion: v1\nkind: Pod\n", False),
+        ("a.json", '{"kind": {"const": "Model"}, "apiVersion": {"const": "ace/v1"}}', False),
+        ("a.yaml", b"\xff\xfe\x00", False),
+    ],
+)
+def test_only_what_means_to_be_a_manifest_is_read_from_a_folder(tmp_path: Path, name: str, content: str | bytes, meant: bool) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / "good.yaml").write_text("apiVersion: ace/v1")
+    skipped: list[str] = []
+    documents = collect([tmp_path], problems := [], skipped)
+    assert len(documents) + len(problems) == (2 if meant else 1)
+    assert skipped == ([] if meant else [str(tmp_path / name)])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -105,8 +133,8 @@ def test_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
 
 
 def test_all_problems_of_all_files(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("a: [")
-    (tmp_path / "b.yaml").write_text("a: 1\na: 2\nb: !t 1")
+    (tmp_path / "a.yaml").write_text("kind: Model\na: [")
+    (tmp_path / "b.yaml").write_text("kind: Model\na: 1\na: 2\nb: !t 1")
     assert len(problems_of(tmp_path, tmp_path / "no.yaml")) == 4
 
 

@@ -117,7 +117,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         pytest.param(HEAD + GOOD.replace("nn.infer", "nn.infre"), "did you mean `nn.infer`", id="unknown operator"),
         pytest.param(HEAD.replace("tiny@^1", "tinny@^1") + GOOD, "did you mean `tiny", id="unknown model"),
         pytest.param(HEAD.replace("tiny@^1", "tiny@^2") + GOOD, "1.0.0", id="no version in range"),
-        pytest.param(HEAD + GOOD.replace("pixels.tensors", "pixels.tensor"), "did you mean `tensors`", id="unknown port"),
+        pytest.param(HEAD + GOOD.replace("pixels.tensors", "pixels.tensor"), "did you mean `pixels.tensors`", id="unknown port"),
         pytest.param(HEAD + GOOD.replace("image: camera", "image: kinds"), "->", id="cycle"),
         pytest.param(HEAD + GOOD.replace("width: 8", "width: 9"), "float32[1x3x8x8]", id="shape mismatch"),
         pytest.param(HEAD + GOOD.replace("pixels.tensors", "camera").replace(PIXELS, ""), "expected", id="type mismatch"),
@@ -235,6 +235,9 @@ def test_a_target_that_is_the_source_is_refused_and_left_whole(ace: Ace, tmp_pat
         out.mux(stream.encode())
     before = path.read_bytes()
     done = ace("run", "motion.yaml", "--bind", "camera=clip.mp4", "--out", "tracks=./clip.mp4")
+    assert done.returncode == 2, done.stderr
+    assert "the source of stream camera" in " ".join(done.stderr.split())
+    done = ace("run", "motion.yaml", "--bind", "camera=clip.mp4", "--report", "./clip.mp4")
     assert done.returncode == 2, done.stderr
     assert "the source of stream camera" in " ".join(done.stderr.split())
     assert path.read_bytes() == before

@@ -22,6 +22,30 @@ def test_help_names_every_command(ace: Ace) -> None:
     assert [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()] == COMMANDS
 
 
+def test_version(ace: Ace) -> None:
+    from importlib.metadata import version
+
+    assert ace("--version").stdout == f"ace {version('ace-engine')}\n"
+
+
+def test_a_folder_may_hold_other_files(ace: Ace, tmp_path: Path) -> None:
+    (tmp_path / "ace.schema.json").write_text(ace("schema").stdout)
+    (tmp_path / "compose.yaml").write_text("services: {web: {image: nginx}}\n")
+    done = ace("validate", ".")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("skipped, for they do not say `apiVersion: ace/v1`: ace.schema.json, compose.yaml\nvalid: motion (")
+    assert ace("validate", ".", "compose.yaml").returncode == 2, "a file that is named is read"
+
+
+def test_models_alone_are_nothing_to_run(ace: Ace, network: Path) -> None:
+    text = "apiVersion: ace/v1\nkind: Model\nname: square\nversion: 1.0.0\nfile: square.onnx\n"
+    network.with_name("square.yaml").write_text(text)
+    done = ace("run", "square.yaml")
+    assert (done.returncode, done.stderr) == (2, "expected a business to run, got none; give the path of its manifest (kind: Business)\n")
+    done = ace("validate", "square.yaml")
+    assert (done.returncode, done.stderr) == (0, "valid, but there is no business to run; a model is read when a business uses it\n")
+
+
 def test_an_unknown_command_names_the_nearest(ace: Ace) -> None:
     done = ace("vaildate", "motion.yaml")
     assert done.returncode == 2
@@ -50,9 +74,11 @@ def test_validate_needs_no_camera_and_no_secret(ace: Ace, tmp_path: Path) -> Non
         ("track.iou", "track.iuo", "did you mean `track.iou`"),
         ("warmup", "warmpu", "did you mean `warmup`"),
         ("{warmup: 2}", "{warmup: -1}", "motion.yaml:7"),
-        ("moving.detections", "moving.detection", "did you mean `detections`"),
+        ("moving.detections", "moving.detection", "did you mean `moving.detections`"),
         ("{image: camera}", "{imagee: camera}", "did you mean `image`"),
         ("outputs:", "output:", "did you mean `outputs`"),
+        ("moving.detections", "detections", "if it is a port, name its node too: `NODE.detections`"),
+        ("warmup: 2", "warmup: many", "expected a whole number, got `many`"),
     ],
 )
 def test_validate_names_line_and_nearest_name(ace: Ace, tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -74,6 +100,7 @@ def test_plan_as_text_json_and_svg(ace: Ace) -> None:
     assert text.returncode == 0, text.stderr
     document = json.loads(ace("plan", "motion.yaml", *BOUND, "--format", "json").stdout)
     assert document["plan"] in text.stdout
+    assert "motion.tracks → standard output" in text.stdout
     assert {node["op"] for node in document["nodes"]} == {"image.convert", "motion.background", "track.iou"}
     assert document["nodes"][0].keys() >= {"address", "op", "businesses", "device", "engine", "model", "inputs", "outputs"}
     assert document["shared_memory_bytes"] > 0
@@ -139,10 +166,10 @@ def test_ops_names_the_nearest_operator(ace: Ace) -> None:
     assert "did you mean 'detect.yolox'?" in done.stderr
 
 
-def test_devices_lists_the_processor_and_its_engine(ace: Ace) -> None:
-    lines = ace("devices").stdout.splitlines()
-    assert [line.split()[0] for line in lines[:2]] == ["device", "cpu"]
-    assert "onnxruntime" in lines[1]
+def test_devices_lists_the_processor_and_its_engines(ace: Ace) -> None:
+    head, *lines = ace("devices").stdout.splitlines()
+    assert head.split()[0] == "device"
+    assert any(line.split()[0] == "cpu" and "onnxruntime" in line and line.endswith("yes") for line in lines)
 
 
 @pytest.fixture
@@ -164,6 +191,27 @@ def test_bench_model_as_json(ace: Ace, network: Path) -> None:
     measured = json.loads(done.stdout)
     assert measured.keys() == {"model", "engine", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs"}
     assert (measured["engine"], measured["threads"]) == ("onnxruntime", 1)
+
+
+def test_bench_model_takes_sizes_that_the_file_leaves_open(ace: Ace, tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Mul", ["x", "x"], ["y"])
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, "columns"])] for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "square", *ends), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "open.onnx")
+    assert "'columns'" in ace("bench", "model", "open.onnx").stderr
+    assert ace("bench", "model", "open.onnx", "--dims", "columns=4").returncode == 0
+    done = ace("bench", "model", "open.onnx", "--dims", "columns=four")
+    assert done.returncode == 2
+    assert "expected a size of 1 or more" in done.stderr
+
+
+def test_bench_model_names_the_models_that_are_there(ace: Ace, network: Path) -> None:
+    done = ace("bench", "model", "sqare.onnx")
+    assert done.returncode == 2
+    assert f"in {network.parent} there is square.onnx; did you mean 'square.onnx'?" in " ".join(done.stderr.split())
 
 
 def test_bench_model_refuses_what_is_none(ace: Ace, tmp_path: Path) -> None:

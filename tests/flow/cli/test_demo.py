@@ -18,8 +18,8 @@ def test_the_demo_ends_by_itself_and_leaves_videos(ace: Ace, tmp_path: Path) -> 
 
     done = ace("demo", "--frames", "20", "--out", "seen.mp4")
     assert done.returncode == 0, done.stderr
-    assert "home: 20 frames in" in done.stderr
-    assert "desk: 20 frames in" in done.stderr
+    assert "home: 20 frames read" in done.stderr
+    assert "desk: 20 frames read" in done.stderr
     assert "annotated video: seen.mp4, seen-desk.mp4" in done.stderr
     assert done.stdout == ""
     for name in ("seen.mp4", "seen-desk.mp4"):
@@ -72,7 +72,7 @@ def test_live_figures_show_businesses_and_their_last_result(snapshot: dict[str, 
     text = console.export_text()
     assert "[cat] #3 0.90" in text
     assert "home-view" not in text
-    assert "home: 0 fps, 1 dropped" in text
+    assert "home: 0 frames a second, 1 drop" in text
 
 
 def test_only_inferences_that_serve_several_businesses_are_told(snapshot: dict[str, Any]) -> None:

@@ -19,24 +19,25 @@ def report(**changes: Any) -> dict[str, Any]:
         "workers": [{"pid": 1, "device": "cpu", "restarts": 0}],
         "shared_memory_bytes": 12_000_000,
         "cpu_seconds": 1.5,
-        "wall_seconds": 2.0,
+        "wall_seconds": 2.5,
+        "running_seconds": 2.0,
         "plan": "9f2c" * 16,
     }
     return quiet | changes
 
 
 def test_a_quiet_run_is_three_lines() -> None:
-    assert summary(report()) == [
-        "front: 12 frames in, 12 out",
-        "pet.pets: 12 results, latency 31.2 ms median, 45.0 ms p99, 60.0 ms at most",
-        "2.0 s, 6.0 frames a second, 1.5 s of processor time, 12.0 MB of shared memory, plan 9f2c9f2c9f2c",
+    assert summary(report(), {"pet.pets": "10 a second, 50 ms"}) == [
+        "front: 12 frames read, none dropped",
+        "pet.pets: 12 results, 6.0 a second, latency 31.2 ms median, 45.0 ms p99, 60.0 ms at most (goal: 10 a second, 50 ms)",
+        "2.5 s, 1.5 s of processor time, 12.0 MB of shared memory, plan 9f2c9f2c9f2c",
     ]
 
 
 def test_drops_are_told_with_place_and_cause() -> None:
     dropped = {"front": {"latest": 3}, "pet.boxes": {"error": 1, "poison": 1}}
-    assert summary(report(streams={"front": {"in": 12, "out": 7, "dropped": dropped}}))[0] == (
-        "front: 12 frames in, 7 out, 5 dropped (front: latest 3; pet.boxes: error 1, poison 1)"
+    assert summary(report(streams={"front": {"in": 12, "out": 7, "dropped": dropped}}), {})[0] == (
+        "front: 12 frames read; dropped: at the source 3 (latest); pet.boxes 1 (error), 1 (poison)"
     )
 
 
@@ -45,12 +46,12 @@ def test_faults_are_told() -> None:
         poison=[{"seq": 3}, {"seq": 4}], state_resets=1, workers=[{"pid": 1, "device": "cpu", "restarts": 3}],
         nodes={"a1": {"op": "boxes.nms", "names": ["pet.boxes", "dog.boxes"], "errors": 1}},
     )  # fmt: skip
-    assert summary(faulty)[2:6] == ["pet.boxes, dog.boxes: 1 error", "2 poison frames", "1 state reset", "3 restarts of workers"]
+    assert summary(faulty, {})[2:6] == ["pet.boxes, dog.boxes: 1 error", "2 poison frames", "1 state reset", "3 restarts of workers"]
 
 
 def test_no_result_has_no_latency() -> None:
     empty = {"pet": {"pets": {"results": 0, "latency_ms": {"p50": None, "p99": None, "max": None}}}}
-    assert "pet.pets: 0 results, latency - median, - p99, - at most" in summary(report(outputs=empty))
+    assert "pet.pets: 0 results" in summary(report(outputs=empty), {})
 
 
 def counted(seconds: float, frames: int) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def test_rates_are_those_of_the_last_two_seconds() -> None:
 
 
 def test_the_live_line_names_streams_and_outputs() -> None:
-    assert line(report(), Rates()) == "front 0.0 fps in, 0.0 out  pet.pets 12 (31.2 ms)"
+    assert line(report(), Rates()) == "front 0.0 frames a second  pet.pets 12 results (31.2 ms)"
 
 
 def test_total_adds_all_levels() -> None:

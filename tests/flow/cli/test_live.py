@@ -40,7 +40,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
 def test_run_shows_figures_on_a_terminal(tmp_path: Path) -> None:
     status, shown = on_a_terminal(tmp_path, "run", "motion.yaml", "--bind", "camera=synthetic:pen?size=160x120&frames=40")
     assert status == 0
-    assert re.search(r"camera \d+\.\d fps in, \d+\.\d out", shown)
+    assert re.search(r"camera \d+\.\d frames a second", shown)
     assert not COLOUR.search(shown), "NO_COLOR asks for none"
     assert "motion.tracks: " in shown.rpartition("\x1b")[2], "the summary stands below, when the figures have gone"
 

@@ -22,7 +22,7 @@ def test_results_go_to_standard_output_and_the_summary_to_standard_error(ace: Ac
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["seq"] for row in rows] == list(range(6))
     assert {(row["business"], row["output"]) for row in rows} == {("motion", "tracks")}
-    assert "camera: 6 frames in, 6 out" in done.stderr
+    assert "camera: 6 frames read, none dropped" in done.stderr
     assert "motion.tracks: 6 results" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -53,6 +53,25 @@ def test_the_report_says_what_was_counted(ace: Ace, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "motion.yaml", "report.json"]
 
 
+def test_an_output_whose_operator_fails_on_every_frame_is_a_failed_run(ace: Ace, tmp_path: Path, operators: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(
+        "apiVersion: ace/v1\nkind: Business\nname: bad\nversion: 1.0.0\ninputs: {camera: image}\n"
+        "graph:\n  level: {op: test.level, in: {image: camera}}\n"
+        "  first: {op: test.trouble, in: {points: level}, config: {at: 0, how: raise, once: false}}\n"
+        "outputs: {first: first, level: level}\n"
+    )
+    done = ace("run", "bad.yaml", "motion.yaml", "--bind", CAMERA, "--frames", "1", "--report", "report.json")
+    assert done.returncode == 1
+    assert "bad.first: expected results, got none: bad.first failed on every frame" in done.stderr
+    assert "bad.first: 1 error" in done.stderr
+    assert "motion.tracks: 1 result" in done.stderr, "another business is none the worse"
+    assert json.loads((tmp_path / "report.json").read_text())["outputs"]["bad"]["level"]["results"] == 1
+
+    done = ace("run", "bad.yaml", "--bind", CAMERA)
+    assert done.returncode == 0, "a frame that fails is counted, and the work goes on"
+    assert "bad.first: 1 error" in done.stderr
+
+
 def test_frames_ends_an_endless_stream(ace: Ace) -> None:
     done = ace("run", "motion.yaml", "--bind", ENDLESS, "--frames", "4")
     assert done.returncode == 0, done.stderr
@@ -69,6 +88,10 @@ def test_frames_ends_an_endless_stream(ace: Ace) -> None:
         (["motion.yaml", "--bind", CAMERA, "--out", "track=a.jsonl"], "did you mean `tracks`"),
         (["motion.yaml", "--bind", CAMERA, "--out", "tracks=a.jsonll"], "did you mean .jsonl"),
         (["motion.yaml", "--bind", CAMERA, "--report", "nowhere/report.json"], "the folder nowhere does not exist"),
+        (["motion.yaml", "--bind", CAMERA, "--report", "motion.yaml"], "got motion.yaml, one of the manifests"),
+        (["motion.yaml", "--bind", CAMERA, "--out", "tracks=a.jsonl", "--report", "./a.jsonl"], "where motion.tracks is written to"),
+        (["motion.yaml", "--bind", "camera=0"], "a camera is `v4l2:/dev/video0`"),
+        (["motion.yaml", "--bind", "camera=/dev/video2"], "a camera is `v4l2:/dev/video2`"),
         (["motion.yaml", "--bind", CAMERA, "--workers", "thread"], "did you mean 'threads'"),
         (["motion.yaml", "--bind", CAMERA, "--link", "zqm"], "did you mean 'zmq'"),
         (["motion.yaml", "--bind", CAMERA, "--frames", "0"], "'--frames'"),

@@ -24,6 +24,31 @@ def test_a_plan_that_does_not_fit_is_refused_with_both_numbers_and_what_takes_mo
     assert house.plan(house.use(GRAPH), probe=probe, memory=needed) == plan
 
 
+def test_the_refusal_names_the_least_important_businesses_without_which_the_plan_fits(house: Any, tmp_path: Path) -> None:
+    def use(name: str, by: int, priority: int) -> Any:
+        made = house.use({"small": {"op": "t.shrink", "in": {"image": "camera"}, "config": {"by": by}}}, name=name)
+        return replace(made, business=made.business.model_copy(update={"priority": priority}))
+
+    uses = [use("gesture", 2, 60), use("pen", 3, 10), use("pet", 4, 50)]
+    probe = replace(house.probe, spec=ImageSpec(3840, 2160, "yuv420p"))
+
+    def out(*uses: Any) -> Any:
+        return {f"{each.business.name}.out": [str(tmp_path / f"{each.business.name}.mp4")] for each in uses}
+
+    def needed(*uses: Any) -> int:
+        plan = house.plan(*uses, probe=probe, out=out(*uses))
+        return int(plan.shared_memory_bytes + plan.ram_bytes)
+
+    def hint(memory: int) -> str:
+        return str(house.problem(*uses, probe=probe, out=out(*uses), memory=memory).hint)
+
+    gesture, _, pet = uses
+    assert needed(*uses) > needed(gesture, pet) > needed(gesture)
+    assert hint(needed(*uses) - 1).endswith("; without pen (priority 10) it would fit")
+    assert hint(needed(gesture, pet) - 1).endswith("; without pen (priority 10) and pet (priority 50) it would fit")
+    assert "it would fit" not in hint(needed(gesture) - 1)
+
+
 def test_the_largest_part_is_named_first(house: Any) -> None:
     probe = replace(house.probe, spec=ImageSpec(16384, 16384, "bgra"))
     problem = house.problem(house.use(GRAPH), probe=probe, memory=1 << 30)

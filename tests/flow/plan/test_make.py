@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import flow
+from flow.plan import views
 from manifests.errors import ManifestError
 
 DETECT = {"boxes": {"op": "t.detect", "in": {"image": "camera"}, "model": "m"}, "tracks": {"op": "t.track", "in": {"boxes": "boxes"}}}
@@ -41,7 +42,9 @@ def test_frames_in_flight_add_up_along_the_way(house: Any, cores: int, frames: i
 
 def test_goals_are_kept(house: Any) -> None:
     use = house.use(DETECT, models={"m": house.model()}, goals={"latency_ms": 150, "rate": 10})
-    assert house.plan(use).latency_ms == {"pet.out": 150}
+    plan = house.plan(use)
+    assert (plan.latency_ms, plan.rates) == ({"pet.out": 150}, {"pet.out": 10})
+    assert "pet.out  10 a second, 150 ms" in views.text(plan)
 
 
 def test_the_digest_says_what_runs_and_where(house: Any) -> None:

@@ -40,6 +40,18 @@ def test_a_video_gets_the_output_drawn_on_its_streams_picture(house: Any, tmp_pa
     assert video.spec == ImageSpec(64, 48, "bgr24")
 
 
+def test_a_video_of_a_counter_shows_its_line_and_what_it_counts(house: Any, tmp_path: Path) -> None:
+    line = [[1.0, 2.0], [3.0, 4.0]]
+    graph = {**GRAPH, "count": {"op": "count.line", "in": {"detections": "tracks"}, "config": {"line": line}}}
+    plan = house.plan(house.use(graph, {"out": "count.event"}), out={"out": [str(tmp_path / "a.mp4")]})
+    draw = next(node for node in plan.nodes if node.op == "draw.results")
+    by_op = {node.op: node.address for node in plan.nodes}
+    assert {port: ref.address for port, ref in draw.inputs} == {
+        "image": by_op["image.convert"], "detections": by_op["t.track"], "event": by_op["count.line"],
+    }  # fmt: skip
+    assert draw.config["lines"] == [line]
+
+
 def test_a_picture_that_is_an_output_is_written_as_it_is(house: Any, tmp_path: Path) -> None:
     plan = house.plan(house.use({"small": {"op": "t.shrink", "in": {"image": "camera"}}}), out={"out": [str(tmp_path / "a.mp4")]})
     assert [node.op for node in plan.nodes] == ["t.shrink"]

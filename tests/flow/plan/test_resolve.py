@@ -52,6 +52,11 @@ def test_an_unknown_operator_names_the_nearest(house: Any) -> None:
     assert problem.hint == "did you mean `t.find`?"
 
 
+def test_an_operator_of_ones_own_must_be_installed(house: Any) -> None:
+    problem = house.problem(house.use({"boxes": {"op": "example.light", "in": {"image": "camera"}}}))
+    assert problem.hint == "`ace ops` lists them; one of your own is found once its distribution is installed"
+
+
 def test_what_reads_something_that_failed_is_no_problem_of_its_own(house: Any) -> None:
     graph = {"boxes": {"op": "t.fnid", "in": {"image": "camera"}}, "tracks": {"op": "t.track", "in": {"boxes": "boxes"}}}
     assert house.problem(house.use(graph)).path == "graph.boxes.op"
@@ -77,7 +82,7 @@ def test_an_unknown_port_of_a_node(house: Any) -> None:
     graph = {"boxes": {"op": "t.find", "in": {"image": "camera"}}, "tracks": {"op": "t.track", "in": {"boxes": "boxes.boxs"}}}
     problem = house.problem(house.use(graph))
     assert problem.path == "graph.tracks.in.boxes"
-    assert problem.hint == "did you mean `boxes`?"
+    assert problem.hint == "did you mean `boxes.boxes`?"
 
 
 def test_a_cycle_says_its_way(house: Any) -> None:

@@ -47,6 +47,34 @@ def test_a_wrong_value_says_expected_and_got(house: Any) -> None:
     assert problem.got == "`high`"
 
 
+@pytest.mark.parametrize(
+    ("config", "problems"),
+    [
+        ({"line": [[1, 2], [3]]}, [("line.1.1", "one more item", "the end of the list")]),
+        ({"line": [1, 2]}, [("line.0", "a list", "1"), ("line.1", "a list", "2")]),
+        ({"line": [[1, 2], [3, "x"]]}, [("line.1.1", "a number", "`x`")]),
+        ({"line": [[1, 2], [3, 4], [5, 6]]}, [("line", "at most 2 items", "a list of 3")]),
+        ({"line": "across"}, [("line", "a list", "`across`")]),
+    ],
+)
+def test_a_wrong_list_says_where_it_is_wrong_and_what_it_is_as_a_whole(house: Any, config: Any, problems: Any) -> None:
+    graph = {**find(), "count": {"op": "count.line", "in": {"detections": "boxes"}, "config": config}}
+    found = house.problems(house.use(graph))
+    assert [(each.path.removeprefix("graph.count.config."), each.expected, each.got) for each in found] == problems
+    assert {each.hint for each in found} == {"`line` is [[number, number], [number, number]]"}
+
+
+def test_a_list_is_not_called_too_short_because_an_item_is_wrong(house: Any) -> None:
+    graph = {**find(), "count": {"op": "count.zone", "in": {"detections": "boxes"}, "config": {"zone": [[1, 2], [3, 4], [5, "x"]]}}}
+    assert house.problem(house.use(graph)).path == "graph.count.config.zone.2.1"
+
+
+def test_a_wrong_choice_names_the_nearest(house: Any) -> None:
+    config = {"line": [[1, 2], [3, 4]], "anchor": "botom"}
+    problem = house.problem(house.use({**find(), "count": {"op": "count.line", "in": {"detections": "boxes"}, "config": config}}))
+    assert (problem.expected, problem.hint) == ("one of `bottom`, `center`, `top`", "did you mean `bottom`?")
+
+
 def test_numbers_that_are_not_finite_are_refused(house: Any) -> None:
     assert "finite" in house.problem(house.use(find(score=float("inf")))).expected
 

@@ -27,7 +27,7 @@ def test_text_names_everything(plan: Any) -> None:
     text = views.text(plan)
     for word in (plan.digest, "front", "64x48 yuv420p", "Lane 1, infer net: 2 workers on cpu",
                  "pet.boxes › t.infer (+ other.boxes › t.infer) on onnxruntime",
-                 "pet.out → results:", "pet.boxes.score = 0.4", str(plan.shared_memory_bytes), "0 → 1"):  # fmt: skip
+                 "pet.out → the Python program", "pet.boxes.score = 0.4", str(plan.shared_memory_bytes), "0 → 1"):  # fmt: skip
         assert word in text, word
     assert all(line == line.rstrip() for line in text.splitlines())
 

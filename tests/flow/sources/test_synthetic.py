@@ -62,10 +62,9 @@ def test_limited_range_of_bt601() -> None:
 
 
 def test_a_camera_keeps_time_and_says_when() -> None:
-    before = time.time_ns()
+    before, start = time.time_ns(), time.monotonic()
     reader = SyntheticSource.open(SMALL + "&fps=100&frames=6", {}, None)
     reader.read()
-    start = time.monotonic()
     times = [before]
     while (picture := reader.read()) is not None:
         assert picture.time_ns is not None

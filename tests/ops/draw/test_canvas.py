@@ -39,6 +39,36 @@ def test_a_label_lies_in_the_picture(corner: tuple[int, int]) -> None:
     assert pixels.any(2).sum() > 200
 
 
+def test_labels_hide_no_other() -> None:
+    pixels = np.zeros((300, 300, 3), np.uint8)
+    canvas = Canvas(pixels)
+    for number in range(6):
+        canvas.label(f"dog 0.9{number}", 50 + 3 * number, 100 + 2 * number, color(number))
+    colours = {tuple(pixel) for pixel in pixels.reshape(-1, 3)}
+    grounds = [tuple(3 * channel // 4 for channel in color(number)) for number in range(6)]
+    size = {ground: int((pixels == ground).all(2).sum()) for ground in grounds}
+    assert set(grounds) <= colours
+    assert min(size.values()) > 0.9 * max(size.values()), "all grounds are whole"
+
+
+def test_the_first_label_keeps_its_place_and_a_full_picture_is_no_fault() -> None:
+    alone, crowded = (np.zeros((60, 120, 3), np.uint8) for _ in range(2))
+    Canvas(alone).label("dog", 10, 30, color(0))
+    canvas = Canvas(crowded)
+    for _ in range(40):
+        canvas.label("dog", 10, 30, color(0))
+    assert crowded[alone.any(2)].any()
+
+
+def test_a_line_points_to_the_right_of_who_walks_along_it() -> None:
+    pixels = np.zeros((200, 200, 3), np.uint8)
+    Canvas(pixels).line_with_side(np.array([[20.0, 100.0], [180.0, 100.0]]), (255, 255, 255))  # from left to right: downwards
+    drawn = (pixels > 100).all(2)
+    assert drawn[98:102, 25:175].any(0).all()
+    assert drawn[104:].any()
+    assert not drawn[:97].any()
+
+
 def test_a_picture_too_small_for_a_label() -> None:
     pixels = np.zeros((3, 3, 3), np.uint8)
     Canvas(pixels).label("dog 0.91", 0, 0, color(3))

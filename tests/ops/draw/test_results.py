@@ -60,6 +60,24 @@ def test_a_detection_gets_a_box_and_a_label_in_the_colour_of_its_track() -> None
     assert (image.planes[0] == 128).all(), "the input is left as it was"
 
 
+def test_lines_and_zones_are_drawn_in_pixels_of_the_source_frame() -> None:
+    image = gray()
+    image.transform = np.array([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    drawn = changed(draw(image, {"lines": [[(40, 20), (40, 200)]], "zones": [[(200, 40), (360, 40), (360, 200), (200, 200)]]}))
+    assert drawn[12:98, 20].all(), "the line"
+    assert drawn[20, 102:178].all(), "an edge of the zone"
+    assert drawn[22:98, 100].all(), "the edge from the last point to the first"
+    assert not drawn[30:90, 110:170].any(), "a zone is not filled"
+
+
+def test_labels_of_one_place_are_all_to_be_read() -> None:
+    found = np.concatenate([record(DETECTIONS, box=(40, 50, 120, 100), score=score, track=track) for track, score in ((1, 0.9), (2, 0.8))])
+    pixels = draw(gray(), detections=(DETECTIONS, found)).planes[0].reshape(-1, 3)
+    grounds = [(128 + 3 * np.array(color(track))) // 4 for track in (1, 2)]
+    one, other = (int((pixels == ground).all(1).sum()) for ground in grounds)
+    assert min(one, other) > 0.7 * max(one, other) > 200, "hidden, one would be all but gone"
+
+
 def test_key_points_of_detections_are_drawn() -> None:
     spec = RecordsSpec("detections", 1, (), 5)
     found = record(spec, box=(10, 10, 110, 110), points=(60, 60), track=-1)

@@ -1,0 +1,178 @@
+"""The two ends of an edge that carries one picture a frame over one ring, as `Straight` uses them: each frame is one native step.
+
+The head of a frame stands in words that both ends of a chain share, at an address they are given. They share the ring with the edge's
+own ends, which do everything rare; `begin` and `finish` hand the counts over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from devices import kernels
+from devices.kernels import links as at
+from devices.spec import ImageSpec
+from flow.entry import PICTURE, picture_bytes
+from flow.link.ring import RingReceiver, RingSender
+from flow.pool import Pool, SlotRef
+from flow.worker.in_edge import InEdge
+from flow.worker.out_edge import OutEdge
+from ops.value import Affine, Image
+
+
+def carries_pictures(edge: InEdge | OutEdge) -> bool:
+    """Whether an edge carries one picture and nothing else."""
+    ports = edge.codec.ports
+    return len(ports) == 1 and not ports[0].many and isinstance(ports[0].item, ImageSpec)
+
+
+class _Words:
+    """Words that a native step works on, and what they point to."""
+
+    def __init__(self, link: RingSender | RingReceiver, own: int, other: int) -> None:
+        self._array = np.zeros(at.WORDS, np.int64)
+        self.words: Any = self._array.data
+        self.address: int = self._array.ctypes.data
+        self.picture = np.zeros(at.PICTURE_BYTES, np.uint8)
+        words = self.words
+        words[at.BASE], words[at.PLACES], words[at.STRIDE] = link.base, link.shape.places, link.shape.stride
+        words[at.OWN_WORD], words[at.OTHER_WORD], words[at.WATCHED] = own, other, link.other.word
+        words[at.PICTURE] = self.picture.ctypes.data
+
+
+class PicturesOut:
+    """Gives pictures that lie in slots."""
+
+    def __init__(self, edge: OutEdge, sender: RingSender, head: int) -> None:
+        self.edge, self.sender, self._head = edge, sender, head
+        functions = kernels.functions()
+        self._give, self._reap = functions["ace_give"], functions["ace_reap"]
+        state = self._state = _Words(sender, sender.tail_word, sender.head_word)
+        self.words = state.words
+        self._holds = np.zeros(sender.shape.places, np.int64)
+        self.words[at.HOLDS] = self._holds.ctypes.data
+        self.words[at.CREDITS] = edge.credits
+        self._address = state.address
+        self._spec: ImageSpec | None = None
+        self._transform: Affine | None = None
+        self.words[at.COUNT], self.words[at.SEEN] = sender.tail, sender.head
+        self._first = 0
+        self._given = self._out = 0
+        self._out_word = edge.block.index(f"{edge.key}.out")
+
+    def begin(self) -> int:
+        """Takes over from the edge; how many frames may be given."""
+        words = self.words
+        self._first = words[at.COUNT] = self.sender.tail
+        words[at.TURN] = self.edge.turn
+        left: int = self._reap(self._address)
+        self._note()
+        return left
+
+    def reap(self) -> bool:
+        """Takes in what the consumer has finished with; whether anything."""
+        self._reap(self._address)
+        return self._note()
+
+    def _note(self) -> bool:
+        done = self.words[at.DONE] - self._out
+        if done:
+            self._out += done
+            self.edge.block.words[self._out_word] += done
+        return bool(done)
+
+    def under_way(self) -> int:
+        """Frames given that the consumer has not finished with."""
+        return self._given - self._out
+
+    def let_go(self) -> int:
+        """Nobody reads the edge any more: frames that were under way, which nobody holds now."""
+        for place, hold in enumerate(self._holds.tolist()):
+            if hold:
+                ctypes.c_uint32.from_address(hold).value -= 1
+                self._holds[place] = 0
+        lost = self.under_way()
+        self._out = self.words[at.DONE] = self._given
+        return lost
+
+    def give(self, image: Image) -> None:
+        """Publishes the frame whose head stands at `head`, with a picture that lies in a slot."""
+        if image.spec is not self._spec or image.transform is not self._transform:
+            self._spec, self._transform = image.spec, image.transform
+            self._state.picture[:] = np.frombuffer(picture_bytes(image), np.uint8)
+        ref: SlotRef = image.slot
+        pool = ref.pool
+        if self._give(self._address, self._head, pool.number_word | ref.slot, ref.generation, pool.hold_address + 4 * ref.slot):
+            self.sender.other.ring()
+
+    def finish(self) -> int:
+        """Hands the counts back to the edge; how many frames were given since `begin`."""
+        words = self.words
+        self.edge.turn = words[at.TURN]
+        self.sender.advance(words[at.COUNT], words[at.SEEN], words[at.TURN])
+        given: int = words[at.COUNT] - self._first
+        self._given += given
+        return given
+
+
+class PicturesIn:
+    """Takes pictures; they are not held: the producer holds them until we acknowledge the frame."""
+
+    def __init__(self, edge: InEdge, receiver: RingReceiver, head: int) -> None:
+        self.edge, self.receiver, self._head = edge, receiver, head
+        self._take = kernels.functions()["ace_take"]
+        state = self._state = _Words(receiver, receiver.head_word, receiver.tail_word)
+        self.words = state.words
+        self._address = state.address
+        self._pools: list[Pool] = []
+        self._images: dict[int, Image] = {}
+        self._table = np.zeros(0, np.int64)
+        self.know(edge.pools)
+
+    def know(self, pools: Any) -> None:
+        """Pools that pictures may lie in."""
+        if len(pools) == len(self._pools):
+            return
+        self._pools = list(pools.values())
+        self._images.clear()
+        rows = [(pool.shape.id, pool.generations_address, pool.shape.slots) for pool in self._pools]
+        self._table = np.array(rows, np.int64).reshape(-1)
+        self.words[at.POOLS], self.words[at.POOL_TABLE] = len(rows), self._table.ctypes.data
+
+    def begin(self) -> None:
+        """Takes over from the edge."""
+        self.know(self.edge.pools)
+        self.words[at.COUNT], self.words[at.SEEN] = self.receiver.taken, self.receiver.tail
+        self.words[at.TURN] = self.edge.next_turn
+
+    def take(self) -> Image | int:
+        """The next picture, its frame's head at `head`; or NOTHING or RARE."""
+        found: int = self._take(self._address, self._head)
+        if found < 0:
+            return found
+        if found & at.NEW_PICTURE:
+            self._images.clear()
+            found -= at.NEW_PICTURE
+        image = self._images.get(found)
+        if image is None:
+            image = self._images[found] = self._image(found)
+        pool, slot = image.slot.pool, image.slot.slot
+        image.slot.generation = pool.generation(slot)
+        return image
+
+    def _image(self, found: int) -> Image:
+        pool, slot = self._pools[found >> at.POOL_SHIFT], (found & 0xFFFFFFFF) >> at.SLOT_SHIFT
+        image = self.edge.codec.ports[0].decode(memoryview(self._state.picture.tobytes()), SlotRef(pool, slot, 0))
+        assert isinstance(image, Image)
+        return image
+
+    def finish(self) -> None:
+        """Hands the counts back to the edge."""
+        words = self.words
+        self.edge.next_turn = self.edge.received[0] = words[at.TURN]
+        self.receiver.advance(words[at.COUNT], words[at.SEEN])
+
+
+assert PICTURE.size == at.PICTURE_BYTES
