@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+
 WORD = 8
 STATUS = ("heartbeat_ns", "node", "stream", "seq", "since_ns", "cpu_ns", "ended")
 STATUS_INDEX = {name: 1 + place for place, name in enumerate(STATUS)}
@@ -65,6 +67,8 @@ class Block:
         self._map = mmap.mmap(fd, layout.nbytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self.words = memoryview(self._map)[: layout.words * WORD].cast("q")
         self._journal = memoryview(self._map)[layout.words * WORD :][: layout.journal_words * WORD].cast("q")
+        self.words_address: int = np.frombuffer(self._map, np.uint8).ctypes.data
+        self.journal_address = self.words_address + layout.words * WORD
         self._changes: dict[int, int] | None = None
         self._index = layout.index
         self._halves: dict[int, int] = {}

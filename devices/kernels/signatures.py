@@ -36,5 +36,6 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
     "ace_reap": Signature("devices.kernels.source.links", "reap", ("link",), result=True, brief=True),
     "ace_take": Signature("devices.kernels.source.links", "take", ("link", "head"), result=True, brief=True),
+    "ace_commit": Signature("devices.kernels.source.words", "commit", ("journal", "words", "changes", "count"), result=True, brief=True),
     "ace_observe": Signature("devices.kernels.source.words", "observe", ("word",), result=True, brief=True),
 }

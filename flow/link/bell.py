@@ -6,7 +6,6 @@ writes the word first and then looks once more: of the two at least one sees the
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 from enum import IntEnum
@@ -41,7 +40,7 @@ class LiveBell:
 
 
 class Bell:
-    """A worker's own bell. Takes over the descriptors; the memory stays mapped as long as one of its rings may look at it."""
+    """A worker's bell, its own or another's; takes over the descriptors. Nobody reads the eventfd: EPOLLET tells of every ring."""
 
     def __init__(self, bell: int, word: int, *, own: bool) -> None:
         self.fd = bell
@@ -53,15 +52,13 @@ class Bell:
 
     def rest(self, until: Rest) -> None:
         """Own bell: from now on others ring. The caller looks once more at what it waits for before it sleeps."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-        self._publish(self.word, int(until), self.word)
+        self._publish(self.word, until, self.word)
         self._resting = True
 
     def rise(self) -> None:
         """Own bell: no more ringing."""
         if self._resting:
-            self._publish(self.word, int(Rest.AWAKE), self.word)
+            self._publish(self.word, 0, self.word)
             self._resting = False
 
     def ring(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from devices.spec import ImageSpec
 from flow.plan.value import Stream
 from flow.sources import open_reader
-from flow.sources.contract import Picture, Reader, SourceError
+from flow.sources.contract import Reader, SourceError
 from flow.sources.secrets import read_secret
 from flow.sources.timeline import Timeline
 
@@ -83,9 +83,30 @@ class StreamReader:
 
     def read(self, planes: tuple[np.ndarray, ...] | None = None) -> Captured | None:
         """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError."""
-        while (captured := self._next(planes)) is not None:
-            if captured.seq >= self._first_seq:
-                return captured
+        while not self._stopped.is_set():
+            try:
+                reader = self._reader or self._open()
+                picture = reader.read() if planes is None else reader.fill(planes)  # type: ignore[attr-defined]
+            except SourceError as error:
+                if not (self.stream.live and self.stream.reconnect):
+                    raise
+                self._back_off(str(error))
+                continue
+            if picture is None:
+                if self._goes_on():
+                    continue
+                break
+            if self._failures:
+                self.reconnects += 1
+                self._failures = 0
+            seq = self._seq
+            self._seq = seq + 1
+            mono_ns = picture.mono_ns
+            if mono_ns is None:
+                mono_ns = time.monotonic_ns()
+            pts_ns = self._timeline.next(picture.pts_ns)
+            if seq >= self._first_seq:
+                return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
         return None
 
     def stop(self) -> None:
@@ -98,30 +119,6 @@ class StreamReader:
         """Frees the source; called by the reading thread."""
         self.stop()
         self._drop_reader()
-
-    def _next(self, planes: tuple[np.ndarray, ...] | None) -> Captured | None:
-        while not self._stopped.is_set():
-            try:
-                reader = self._reader or self._open()
-                picture = reader.read() if planes is None else reader.fill(planes)  # type: ignore[attr-defined]
-            except SourceError as error:
-                if not (self.stream.live and self.stream.reconnect):
-                    raise
-                self._back_off(str(error))
-                continue
-            if picture is not None:
-                return self._captured(picture)
-            if not self._goes_on():
-                break
-        return None
-
-    def _captured(self, picture: Picture) -> Captured:
-        if self._failures:
-            self.reconnects += 1
-            self._failures = 0
-        seq, self._seq = self._seq, self._seq + 1
-        mono_ns = time.monotonic_ns() if picture.mono_ns is None else picture.mono_ns
-        return Captured(seq, self._timeline.next(picture.pts_ns), picture.time_ns, mono_ns, picture.spec, picture.planes)
 
     def _open(self) -> Reader:
         self._timeline.begin()

@@ -65,7 +65,13 @@ class ChainRunner:
 
     def links_changed(self) -> None:
         """Looks anew whether frames can go the common path."""
+        self.hand_back()
         self.straight = Straight.of(self)
+
+    def hand_back(self) -> None:
+        """From here on this chain itself knows how far its links are, until a frame goes the common path again."""
+        if self.straight is not None:
+            self.straight.hand_back()
 
     # ---- readiness
 
@@ -84,7 +90,15 @@ class ChainRunner:
 
     def stirs(self, *, room: bool) -> bool:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
+        if self.straight is not None and self.straight.active:
+            return self.straight.stirs(room=room)
         return any(edge.stirs() for edge in self.inbound) or (room and any(edge.stirs() for edge in self.outbound))
+
+    def idle(self) -> None:
+        """Nothing has happened for a while: what was put off is done."""
+        self.hand_back()
+        for inbound in self.inbound:
+            inbound.acknowledge(idle=True)
 
     def starved(self) -> bool:
         """Waits for a slot that another worker will free without telling us."""
@@ -96,6 +110,9 @@ class ChainRunner:
         """One round: acknowledgements, frames, settlement."""
         if self.straight is not None and (went := self.straight.run()) is not None:
             return went
+        return self._step()
+
+    def _step(self) -> bool:
         moved = False
         self.block.begin()
         try:
@@ -360,6 +377,7 @@ class ChainRunner:
 
     def stop_business(self, name: str) -> None:
         """Works for it no more."""
+        self.hand_back()
         self.stopped.add(name)
         for sink in self.sinks:
             if sink.sink.business == name:

@@ -42,10 +42,13 @@ class Control:
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.connect(address)
         self.attach: Callable[[PoolGrant, Pool], None] = lambda grant, pool: None
+        self.sent: Callable[[], None] = lambda: None
+        """Called before something is sent: sending may take in what the socket's descriptor would tell of."""
         self.connect: Callable[[RingGrant, Sequence[int]], None] = lambda grant, fds: None
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tells the executor."""
+        self.sent()
         self.socket.send(json.dumps({"event": event, **fields}).encode())
 
     def commands(self) -> list[dict[str, Any]]:

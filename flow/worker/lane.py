@@ -56,12 +56,12 @@ class LaneWorker:
         self.block = Block(block_fd, self.wiring.layout(self.lane))
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
-        self._bell_alone = [bell]
         self.own_process = own_process
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
         self.control.connect = self._connect
+        self.control.sent = self._sent
         self._rings: list[tuple[RingGrant, Sequence[int]]] = []
         self._built = False
         self.sessions: dict[tuple[Any, ...], Session] = {}
@@ -73,7 +73,10 @@ class LaneWorker:
         self._told: dict[str, int] = {}
         self._ended = False
         self._stopping = False
-        self._waiter = Waiter()
+        self._waiter = Waiter(bell)
+
+    def _sent(self) -> None:
+        self._waiter.unsure = True
 
     # ---- building
 
@@ -312,11 +315,19 @@ class LaneWorker:
 
     def run(self) -> None:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
-        for waitable in (self.control.socket, self.control.sock, self.bell.fd):
+        for waitable in (self.control.socket, self.control.sock):
             self._waiter.add(waitable)
         listen_at = 0
         while not self._stopping:
-            if not self._round():
+            moved = False
+            for chain in self.chains:
+                try:
+                    if chain.step():
+                        moved = True
+                except SourceError as error:
+                    self._source_failed(chain, error)
+                    moved = True
+            if not moved:
                 self._rest()
                 continue
             self.bell.rise()
@@ -325,40 +336,44 @@ class LaneWorker:
                 self._note_cpu()
                 self._listen(0)
 
-    def _round(self) -> bool:
-        """Every chain does what it can; whether any did something."""
-        moved = False
-        for chain in self.chains:
-            try:
-                moved |= chain.step()
-            except SourceError as error:
-                self._source_failed(chain, error)
-                moved = True
-        if not self._ended and all(chain.finished() for chain in self.chains):
-            self._ended = True
-            self.block.set_status("ended", 1)
-            self.control.tell("ended")
-        return moved
-
     def _rest(self) -> None:
         """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more.
 
         We are said to sleep until a round has moved something: who rings meanwhile does so in vain.
         """
         self._note_cpu()
-        wants_room = any(chain.wants_room() for chain in self.chains)
-        self.bell.rest(Rest.FOR_ROOM if wants_room else Rest.FOR_ENTRIES)
-        if not any(chain.stirs(room=wants_room) for chain in self.chains):
-            self._listen(self._patience())
+        if self.setup.results:
+            self._waiter.unsure = True
+        patience, until = WAIT_MS, Rest.FOR_ENTRIES
+        for chain in self.chains:
+            if chain.straight is None or not chain.straight.active:
+                patience, until = self._unusual()
+                break
+            if chain.blocked:
+                until = Rest.FOR_ROOM
+                if chain.starved():
+                    patience = STARVED_WAIT_MS
+        self.bell.rest(until)
+        for chain in self.chains:
+            if chain.stirs(room=until is Rest.FOR_ROOM):
+                return
+        self._listen(patience)
+
+    def _unusual(self) -> tuple[int, Rest]:
+        """How long to wait at most, and what for, when chains have more in hand than their common path."""
+        if not self._ended and all(chain.finished() for chain in self.chains):
+            self._ended = True
+            self.block.set_status("ended", 1)
+            self.control.tell("ended")
+        self._waiter.unsure = True  # links and results may have been sent over ZeroMQ
+        until = Rest.FOR_ROOM if any(chain.wants_room() for chain in self.chains) else Rest.FOR_ENTRIES
+        if any(chain.starved() for chain in self.chains):
+            return STARVED_WAIT_MS, until
+        return OWING_WAIT_MS if any(edge.owes for edge in self.inbound.values()) else WAIT_MS, until
 
     def _note_cpu(self) -> None:
         if self.own_process:
             self.block.set_status("cpu_ns", time.process_time_ns())
-
-    def _patience(self) -> int:
-        if any(chain.starved() for chain in self.chains):
-            return STARVED_WAIT_MS
-        return OWING_WAIT_MS if any(edge.owes for edge in self.inbound.values()) else WAIT_MS
 
     def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
         assert chain.source is not None
@@ -368,16 +383,18 @@ class LaneWorker:
     def _listen(self, timeout_ms: int) -> None:
         ready = self._waiter.wait(timeout_ms)
         if not ready and timeout_ms:
-            for edge in self.inbound.values():
-                edge.acknowledge(idle=True)
-        if ready == self._bell_alone:
+            for chain in self.chains:
+                chain.idle()
+        if ready == self._waiter.bell_alone:
             return
-        if self.control.sock.fileno() in ready:
+        if any(number == self.control.sock.fileno() for number, _ in ready):
             self.control.take()
         for command in self.control.commands():
             self._obey(command)
 
     def _obey(self, command: dict[str, Any]) -> None:
+        for chain in self.chains:
+            chain.hand_back()
         match command["do"]:
             case "open":
                 for order in command["links"]:

@@ -71,6 +71,10 @@ class OwnPools:
         self.at(ref).pool = pool
         self._pools = [lease.pool for lease in self._leases.values() if lease.pool is not None]
 
+    def owns(self) -> bool:
+        """Whether anything that the chain writes leaves the worker in a slot."""
+        return bool(self._pools)
+
     def ready(self) -> bool:
         """Whether a whole frame can be written."""
         for pool in self._pools:  # noqa: SIM110 - asked for every frame, where a generator costs more than the question

@@ -1,12 +1,14 @@
 """The two ends of an edge that carries one picture a frame over one ring, as `Straight` uses them: each frame is one native step.
 
 The head of a frame stands in words that both ends of a chain share, at an address they are given. They share the ring with the edge's
-own ends, which do everything rare; `begin` and `finish` hand the counts over.
+own ends, which do everything rare; `take_over` and `hand_back` say who counts.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,25 +60,27 @@ class PicturesOut:
         self._spec: ImageSpec | None = None
         self._transform: Affine | None = None
         self.words[at.COUNT], self.words[at.SEEN] = sender.tail, sender.head
-        self._first = 0
         self._given = self._out = 0
+        self._counted = sender.tail
         self._out_word = edge.block.index(f"{edge.key}.out")
+        self.room: Callable[[], int] = partial(self._reap, self._address)
+        """How many frames may be given now; lets go of what the consumer has finished with."""
 
-    def begin(self) -> int:
-        """Takes over from the edge; how many frames may be given."""
+    def take_over(self) -> None:
+        """From here on we count for the edge's own end."""
         words = self.words
-        self._first = words[at.COUNT] = self.sender.tail
-        words[at.TURN] = self.edge.turn
-        left: int = self._reap(self._address)
-        self._note()
-        return left
+        words[at.COUNT], words[at.TURN] = self.sender.tail, self.edge.turn
+        self._counted = self.sender.tail
+
+    def hand_back(self) -> None:
+        """From here on the edge's own end counts."""
+        words = self.words
+        self.edge.turn = words[at.TURN]
+        self.sender.advance(words[at.COUNT], words[at.SEEN], words[at.TURN])
 
     def reap(self) -> bool:
         """Takes in what the consumer has finished with; whether anything."""
-        self._reap(self._address)
-        return self._note()
-
-    def _note(self) -> bool:
+        self.room()
         done = self.words[at.DONE] - self._out
         if done:
             self._out += done
@@ -107,12 +111,11 @@ class PicturesOut:
         if self._give(self._address, self._head, pool.number_word | ref.slot, ref.generation, pool.hold_address + 4 * ref.slot):
             self.sender.other.ring()
 
-    def finish(self) -> int:
-        """Hands the counts back to the edge; how many frames were given since `begin`."""
-        words = self.words
-        self.edge.turn = words[at.TURN]
-        self.sender.advance(words[at.COUNT], words[at.SEEN], words[at.TURN])
-        given: int = words[at.COUNT] - self._first
+    def count(self) -> int:
+        """How many frames were given, and finished with, since last asked: the first is returned, the second counted."""
+        self.reap()
+        given: int = self.words[at.COUNT] - self._counted
+        self._counted += given
         self._given += given
         return given
 
@@ -141,11 +144,17 @@ class PicturesIn:
         self._table = np.array(rows, np.int64).reshape(-1)
         self.words[at.POOLS], self.words[at.POOL_TABLE] = len(rows), self._table.ctypes.data
 
-    def begin(self) -> None:
-        """Takes over from the edge."""
+    def take_over(self) -> None:
+        """From here on we count for the edge's own end."""
         self.know(self.edge.pools)
         self.words[at.COUNT], self.words[at.SEEN] = self.receiver.taken, self.receiver.tail
         self.words[at.TURN] = self.edge.next_turn
+
+    def hand_back(self) -> None:
+        """From here on the edge's own end counts."""
+        words = self.words
+        self.edge.next_turn = self.edge.received[0] = words[at.TURN]
+        self.receiver.advance(words[at.COUNT], words[at.SEEN])
 
     def take(self) -> Image | int:
         """The next picture, its frame's head at `head`; or NOTHING or RARE."""
@@ -167,12 +176,6 @@ class PicturesIn:
         image = self.edge.codec.ports[0].decode(memoryview(self._state.picture.tobytes()), SlotRef(pool, slot, 0))
         assert isinstance(image, Image)
         return image
-
-    def finish(self) -> None:
-        """Hands the counts back to the edge."""
-        words = self.words
-        self.edge.next_turn = self.edge.received[0] = words[at.TURN]
-        self.receiver.advance(words[at.COUNT], words[at.SEEN])
 
 
 assert PICTURE.size == at.PICTURE_BYTES

@@ -131,10 +131,11 @@ class WaitingSource(SourceStage):
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
                 self.ended = True
                 break
+            self._note()
             room = self._room() if self.reader.fills else None
             captured = self.reader.read() if room is None else self.reader.read(room.planes)
-            self._note()
             if captured is None or (self.frames is not None and captured.seq >= self.frames):
+                self._note()
                 self.ended = True
                 break
             self.next_seq = captured.seq + 1

@@ -3,6 +3,8 @@
 What is rare is left to the chain: bounds, ends, frames set aside, replicas, joins, entries that do not decode, frames that thin out. Both
 work on the same links, counters and settlements, so either can take the next frame. The gain is in what frames share: one look at each
 link, one settlement, one acknowledgement; and in pictures, which cross a link in one native step.
+
+After a pause a processor has forgotten what a frame needs, and each call costs a frame some microseconds: hence few calls, and long ones.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
+from devices import kernels
+from devices.kernels.links import CAPTURE, COUNT, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME, TURN
 from flow.entry import HEAD, ITEM, RESET, Entry, EntryError, Kind, Place
 from flow.ledger import Block
 from flow.link.ring import RECORD, RingReceiver, RingSender
@@ -48,18 +51,7 @@ class _FramesIn:
         self.rare = False
         """Whether what comes next is not for the common path."""
         index = edge.block.index
-        self._in, self._out = index(f"{edge.key}.in"), index(f"{edge.key}.out")
-        self._turn, self._settled = index(f"{edge.key}.turn"), index(f"{edge.key}.settled")
-
-    def idle(self) -> bool:
-        """Whether the chain itself has nothing of this edge in hand."""
-        edge = self.edge
-        return edge.links[0] is self.receiver and not (edge.queue or edge.early or edge.ended or edge.abandoned)
-
-    def begin(self) -> None:
-        self.rare = False
-        if self.pictures is not None:
-            self.pictures.begin()
+        self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "out", "turn", "settled"))
 
     def next(self, values: list[Any]) -> bool:
         """Puts the next frame's values into the table and its head into the head; False when there is none, or a rare one."""
@@ -104,71 +96,89 @@ class _FramesIn:
         edge.next_turn = edge.received[0] = turn + 1
         return True
 
-    def finish(self, frames: int) -> None:
+    def position(self) -> tuple[int, int]:
+        """Entries taken from the ring so far, and the turn of the next."""
         if self.pictures is not None:
-            self.pictures.finish()
-        words = self.edge.block.words
-        words[self._in] += frames
-        words[self._out] += frames
+            return self.pictures.words[COUNT], self.pictures.words[TURN]
+        return self.receiver.taken, self.edge.next_turn
 
-    def settle(self, changes: dict[int, int]) -> None:
-        edge = self.edge
-        edge.settled_turn = edge.next_turn
-        changes[self._turn], changes[self._settled] = edge.next_turn, edge.block.words[self._in]
+    def hand_back(self) -> None:
+        if self.pictures is not None:
+            self.pictures.hand_back()
 
-    def acknowledge(self) -> None:
-        if self.edge.settled_turn == self.edge.next_turn:
-            self.receiver.finish(self.receiver.taken)
-        else:
-            self.receiver.acknowledge(self.edge.settled_turn, self.edge.settled_turn)
+    def take_over(self) -> None:
+        self.rare = False
+        if self.pictures is not None:
+            self.pictures.take_over()
 
 
 class _FramesOut:
     """A ring that frames go to."""
 
     def __init__(self, edge: OutEdge, sender: RingSender, places: Sequence[int], room: Sequence[Place], head: Any, address: int) -> None:
-        self.edge, self.sender, self.places, self.room, self.head = edge, sender, places, room, head
+        self.edge, self.sender, self.places, self.room_for, self.head = edge, sender, places, room, head
         self.link = edge.links[0]
         self.pictures = edge.pictures = PicturesOut(edge, sender, address) if carries_pictures(edge) else None
         index = edge.block.index
-        self._in, self._turn, self._settled = (index(f"{edge.key}.{name}") for name in ("in", "turn", "settled"))
+        self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "in_flight", "turn", "settled"))
 
     def idle(self) -> bool:
         edge = self.edge
         return self.link.sender is self.sender and not (edge.recovering or edge.stopped) and edge.turn >= self.sender.durable
 
-    def begin(self) -> int:
+    def room(self) -> int:
         """How many frames may be sent."""
         if self.link.unacked or self.pictures is None:
             self.edge.poll()
         if self.pictures is not None:
-            return self.pictures.begin()
+            return self.pictures.room()
         return self.edge.credits - len(self.link.unacked)
 
     def give(self, values: list[Any]) -> None:
         """Sends the frame's values, or a bound when there are none."""
-        if self.pictures is not None:
+        pictures = self.pictures
+        if pictures is not None:
             image = values[self.places[0]]
             if type(image) is Image and type(image.slot) is SlotRef:
-                self.pictures.give(image)
+                pictures.give(image)
                 return
-            self.finish()
+            self._count()
+            pictures.hand_back()
         found = tuple(values[place] for place in self.places)
         some = any(value is not None for value in found)
         entry = entry_of(self.head, Kind.FRAME if some else Kind.BOUND, found if some else ())
-        packed = self.edge.pack(entry, self.room)
+        packed = self.edge.pack(entry, self.room_for)
         if packed is not None:
             self.edge.send(packed)
-        if self.pictures is not None:
-            self.pictures.begin()
+        if pictures is not None:
+            pictures.take_over()
 
-    def finish(self) -> None:
+    def _count(self) -> None:
         if self.pictures is not None:
-            self.edge.block.words[self._in] += self.pictures.finish()
+            self.edge.block.words[self.counts[0]] += self.pictures.count()
 
-    def settle(self, changes: dict[int, int]) -> None:
-        self.edge.note()
-        changes[self._turn], changes[self._settled] = self.edge.turn, self.edge.block.words[self._in]
+    def finish(self) -> int:
+        """Counts what was given; the turn of the next."""
+        self._count()
+        if self.pictures is None or self.link.unacked:
+            self.edge.note()
+        else:
+            self.edge.block.words[self.counts[1]] = self.pictures.under_way()
+        turn: int = self.edge.turn if self.pictures is None else self.pictures.words[TURN]
+        return turn
+
+    def stirs(self) -> bool:
+        """Whether the consumer has finished with something."""
+        return self.sender.stirs() if self.pictures is None else self.pictures.reap()
+
+    def hand_back(self) -> None:
+        if self.pictures is not None:
+            self._count()
+            self.pictures.hand_back()
+
+    def take_over(self) -> None:
+        if self.pictures is not None:
+            self.pictures.take_over()
 
 
 class Straight:
@@ -178,29 +188,30 @@ class Straight:
         self.chain = chain
         self.source: SourceStage | None = chain.source
         self.block: Block = chain.block
+        self.active = False
+        """Whether we, and not the chain, know how far the links are."""
         self._head_array = np.zeros(HEAD_WORDS, np.int64)
-        self.head: Any = memoryview(self._head_array.data)
+        self.head: Any = self._head_array.data
         address = self._head_array.ctypes.data
         self.way_in: _FramesIn | None = None
         for edge, places in chain.frames_in:
             receiver = edge.links[0]
             assert isinstance(receiver, RingReceiver)
-            self.way_in = _FramesIn(edge, receiver, list(places), self.head, address)
+            self.way_in = _FramesIn(edge, receiver, places, self.head, address)
         self.ways_out: list[_FramesOut] = []
         for gate in chain.gates:
             for out, out_places, room in gate.edges:
                 sender = out.links[0].sender
                 assert isinstance(sender, RingSender)
                 self.ways_out.append(_FramesOut(out, sender, out_places, room, self.head, address))
-        key = f"chain:{chain.chain.id}"
-        self._state, self._next_seq, self._last_pts = (
-            self.block.layout.index.get(f"{key}.{name}", -1) for name in ("state", "next_seq", "last_pts")
-        )
         if self.source is not None:
             self.head[STREAM] = chain.streams.index(self.source.stream.name)
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
         self._shot: Shot | None = None
+        self._gates = [gate for gate in chain.gates if gate.thinning]
+        self._limited = bool(self._targets) or chain.pools.owns()
+        self._prepare_settling()
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
@@ -218,68 +229,93 @@ class Straight:
             return None
         return cls(chain)
 
-    def _usable(self) -> bool:
-        """Whether the chain has nothing in hand that comes before the next frame."""
-        chain = self.chain
-        if chain.ended or chain.stopped or (self.way_in is not None and not self.way_in.idle()):
+    # ---- who counts
+
+    def take_over(self) -> bool:
+        """From here on we know how far the links are, if the chain has nothing in hand that comes before the next frame."""
+        chain, way_in = self.chain, self.way_in
+        if chain.ended or chain.stopped or any(gate.pending for gate in chain.gates) or not all(way.idle() for way in self.ways_out):
             return False
+        if way_in is not None:
+            edge = way_in.edge
+            if edge.queue or edge.early or edge.ended or edge.abandoned:
+                return False
+            way_in.take_over()
         for way in self.ways_out:
-            if not way.idle():
-                return False
-        for gate in chain.gates:  # noqa: SIM110 - asked for every round, where a generator costs more than the question
-            if gate.pending:
-                return False
+            way.take_over()
+        self.active = True
         return True
+
+    def hand_back(self) -> None:
+        """From here on the chain knows."""
+        if self.active:
+            self.active = False
+            if self.way_in is not None:
+                self.way_in.hand_back()
+            for way in self.ways_out:
+                way.hand_back()
+
+    def stirs(self, *, room: bool) -> bool:
+        """Whether a link has something new; `room`: also of what consumers have finished with."""
+        way_in = self.way_in
+        if way_in is not None and self._observe(way_in.receiver.tail_word) != way_in.position()[0]:
+            return True
+        return room and any(way.stirs() for way in self.ways_out)
+
+    # ---- frames
 
     def run(self) -> bool | None:
         """Passes on what has come, settled; whether anything moved. None when the chain itself must look."""
-        chain, way_in, block = self.chain, self.way_in, self.block
-        if not self._usable():
+        chain, way_in, ways_out, words = self.chain, self.way_in, self.ways_out, self.block.words
+        if not self.active and not self.take_over():
             return None
-        frames, rare, room = 0, False, MOST_FRAMES
+        frames, room, limited, blocked = 0, MOST_FRAMES, self._limited, False
+        words[0] += 1  # the ledger's change begins
         started = time.monotonic_ns()
-        block.begin()
         try:
-            if self._targets:
-                self._take_in_results()
-            for way in self.ways_out:
-                room = min(room, way.begin())
-            if way_in is not None:
-                way_in.begin()
-            ready = True
-            while frames < room and not rare:
-                ready = self._ready()
-                if not ready:
+            for target in self._targets:
+                if target.waiting or not target.greeted:
+                    self._take_in_results()
+                    break
+            for way in ways_out:
+                room = min(room, way.room())
+            while self.active:
+                blocked = frames >= room or (limited and not self._ready())
+                if blocked:
                     break
                 values: list[Any] = [None] * chain.size
-                if way_in is None:
-                    found = self._shoot(values)
-                    rare = chain.ended
-                else:
-                    found = way_in.next(values)
-                    rare = way_in.rare
-                if not found:
-                    room = MOST_FRAMES
+                if not (self._shoot(values) if way_in is None else way_in.next(values)):
                     break
-                self._pass(values)
+                if chain.nodes or self._sinks:
+                    self._run(values)
+                for way in ways_out:
+                    way.give(values)
                 frames += 1
+                if limited:
+                    chain.pools.end_frame()
+                if way_in is None:
+                    self._published()
                 if chain.stopped or time.monotonic_ns() - started > LONGEST_NS:
-                    room = MOST_FRAMES
                     break
-            chain.blocked = frames >= room or not ready
-            rare = rare or (chain.blocked and chain.thins and not frames)
+            chain.blocked = blocked
         finally:
-            self._settle(frames)
-            block.end()
-        if way_in is not None:
-            way_in.acknowledge()
-        return True if frames else (None if rare else False)
+            if frames:
+                self._settle(frames)
+            words[0] += 1
+        if chain.ended or chain.stopped or (way_in is not None and way_in.rare) or (blocked and chain.thins):
+            self.hand_back()
+            return True if frames else None
+        return frames > 0
 
     def _take_in_results(self) -> None:
         for sink, _ in self._sinks:
             sink.poll()
         if self.chain.settling:
+            self.hand_back()
             self.chain.settle()
+            for inbound in self.chain.inbound:
+                inbound.acknowledge()
+            self.take_over()
 
     def _ready(self) -> bool:
         """Whether there is memory for a frame, and sinks that take its results."""
@@ -290,40 +326,34 @@ class Straight:
 
     def _shoot(self, values: list[Any]) -> bool:
         """The source's next frame."""
-        chain, source, block = self.chain, self.source, self.block
+        chain, source, words, head = self.chain, self.source, self.block.words, self.head
         assert source is not None
         if not (chain.go or source.draining):
             return False
-        block.end()  # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
+        words[0] += 1  # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
         try:
             shot = source.take()
         finally:
-            block.begin()
+            words[0] += 1
         if shot is None:
             chain.pools.end_frame()
             chain.ended = source.ended
             return False
         values[chain.source_place] = shot.image
         self._shot = shot
-        head = self.head
-        head[FLAGS], head[EPOCH], head[SEQ], head[PTS] = 0, 0, shot.seq, shot.pts_ns
-        head[TIME], head[CAPTURE] = -1 if shot.time_ns is None else shot.time_ns, shot.mono_ns
+        head[SEQ], head[PTS], head[CAPTURE] = shot.seq, shot.pts_ns, shot.mono_ns
+        head[TIME] = -1 if shot.time_ns is None else shot.time_ns
         return True
 
-    def _pass(self, values: list[Any]) -> None:
-        """One frame through the nodes and out."""
-        chain, head = self.chain, self.head
-        if chain.nodes or self._sinks:
-            self._run(values)
-        for way in self.ways_out:
-            way.give(values)
-        chain.pools.end_frame()
-        if self._shot is not None and self.source is not None:
-            chain.release_shot(self._shot)
-            self.source.published(self._shot)
-        head[FLAGS] = 0
+    def _published(self) -> None:
+        assert self._shot is not None
+        assert self.source is not None
+        self.chain.release_shot(self._shot)
+        self.source.published(self._shot)
+        self.head[FLAGS] = 0
 
     def _run(self, values: list[Any]) -> None:
+        """One frame through the nodes and into the sinks."""
         chain, head = self.chain, self.head
         stream, time_ns = head[STREAM], head[TIME]
         name = chain.streams[stream]
@@ -341,39 +371,83 @@ class Straight:
                 chain.write(entry_of(head), name, values)
                 break
 
+    # ---- settlement
+
+    def _prepare_settling(self) -> None:
+        """The words that a settlement changes, in the order in which `_settle` fills them in."""
+        functions = kernels.functions()
+        self._commit, self._observe = functions["ace_commit"], functions["ace_observe"]
+        key, index = f"chain:{self.chain.chain.id}", self.block.index
+        changed = [index(f"{key}.state")] if self.chain.state_area is not None else []
+        if self.source is not None:
+            changed += [index(f"{key}.next_seq"), index(f"{key}.last_pts")]
+        if self.way_in is not None:
+            changed += self.way_in.counts[2:]
+        for way in self.ways_out:
+            changed += way.counts[2:]
+        self._changes_array = np.zeros(2 * len(changed), np.int64)
+        self._changes_array[::2] = changed
+        self._changes: Any = self._changes_array.data
+        self._commit_what = self.block.journal_address, self.block.words_address, self._changes_array.ctypes.data, len(changed)
+
     def _settle(self, frames: int) -> None:
         """Everything so far is published: what a successor needs to know, in one piece.
 
         Results that our caller has not got yet, and what comes after them, the chain settles when they have arrived.
         """
-        chain, block, way_in, head = self.chain, self.block, self.way_in, self.head
-        for way in self.ways_out:
-            way.finish()
-        if way_in is not None:
-            way_in.finish(frames)
-        if not frames:
-            return
+        chain, block, way_in, head, changes = self.chain, self.block, self.way_in, self.head, self._changes
+        words = block.words
         chain.last_head = tuple(head)
-        state = chain.save() if chain.state_area is not None else None
-        if chain.settling or any(target.sender.durable < target.turn for target in self._targets):
-            taken = [] if way_in is None else [way_in.edge.mark()]
-            given = [way.edge.mark() for way in self.ways_out]
-            results = [(target, target.turn) for target in self._targets]
-            chain.settling.append(Settlement(taken, given, results, head[SEQ] + 1, head[PTS], state))
+        for target in self._targets:
+            if target.sender.durable < target.turn:
+                self._settle_later(frames)
+                return
+        if chain.settling:
+            self._settle_later(frames)
             return
-        changes: dict[int, int] = {}
-        if state is not None and chain.state_area is not None:
-            number = block.words[self._state] + 1
+        place = 1
+        if chain.state_area is not None:
+            state = chain.save()
+            number = words[changes[0]] + 1
             if state:
                 block.save_state(chain.state_area, number, state)
-            changes[self._state] = number
-        for way in self.ways_out:
-            way.settle(changes)
+            changes[place] = number
+            place += 2
         if self.source is not None:
-            changes[self._next_seq], changes[self._last_pts] = head[SEQ] + 1, head[PTS]
+            changes[place], changes[place + 2] = head[SEQ] + 1, head[PTS]
+            place += 4
+        count = 0
         if way_in is not None:
-            way_in.settle(changes)
-        block.commit(changes)
+            taken, out, _, _ = way_in.counts
+            words[taken] += frames
+            words[out] += frames
+            count, turn = way_in.position()
+            way_in.edge.settled_turn = changes[place] = turn
+            changes[place + 2] = words[taken]
+            place += 4
+        for way in self.ways_out:
+            changes[place], changes[place + 2] = way.finish(), words[way.counts[0]]
+            place += 4
+        self._commit(*self._commit_what)
+        if way_in is not None:
+            way_in.receiver.finish(count)
+
+    def _settle_later(self, frames: int) -> None:
+        """What has happened waits, in order, until results have arrived."""
+        chain, way_in, head = self.chain, self.way_in, self.head
+        state = chain.save() if chain.state_area is not None else None
+        if way_in is not None:
+            taken, out, _, _ = way_in.counts
+            self.block.words[taken] += frames
+            self.block.words[out] += frames
+        for way in self.ways_out:
+            way.finish()
+        self.hand_back()
+        marks_in = [] if way_in is None else [way_in.edge.mark()]
+        marks_out = [way.edge.mark() for way in self.ways_out]
+        results = [(target, target.turn) for target in self._targets]
+        chain.settling.append(Settlement(marks_in, marks_out, results, head[SEQ] + 1, head[PTS], state))
+        self.take_over()
 
 
 def entry_of(head: Sequence[int], kind: Kind = Kind.FRAME, values: tuple[Any, ...] = ()) -> Entry:

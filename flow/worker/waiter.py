@@ -7,13 +7,20 @@ from typing import Any
 
 import zmq
 
+READABLE = int(zmq.POLLIN)
+
 
 class Waiter:
     """Descriptors and sockets, by what they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: int) -> None:
         self._epoll = select.epoll()
+        self._epoll.register(bell, select.EPOLLIN | select.EPOLLET)
+        self.bell_alone = [(bell, int(select.EPOLLIN))]
+        """What `wait` gives when only the bell has rung."""
         self._sockets: dict[int, zmq.Socket[Any]] = {}
+        self.unsure = True
+        """Whether a socket may have messages that its descriptor does not tell of: it tells of changes, and sending may take them in."""
 
     def add(self, what: Any) -> None:
         """A descriptor, something that has one, or a ZeroMQ socket."""
@@ -21,6 +28,7 @@ class Waiter:
             number = int(what.getsockopt(zmq.FD))
             self._sockets[number] = what
             self._epoll.register(number, select.EPOLLIN)
+            self.unsure = True
         else:
             self._epoll.register(what, select.EPOLLIN)
 
@@ -32,13 +40,17 @@ class Waiter:
             del self._sockets[number]
         self._epoll.unregister(number)
 
-    def wait(self, timeout_ms: int) -> list[int]:
-        """Descriptors that are ready, a ZeroMQ socket by its own; none after the timeout.
-
-        The descriptor of a ZeroMQ socket tells only of changes: so one that still has messages is asked for before we sleep.
-        """
-        ready = [number for number, socket in self._sockets.items() if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN]
-        return ready + [number for number, _ in self._epoll.poll(0 if ready else timeout_ms / 1000)]
+    def wait(self, timeout_ms: int) -> list[tuple[int, int]]:
+        """(descriptor, events) of what is ready, a ZeroMQ socket by its own descriptor; nothing after the timeout."""
+        if self.unsure:
+            for number, socket in self._sockets.items():
+                if int(socket.getsockopt(zmq.EVENTS)) & READABLE:
+                    return [(number, select.EPOLLIN), *self._epoll.poll(0)]
+            self.unsure = False
+        events = self._epoll.poll(timeout_ms / 1000)
+        if events != self.bell_alone:
+            self.unsure = True
+        return events
 
     def close(self) -> None:
         self._epoll.close()

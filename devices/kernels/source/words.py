@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from devices.kernels.source.memory import load_i64, store_i64
 from devices.kernels.source.rows import kernel
 
 WORD = ir.IntType(64)
@@ -50,6 +52,20 @@ def publish(word, value, watched):
     _store_release(word, value)
     _fence()
     return _load_acquire(watched)
+
+
+@kernel
+def commit(journal, words, changes, count):
+    """Stores values into words, all or none: the pairs (index, value) at `changes` are written to the journal first, and its first word
+    says how many hold. Whoever dies in between leaves a journal that says what is missing, or one that says nothing.
+    """
+    for place in range(2 * count):
+        store_i64(journal, 1 + place, load_i64(changes, place))
+    _store_release(journal, count)
+    for place in range(count):
+        store_i64(words, load_i64(changes, 2 * place), load_i64(changes, 2 * place + 1))
+    _store_release(journal, 0)
+    return np.int64(0)
 
 
 @kernel
