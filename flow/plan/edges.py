@@ -11,6 +11,8 @@ from flow.plan.value import Edge, Policy, Ref, Stream
 
 CREDITS = 2
 """Frames on each link between two replicas: one being worked on, one waiting, so that no one idles while a frame is handed over."""
+PATIENT_CREDITS = 4
+"""The same where no frame is live and no lane replicated: workers that take several light frames at a time sleep and wake less often."""
 PORT_BYTES = 256
 """A picture's or tensor's descriptor and transform, and room for padding."""
 ITEM_BYTES = 128
@@ -30,7 +32,7 @@ def edges(layout: Layout, streams: Sequence[Stream], specs: Specs) -> tuple[Edge
     """
     by_name = {stream.name: stream for stream in streams}
     source = {chain.id: by_name[chain.stream] for chain in layout.chains if chain.stream is not None}
-    credit = link_credits(layout)
+    credit = link_credits(layout, streams)
     groups = together(layout.links)
     sized = []
     for number, link in enumerate(layout.links):
@@ -52,14 +54,17 @@ def edges(layout: Layout, streams: Sequence[Stream], specs: Specs) -> tuple[Edge
     return tuple(sized)
 
 
-def link_credits(layout: Layout) -> list[int]:
+def link_credits(layout: Layout, streams: Sequence[Stream]) -> list[int]:
     """Frames on each link between two replicas, by edge.
 
     Let D of a chain be the most frames on any path to it. An edge gets D(consumer) - D(producer), so that all paths to a join hold
     equally many. With p producer and c consumer replicas an edge has lcm(p, c) links in use; whole credits round up, which may raise
     D again, so the sum is taken until it stands.
     """
-    given = [CREDITS] * len(layout.links)
+    hurried = live_chains(layout, streams)
+    given = [
+        CREDITS if link.producer in hurried or links_in_use(layout, link) > 1 else PATIENT_CREDITS for link in layout.links
+    ]  # fmt: skip
     for _ in range(ROUNDS):
         depth = depths(layout, given)
         wanted = [
@@ -70,6 +75,16 @@ def link_credits(layout: Layout) -> list[int]:
             break
         given = wanted
     return given
+
+
+def live_chains(layout: Layout, streams: Sequence[Stream]) -> set[int]:
+    """Chains that frames come to whose age matters: of live streams, and of those that thin out."""
+    live = {stream.name for stream in streams if stream.live or stream.policy in ("latest", "drop_oldest")}
+    found = {chain.id for chain in layout.chains if chain.stream in live}
+    for chain in sorted(chain.id for chain in layout.chains):  # numbered in the order of frames
+        if any(link.consumer == chain and link.producer in found for link in layout.links):
+            found.add(chain)
+    return found
 
 
 def depths(layout: Layout, given: Sequence[int]) -> dict[int, int]:

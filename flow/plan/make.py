@@ -108,7 +108,7 @@ def _plan(
         "workers": "processes" if processes else "threads",
         "link": link,
     }
-    depth = depths(layout, link_credits(layout))
+    depth = depths(layout, link_credits(layout, streams))
     at = {sink: chain.id for chain in layout.chains for sink in chain.sinks}
     in_flight: dict[str, int] = {}
     for sink in sinks:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, TensorSpec, TensorsSpec
 from flow.plan.chains import Layout, Link
-from flow.plan.edges import CREDITS, depths, edges, link_credits, links_in_use, payload, together
+from flow.plan.edges import CREDITS, PATIENT_CREDITS, depths, edges, link_credits, links_in_use, payload, together
 from flow.plan.value import Chain, Lane, Ref, Stream
 
 PICTURE = ImageSpec(64, 48, "yuv420p")
@@ -27,7 +28,7 @@ def stream(**rest: Any) -> Stream:
 
 
 def capacities(made: Layout) -> list[int]:
-    return [edge.capacity for edge in edges(made, [stream()], {REF: PICTURE})]
+    return [edge.capacity for edge in edges(made, [replace(stream(), live=True)], {REF: PICTURE})]
 
 
 def test_a_straight_way_has_two_frames_an_edge() -> None:
@@ -69,7 +70,7 @@ def dags(draw: st.DrawFn) -> Layout:
 @settings(max_examples=200, deadline=None)
 @given(dags())
 def test_no_way_into_a_join_is_tighter_than_another(made: Layout) -> None:
-    given = link_credits(made)
+    given = link_credits(made, [])
     depth = depths(made, given)
     assert min(given) >= CREDITS
     for credit, link in zip(given, made.links, strict=True):
@@ -83,9 +84,17 @@ def test_no_way_into_a_join_is_tighter_than_another(made: Layout) -> None:
 @given(dags())
 def test_without_replicas_all_ways_hold_exactly_equally_many(made: Layout) -> None:
     plain = layout(len(made.chains), [(link.producer, link.consumer) for link in made.links])
-    given = link_credits(plain)
+    given = link_credits(plain, [])
     depth = depths(plain, given)
     assert all(depth[link.producer] + credit == depth[link.consumer] for credit, link in zip(given, plain.links, strict=True))
+
+
+def test_links_hold_few_frames_where_their_age_matters() -> None:
+    made = layout(4, [(0, 1), (1, 2), (2, 3)])
+    waiting, camera = stream(), replace(stream(), live=True)
+    assert link_credits(made, [waiting]) == [PATIENT_CREDITS] * 3
+    assert link_credits(layout(3, [(0, 1), (1, 2)], {1: 2}), [waiting]) == [CREDITS] * 2
+    assert link_credits(made, [camera]) == link_credits(made, [stream(policy="latest")]) == [CREDITS] * 3
 
 
 def test_edges_that_meet_again_go_together() -> None:
