@@ -5,7 +5,9 @@ Both ends are processes of the same user that this engine started; a message is 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -21,13 +23,22 @@ class Closed(Exception):
 
 
 def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
-    """Sends a message and duplicates of `fds` (at most 200). Raises Closed."""
+    """Sends a message and duplicates of `fds` (at most 200). Raises Closed; nothing more goes over the channel then."""
     data = json.dumps(message).encode()
     try:
         socket.send_fds(sock, [LENGTH.pack(len(data), len(fds))], list(fds))
         sock.sendall(data)
     except OSError as error:
+        with contextlib.suppress(OSError):  # half a message may be there, and what follows would be taken for its rest
+            sock.shutdown(socket.SHUT_RDWR)
         raise Closed(f"the other end of the channel is gone: {error}") from error
+
+
+def arrives(sock: socket.socket, timeout_s: float = 0.0) -> bool:
+    """Whether a message, or the other end's end, comes within so long. By poll: select(2) knows no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 
 WORD = 8
-STATUS = ("heartbeat_ns", "node", "stream", "seq", "since_ns", "cpu_ns", "ended")
+STATUS = ("node", "stream", "seq", "since_ns", "ended")
 STATUS_INDEX = {name: 1 + place for place, name in enumerate(STATUS)}
 LATENCY_BUCKETS = 208
 BUCKETS_PER_OCTAVE = 8
@@ -137,10 +137,10 @@ class Block:
     def enter(self, node: int, stream: int, seq: int, now_ns: int) -> None:
         """Records that the worker begins to run a node on a frame."""
         words = self.words
-        words[2], words[3], words[4], words[5] = node, stream, seq, now_ns
+        words[1], words[2], words[3], words[4] = node, stream, seq, now_ns
 
     def leave(self) -> None:
-        self.words[2] = -1
+        self.words[1] = -1
 
     def snapshot(self, *, patience_s: float = 1.0) -> dict[str, int]:
         """All counters at one moment. After `patience_s` without a stable one (a worker died in a change) as they stand."""
@@ -158,7 +158,8 @@ class Block:
             return False
         half = self._halves[area] = 1 - self._newest(area)[0]
         start = self.layout.state_start + area * 2 * STATE_BYTES + half * STATE_BYTES
-        head = turn.to_bytes(8, "little") + len(data).to_bytes(8, "little") + zlib.crc32(data).to_bytes(8, "little")
+        numbers = turn.to_bytes(8, "little") + len(data).to_bytes(8, "little")
+        head = numbers + zlib.crc32(data, zlib.crc32(numbers)).to_bytes(8, "little")
         self._map[start : start + 8] = b"\xff" * 8
         self._map[start + 24 : start + 24 + len(data)] = data
         self._map[start + 8 : start + 24] = head[8:]
@@ -176,11 +177,12 @@ class Block:
         newest: tuple[int, tuple[int, bytes] | None] = (1, None)
         for half in (0, 1):
             start = self.layout.state_start + area * 2 * STATE_BYTES + half * STATE_BYTES
+            numbers = self._map[start : start + 16]
             turn, length, check = (int.from_bytes(self._map[start + at : start + at + 8], "little") for at in (0, 8, 16))
             data = self._map[start + 24 : start + 24 + length] if 0 < length <= STATE_BYTES - 32 else b""
             if last is not None and turn > last:
                 continue
-            if data and zlib.crc32(data) == check and (newest[1] is None or turn > newest[1][0]):
+            if data and zlib.crc32(data, zlib.crc32(numbers)) == check and (newest[1] is None or turn > newest[1][0]):
                 newest = half, (turn, data)
         self._halves[area] = newest[0]
         return newest

@@ -87,7 +87,8 @@ class Pool:
         os.close(table)
         words = memoryview(self._table).cast("I")
         width = shape.row_bytes // WORD
-        self._generations = words[:width]
+        self.generations = words[:width]
+        """How often each slot was taken."""
         self._rows = [words[width * (1 + row) : width * (2 + row)] for row in range(shape.rows)]
         self._mine = self._rows[row]
         pixels = np.frombuffer(self._data, np.uint8)
@@ -104,10 +105,6 @@ class Pool:
 
     def free(self, slot: int) -> bool:
         return not any(row[slot] for row in self._rows)
-
-    def generation(self, slot: int) -> int:
-        """How often the slot was taken."""
-        return self._generations[slot]
 
     def can_acquire(self) -> bool:
         """Owner only: whether any slot is free."""
@@ -137,14 +134,14 @@ class Pool:
         if slot < 0:
             return None
         self._next, self._found = (slot + 1) % self.shape.slots, -1
-        generation = (self._generations[slot] + 1) & 0xFFFFFFFF
-        self._generations[slot] = generation
+        generation = (self.generations[slot] + 1) & 0xFFFFFFFF
+        self.generations[slot] = generation
         self._mine[slot] = 1
         return SlotRef(self, slot, generation)
 
     def check(self, slot: int, generation: int) -> None:
         """Raises PoolError when a slot that a descriptor names has been recycled or does not exist."""
-        if not 0 <= slot < self.shape.slots or self._generations[slot] != generation:
+        if not 0 <= slot < self.shape.slots or self.generations[slot] != generation:
             raise PoolError(f"pool {self.shape.id}: expected slot {slot} of generation {generation}, which is not there")
 
     def receive(self, slot: int, generation: int) -> SlotRef:
@@ -152,9 +149,9 @@ class Pool:
         if not 0 <= slot < self.shape.slots:
             raise PoolError(f"pool {self.shape.id}: expected a slot below {self.shape.slots}, got {slot}")
         self._mine[slot] += 1
-        if self._generations[slot] != generation:
+        if self.generations[slot] != generation:
             self._mine[slot] -= 1
-            raise PoolError(f"pool {self.shape.id} slot {slot}: expected generation {generation}, got {self._generations[slot]}")
+            raise PoolError(f"pool {self.shape.id} slot {slot}: expected generation {generation}, got {self.generations[slot]}")
         return SlotRef(self, slot, generation)
 
     def hold(self, ref: SlotRef) -> None:

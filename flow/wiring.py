@@ -13,7 +13,7 @@ from flow.link.ring import RingShape
 from flow.plan.value import Chain, Edge, Lane, Plan, Pool, Ref
 from flow.pool import PoolShape
 
-STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped")
+STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death")
 NODE_CAUSES = ("error", "overflow", "spec", "poison", "stopped", "join")
 SPARE_ENTRIES = 6
 Carrier = Literal["local", "ring", "zmq"]
@@ -136,18 +136,21 @@ class Wiring:
         return seats
 
     def _receivers(self, pool: Pool) -> list[tuple[int, int]]:
-        """Chains that the slots of a pool can reach: along edges that carry the value, and on from who could pass it on."""
+        """Chains that the slots of a pool can reach: along edges that may carry the value, and on from who could pass it on."""
         reached: set[int] = set()
         front = [pool.chain]
-        carried = {pool.ref}
         while front:
             chain = front.pop()
             for edge in self.outbound(chain):
-                if edge.consumer not in reached and (carried & set(edge.refs) or (chain != pool.chain and self._pictures(edge))):
+                if edge.consumer not in reached and (self._carries(edge, pool.ref) if chain == pool.chain else self._pictures(edge)):
                     reached.add(edge.consumer)
                     front.append(edge.consumer)
         ordered = sorted(reached, key=self._order.__getitem__)
         return [(chain, replica) for chain in ordered for replica in range(self.replicas(chain))]
+
+    def _carries(self, edge: Edge, made: Ref) -> bool:
+        """Whether what its own chain made at `made` may travel on an edge: under its own name, or that of a node which passes it on."""
+        return any(ref == made or self.spec(ref) == self.spec(made) for ref in edge.refs)
 
     def _pictures(self, edge: Edge) -> bool:
         return any(self.spec(ref).kind in ("image", "tensors") for ref in edge.refs)

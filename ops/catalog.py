@@ -22,7 +22,9 @@ from types import ModuleType
 from ops.contract import Composite, Operator
 from ops.describe import Description, describe
 
-__all__ = ["Broken", "Description", "Kind", "UnknownOperator", "all", "broken", "code_digest", "describe", "find", "forget", "names"]
+__all__ = [
+    "Broken", "Description", "Kind", "UnknownOperator", "all", "broken", "code_digest", "describe", "find", "forget", "look", "names",
+]  # fmt: skip
 
 GROUP = "ace.operators"
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -91,6 +93,11 @@ def broken() -> tuple[Broken, ...]:
     """Entry points of other distributions that give no operator. They stop nothing else."""
     loaded = (offer if isinstance(offer, Broken) else _load(offer) for offer in _offered().values())
     return tuple(offer for offer in loaded if isinstance(offer, Broken))
+
+
+def look() -> None:
+    """Finds out what other distributions offer, without importing any of it: what is asked for later is there sooner."""
+    _offered()
 
 
 def forget() -> None:

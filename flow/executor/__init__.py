@@ -185,7 +185,7 @@ class Executor:
         assert self._supervisor is not None
         nursery = supervisor.nursery.cpu_s() if (supervisor := self._supervisor).nursery is not None else 0.0
         live = sum(
-            worker.block.status()["cpu_ns"] / 1e9
+            worker.process.cpu_s()
             for worker in self._supervisor.workers.values()
             if worker.process is not None and worker.process.returncode is None
         )

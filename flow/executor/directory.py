@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -27,10 +29,11 @@ class RunDirectory:
             raise PermissionError(
                 f"{base}: expected a folder of our own with mode 0700, got mode {info.st_mode & 0o777:o} of user {info.st_uid}"
             )
-        sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
-        self._lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _alone(base):
+            sweep(base)
+            self.path = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+            self._lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def address(self, name: str) -> str:
         """An ipc address inside."""
@@ -41,12 +44,24 @@ class RunDirectory:
         os.close(self._lock)
 
 
+@contextlib.contextmanager
+def _alone(base: Path) -> Iterator[None]:
+    """No other run makes its folder, or sweeps, meanwhile: one that is made but not locked yet is not taken for a dead run's."""
+    guard = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(guard)
+
+
 def sweep(base: Path) -> None:
-    """Removes folders of runs whose process is gone (nobody holds their lock)."""
+    """Removes folders of runs whose process is gone: nobody holds their lock, or they never came to have one."""
     for folder in base.glob("run-*"):
         try:
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
+            shutil.rmtree(folder, ignore_errors=True)
             continue
         except OSError:
             continue

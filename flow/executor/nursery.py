@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -21,6 +20,14 @@ class NurseryError(Exception):
     """No worker can be started."""
 
 
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process; 0 when it is gone."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2)  # its CPU-time clock, as clock_getcpuclockid(3) makes it
+    except OSError:
+        return 0.0
+
+
 class Child:
     """A worker's process. `returncode` as subprocess has it: negative for a signal; None while it lives."""
 
@@ -35,6 +42,10 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 return
+
+    def cpu_s(self) -> float:
+        """Processor time it has used, while it lives."""
+        return _cpu_s(self.pid)
 
     def wait(self, timeout_s: float) -> bool:
         """Waits for its end; whether it came."""
@@ -114,7 +125,7 @@ class Nursery:
 
     def take(self) -> None:
         """What it has to say."""
-        while self.sock is not None and select.select([self.sock], [], [], 0)[0]:
+        while self.sock is not None and channel.arrives(self.sock):
             try:
                 message, _ = channel.receive(self.sock)
             except channel.Closed:
@@ -124,14 +135,14 @@ class Nursery:
 
     def wait(self, timeout_s: float) -> None:
         """Waits until it has something to say."""
-        if self.sock is not None and select.select([self.sock], [], [], timeout_s)[0]:
+        if self.sock is not None and channel.arrives(self.sock, timeout_s):
             self.take()
 
     def cpu_s(self) -> float:
         """Processor time of the nursery and of its dead children, while it lives."""
         if self._process is None or self._process.poll() is not None:
             return 0.0
-        return self._cpu_s + time.clock_gettime(~self._process.pid << 3 | 2)  # its CPU-time clock, clock_getcpuclockid(3)
+        return self._cpu_s + _cpu_s(self._process.pid)
 
     def close(self) -> None:
         """Ends it, and what is left of its children."""

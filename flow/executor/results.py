@@ -33,6 +33,8 @@ class ResultsInbox:
         self._received = self._acknowledged = 0
         self._queued = self._skipped = self._base = 0
         self.seen: dict[str, int] = {}
+        self.arrived_rows = 0
+        """Results that have come, each counted once however often it was sent."""
 
     def open(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         """Listens anew, for a worker that starts."""
@@ -58,6 +60,7 @@ class ResultsInbox:
                 self._skipped += 1
                 continue
             self.seen[row["stream"]] = row["seq"]
+            self.arrived_rows += 1
             if self.discarding:
                 self._skipped += 1
             else:

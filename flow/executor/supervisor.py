@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import threading
@@ -24,11 +25,13 @@ from flow.pool import PoolError
 from flow.wiring import LinkId, Seat, Wiring
 from flow.worker.setup import ORDER, SETUP, LinkOrder, ResultsOrder, Setup, as_json
 
-TICK_MS = 50
+TICKS_A_DEADLINE = 5
+LEAST_TICK_MS, MOST_TICK_MS = 20, 200
 STOP_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 MOST_RESTARTS = 8
+MOST_OPENINGS = 3
 RESULTS = "results:"
 
 Event = Callable[[dict[str, Any]], None]
@@ -57,7 +60,8 @@ class Supervisor:
         self.stopped: set[str] = set()
         self.running = False
         self.failed = False
-        self._poisoned: dict[int, set[tuple[int, int]]] = {}
+        self._poisoned: set[tuple[int, int, int]] = set()
+        """(node, stream, seq)"""
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
         self._results_opened: Counter[int] = Counter()
@@ -67,6 +71,10 @@ class Supervisor:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
+        self._poller = zmq.Poller()
+        self._waitables: list[Any] = []
+        deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
+        self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
         self._lost: set[Seat] = set()
@@ -109,8 +117,8 @@ class Supervisor:
                 address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
                 inbox.poll()
                 inbox.open(self.context, address)
-                results.append(ResultsOrder(sink, address, dict(inbox.seen)))
-        poison = tuple((chain, stream, seq) for chain in chains for stream, seq in sorted(self._poisoned.get(chain, ())))
+                results.append(ResultsOrder(sink, address, dict(inbox.seen), inbox.arrived_rows))
+        poison = tuple(sorted(self._poisoned))
         setup = Setup(
             seat.lane,
             seat.replica,
@@ -160,7 +168,7 @@ class Supervisor:
         return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
 
     def _turn(self) -> None:
-        self._poll(TICK_MS)
+        self._poll(self._patience_ms())
         self._take_orders()
         self._take_events()
         for inbox in self.inboxes.values():
@@ -169,14 +177,19 @@ class Supervisor:
             if worker.seat not in self._lost:
                 self._watch(worker)
 
+    def _patience_ms(self) -> int:
+        """How long nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
+        due = min((worker.due for worker in self.workers.values() if worker.due is not None), default=None)
+        return self._tick_ms if due is None else max(0, min(self._tick_ms, math.ceil((due - time.monotonic()) * 1e3)))
+
     def _poll(self, timeout_ms: int) -> None:
-        poller = zmq.Poller()
-        poller.register(self.router, zmq.POLLIN)
-        poller.register(self._bell, zmq.POLLIN)
-        for waitable in (*(inbox.waitable for inbox in self.inboxes.values()), self.nursery and self.nursery.sock):
-            if waitable is not None:
-                poller.register(waitable, zmq.POLLIN)
-        events = dict(poller.poll(timeout_ms))
+        waitables = [inbox.waitable for inbox in self.inboxes.values()] + [self.nursery and self.nursery.sock]
+        if waitables != self._waitables:
+            self._waitables, self._poller = waitables, zmq.Poller()
+            for waitable in (self.router, self._bell, *waitables):
+                if waitable is not None:
+                    self._poller.register(waitable, zmq.POLLIN)
+        events = dict(self._poller.poll(timeout_ms))
         if self._bell in events:
             os.eventfd_read(self._bell)
         if self.nursery is not None:
@@ -210,15 +223,16 @@ class Supervisor:
         match event["event"]:
             case "ready":
                 worker.ready = True
+                self._forgive(worker)
                 self._open_links(worker.seat)
                 self._detach(worker)
+                for business in sorted(self.stopped):
+                    self._command(worker, do="stop_business", business=business)
                 if self._draining:
                     self._command(worker, do="drain")
                 if self.running:
                     self._command(worker, do="go")
                 self._go()
-            case "failed":
-                self._give_up(worker, f"{self._title(worker)} cannot start: {event['message']}")
             case "error":
                 node = self._nodes[event["address"]]
                 rest = " (more of these are counted, not shown)" if event["last"] else ""
@@ -294,30 +308,37 @@ class Supervisor:
         if worker.ended and worker.process is not None and worker.process.returncode == 0:
             worker.gone = True
             return
-        status = worker.block.status()
+        status, last_words = worker.block.status(), worker.last_words()
         worker.bury()
         self.memory.let_go(worker.seat, returns=True)
+        if last_words is not None:
+            self._give_up(worker, f"{self._title(worker)} cannot start: {last_words}")
+            return
         where = ""
         if status["node"] >= 0:
             node = self.plan.nodes[status["node"]]
-            where = f" in {node.names[0]} on frame {status['seq']}"
-            self._blame(worker, node, status["stream"], status["seq"])
+            when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+            where = f" in {node.names[0]} {when}"
+            self._blame(node, status["stream"], status["seq"])
         self._note(f"{self._title(worker)} died{where}: {cause}", "died")
         if len(worker.deaths) > MOST_RESTARTS:
             self._give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
         else:
             worker.due = time.monotonic() + worker.backoff_s()
 
-    def _blame(self, worker: Worker, node: Node, stream: int, seq: int) -> None:
-        """A frame whose node dies on it twice (once, where the business says skip) is poison."""
+    def _blame(self, node: Node, stream: int, seq: int) -> None:
+        """A frame whose node dies on it twice (once, where the business says skip) is poison.
+
+        Without a frame (`stream` -1) the node was being opened: its businesses stop once that has failed so often that it is no accident.
+        """
         self._deaths[node.address, stream, seq] += 1
-        if node.on_error == "stop":
+        deaths = self._deaths[node.address, stream, seq]
+        if node.on_error == "stop" or (stream < 0 and deaths > MOST_OPENINGS):
             self.failed = True
             for business in node.businesses:
                 self._stop_business(business)
-        elif self._deaths[node.address, stream, seq] >= (1 if node.on_error == "skip" else 2):
-            chain = next(chain for chain in self.wiring.lanes[worker.seat.lane].chains if node.address in self.wiring.chains[chain].nodes)
-            self._poisoned.setdefault(chain, set()).add((stream, seq))
+        elif stream >= 0 and deaths >= (1 if node.on_error == "skip" else 2):
+            self._poisoned.add((self.plan.nodes.index(node), stream, seq))
             found = {
                 "node": node.names[0],
                 "address": node.address,
@@ -328,6 +349,12 @@ class Supervisor:
             self.poison.append(found)
             self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
 
+    def _forgive(self, worker: Worker) -> None:
+        """All nodes of this worker are open: what died before them was an accident."""
+        for chain in self.wiring.lanes[worker.seat.lane].chains:
+            for address in self.wiring.chains[chain].nodes:
+                self._deaths.pop((address, -1, -1), None)
+
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
         if worker.seat in self._lost:
@@ -336,7 +363,7 @@ class Supervisor:
         self._lost.add(worker.seat)
         self._note(message, "lost")
         worker.kill()
-        if worker.process is not None and worker.join(STOP_TIMEOUT_S):
+        if worker.process is None or worker.join(STOP_TIMEOUT_S):  # a thread is left to itself: nothing leads to it or from it any more
             self.memory.let_go(worker.seat, returns=False)  # or others would wait for its slots
         for other in self.workers.values():
             if other.ready:
@@ -377,7 +404,8 @@ class Supervisor:
         for worker in self.workers.values():
             if worker.seat in self._lost or not worker.ready:
                 worker.kill()
-            if not worker.gone and not worker.join(max(0.1, give_up - time.monotonic())):
+            given_up = worker.process is None and worker.seat in self._lost  # a thread that may never end: it has been let go of
+            if not worker.gone and not given_up and not worker.join(max(0.1, give_up - time.monotonic())):
                 worker.kill()
                 worker.join(2.0)
         self._take_events()  # what workers said of their sinks as they closed them

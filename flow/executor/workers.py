@@ -97,6 +97,16 @@ class Worker:
             return "its thread ended"
         return None
 
+    def last_words(self) -> str | None:
+        """Why it could not start, if that is how it ended: told on the channel before, so it is there."""
+        if self.sock is None or not channel.arrives(self.sock):
+            return None
+        try:
+            message, _ = channel.receive(self.sock)
+        except channel.Closed:
+            return None
+        return str(message["message"]) if message.get("kind") == "failed" else None
+
     def bury(self) -> None:
         """Notes the death and when to start again."""
         self.gone, self.ready = True, False

@@ -6,11 +6,14 @@ from collections import deque
 
 
 class LocalLink:
-    """Both directions. What the consumer does comes in the worker's next round: no bell is needed."""
+    """Both directions. What the consumer does comes in the worker's next round: no bell is needed.
 
-    def __init__(self) -> None:
+    `done`: entries before it were finished with in an earlier life.
+    """
+
+    def __init__(self, done: int = 0) -> None:
         self.entries: deque[tuple[int, memoryview]] = deque()
-        self.done = 0
+        self.done = done
 
     def ends(self) -> tuple[LocalSender, LocalReceiver]:
         return LocalSender(self), LocalReceiver(self)
@@ -23,8 +26,7 @@ class LocalSender:
 
     def __init__(self, link: LocalLink) -> None:
         self._link = link
-        self.durable = 0
-        self.done = 0
+        self.durable = self.done = link.done
 
     def unfinished(self) -> list[tuple[int, bytes]] | None:
         return []

@@ -63,8 +63,13 @@ def lay_out(nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Si
     of_address = {address: number[key] for address, key in keys.items()}
     readers = [(of_address[node.address], ref) for node in nodes for _, ref in node.inputs]
     readers += [(number[sink_keys[sink.id]], sink.value) for sink in sinks]
-    impure = {homes.nodes[node.address] for node in nodes if node.kind != "pure"}
-    return Layout(chains, _lanes(numbered, impure, cores), _links(readers, of_address, numbered))
+    whole = {homes.nodes[node.address] for node in nodes if node.kind != "pure" or _meets(node, keys)}
+    return Layout(chains, _lanes(numbered, whole, cores), _links(readers, of_address, numbered))
+
+
+def _meets(node: Node, keys: Mapping[str, Key]) -> bool:
+    """Whether streams meet in a node. It must see every frame of each: replicas of it would know the latest of their share only."""
+    return len({keys[ref.address][3][0] for _, ref in node.inputs}) > 1
 
 
 def _key(home: Home, streams: tuple[str, ...], refs: Iterable[Ref], keys: Mapping[str, Key]) -> Key:
@@ -103,8 +108,10 @@ def _links(readers: Iterable[tuple[int, Ref]], of_address: Mapping[str, int], ke
     return tuple(links)
 
 
-def _lanes(keys: Sequence[Key], impure: Set[Home], cores: int) -> tuple[Lane, ...]:
-    """A lane for each home. The lanes that infer share out the cores: as replicas, or as threads where frames depend on each other."""
+def _lanes(keys: Sequence[Key], whole: Set[Home], cores: int) -> tuple[Lane, ...]:
+    """A lane for each home. The lanes that infer share out the cores: as replicas, or as threads where frames depend on each other
+    (`whole`).
+    """
     found = sorted({key[2] for key in keys})
     share = max(1, cores // max(1, sum(home.rank == INFER for home in found)))
     return tuple(
@@ -113,8 +120,8 @@ def _lanes(keys: Sequence[Key], impure: Set[Home], cores: int) -> tuple[Lane, ..
             name=home.name,
             chains=tuple(number for number, key in enumerate(keys) if key[2] == home),
             device=home.device,
-            threads=share if home.rank == INFER and home in impure else 1,
-            replicas=share if home.rank == INFER and home not in impure else 1,
+            threads=share if home.rank == INFER and home in whole else 1,
+            replicas=share if home.rank == INFER and home not in whole else 1,
         )
         for place, home in enumerate(found)
     )

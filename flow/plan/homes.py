@@ -69,6 +69,7 @@ class _Assignment:
         self.nodes, self.streams, self.sinks = nodes, streams, sinks
         self.source = {stream.address: Home(SOURCE, place, f"source {stream.name}") for place, stream in enumerate(streams)}
         self.home: dict[str, Home] = dict(self.source)
+        self.anchor = {stream.address: stream.name for stream in streams} | {node.address: node.streams[0] for node in nodes}
         self.readers: dict[str, list[Node]] = {}
         for node in nodes:
             for _, ref in node.inputs:
@@ -122,10 +123,14 @@ class _Assignment:
             if self._free(node) and not bulky(node):
                 read = [self.home.get(ref.address) for _, ref in node.inputs]
                 sessions = [home for home in read if home in self.sessions.values()]
-                if sessions and all(home in known for home in read):
+                if sessions and all(home in known for home in read) and not self._joins(node):
                     last = sessions[-1]
                     assert last is not None
                     self.home[node.address] = last
+
+    def _joins(self, node: Node) -> bool:
+        """Whether streams meet in the node: replicas of a session each see some of their frames only."""
+        return len({self.anchor[ref.address] for _, ref in node.inputs}) > 1
 
     def _keep_with_source(self) -> None:
         """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ from flow.sources.timeline import Timeline
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 15.0
+
+
+AtOnce = Callable[[int, int, int | None, int], None]
+"""Told a frame's seq, pts_ns, time_ns and mono_ns."""
 
 
 @dataclass(slots=True)
@@ -81,8 +86,11 @@ class StreamReader:
             self._fills = hasattr(self._open(), "fill")
         return self._fills
 
-    def read(self, planes: tuple[np.ndarray, ...] | None = None) -> Captured | None:
-        """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError."""
+    def read(self, planes: tuple[np.ndarray, ...] | None = None, at_once: AtOnce | None = None) -> Captured | None:
+        """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError.
+
+        `at_once` is told of the frame as soon as it is known.
+        """
         while not self._stopped.is_set():
             try:
                 reader = self._reader or self._open()
@@ -106,6 +114,8 @@ class StreamReader:
                 mono_ns = time.monotonic_ns()
             pts_ns = self._timeline.next(picture.pts_ns)
             if seq >= self._first_seq:
+                if at_once is not None:
+                    at_once(seq, pts_ns, picture.time_ns, mono_ns)
                 return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
         return None
 

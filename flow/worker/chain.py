@@ -20,12 +20,16 @@ from flow.worker.gate import gates
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.memory import OwnPools
-from flow.worker.node import NodeRunner
+from flow.worker.node import AbsentNode, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, Shot, SourceStage
-from flow.worker.straight import Straight, entry_of
+from flow.worker.straight import Straight
+from flow.worker.ways import entry_of
+
+LAST = struct.Struct("<7q")
+"""The last frame in a saved state: stream, epoch, seq, pts, time, capture, flags."""
 
 
 class ChainRunner:
@@ -33,9 +37,9 @@ class ChainRunner:
 
     def __init__(
         self, chain: Chain, block: Block, *, streams: list[str], table: dict[Ref, int],
-        nodes: Sequence[NodeRunner], sinks: Sequence[SinkRunner],
+        nodes: Sequence[NodeRunner | AbsentNode], sinks: Sequence[SinkRunner],
         inbound: Sequence[InEdge], outbound: Sequence[tuple[OutEdge, tuple[Ref, ...]]], pools: OwnPools, join: Join | None,
-        source: SourceStage | None, source_place: int, state_area: int | None, poison: frozenset[tuple[int, int]],
+        source: SourceStage | None, source_place: int, state_area: int | None, poison: frozenset[tuple[int, int, int]],
         failed: Callable[[Sequence[str], str], None], closed: Callable[[int], None],
     ) -> None:  # fmt: skip
         self.chain, self.block, self.streams, self.pools = chain, block, streams, pools
@@ -60,6 +64,8 @@ class ChainRunner:
         self.last_head: tuple[int, ...] | None = None
         """Of the last frame, when it went the common path."""
         self._flushed = False
+        self._end_taken: list[tuple[InEdge, int]] = []
+        """The end of what came in: settled with what operators still hold then, or a successor could not ask them again."""
         self.blocked = False
         self.frames_in: list[tuple[InEdge, list[int]]] = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
 
@@ -161,11 +167,7 @@ class ChainRunner:
         stream = self.streams.index(source.stream.name)
         entry = Entry(Kind.FRAME, stream, 0, shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns)
         settlement = Settlement([], [], [], shot.seq + 1, shot.pts_ns)
-        if (stream, shot.seq) in self.poison:
-            self._drop(entry, "poison", settlement)
-            self.pools.end_frame()
-        else:
-            self._process(entry, values, settlement)
+        self._process(entry, values, settlement)
         self.release_shot(shot)
         source.published(shot)
         return True
@@ -184,7 +186,7 @@ class ChainRunner:
             return False
         if met.ended:
             self.ended = True
-            self._record(Settlement(met.taken, [], []))
+            self._end_taken = met.taken
             return True
         values: list[Any] = [None] * self.size
         for edge, places in self.frames_in:
@@ -198,19 +200,11 @@ class ChainRunner:
             entry = Entry(
                 Kind.FRAME, head.stream, head.epoch, head.seq, head.pts_ns, head.time_ns, head.capture_ns, met.flags, joined=met.joined
             )
-            if (head.stream, head.seq) in self.poison:
-                self._drop(entry, "poison", settlement)
-            else:
-                self._process(entry, values, settlement)
+            self._process(entry, values, settlement)
         else:
             self._publish_bound(head, settlement)
         met.release()
         return True
-
-    def _drop(self, entry: Entry, cause: str, settlement: Settlement) -> None:
-        if self.nodes:
-            self.block.add(f"{self.nodes[0].key}.dropped:{cause}")
-        self._publish_bound(entry, settlement)
 
     def _publish_bound(self, entry: Entry, settlement: Settlement) -> None:
         bound = Entry(Kind.BOUND, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags)
@@ -229,6 +223,9 @@ class ChainRunner:
                     continue
                 if flushing and node.flushed:
                     continue
+                if (node.number, entry.stream, entry.seq) in self.poison:
+                    self.block.add(f"{node.key}.dropped:poison")
+                    continue
                 if not node.run(frame, entry.stream, values) and node.node.on_error == "stop":
                     self.fail(node)
                 if node.was_reset:
@@ -245,7 +242,7 @@ class ChainRunner:
             settlement.state = self.save()
         self._record(settlement)
 
-    def fail(self, node: NodeRunner) -> None:
+    def fail(self, node: NodeRunner | AbsentNode) -> None:
         """A node has failed whose business stops then."""
         self._failed(node.node.businesses, f"{node.node.names[0]} failed and its business is set to stop on errors")
 
@@ -259,6 +256,15 @@ class ChainRunner:
                 self._closed(sink.sink.id)
             except SinkError as error:
                 self._sink_failed(sink, error)
+
+    def open_sinks(self, *, resume: bool) -> None:
+        """One that cannot be opened stops its business alone."""
+        for sink in self.sinks:
+            try:
+                sink.open(resume=resume)
+            except SinkError as error:
+                if sink.sink.business not in self.stopped:
+                    self._sink_failed(sink, error)
 
     def _sink_failed(self, sink: SinkRunner, error: SinkError) -> None:
         self.block.add(f"{sink.key}.errors")
@@ -292,20 +298,24 @@ class ChainRunner:
         return moved
 
     @staticmethod
-    def _safe(settlement: Settlement) -> bool:
-        return all(edge.durable(turn) for edge, turn in settlement.given) and all(
+    def _safe(settlement: Settlement, *, within: bool = False) -> bool:
+        """Whether what came of a frame survives this worker; `within`: but for what chains of this worker have not finished with."""
+        return all((within and edge.inner) or edge.durable(turn) for edge, turn in settlement.given) and all(
             target.sender.durable >= turn for target, turn in settlement.results
         )
 
     def save(self) -> bytes:
-        """States of all stateful nodes: number of the node, length, bytes; nothing when one cannot be saved."""
-        parts = []
-        for index, node in enumerate(self.nodes):
+        """The last frame, and the states of all stateful nodes: number of the node, length, bytes; nothing when one cannot be saved."""
+        last = self._last()
+        assert last is not None
+        time_ns = -1 if last.time_ns is None else last.time_ns
+        parts = [LAST.pack(last.stream, last.epoch, last.seq, last.pts_ns, time_ns, last.capture_ns, last.flags)]
+        for node in self.nodes:
             if node.node.kind == "stateful":
                 state = node.save()
                 if state is None:
                     return b""
-                parts.append(struct.pack("<II", index, len(state)) + state)
+                parts.append(struct.pack("<II", node.number, len(state)) + state)
         return b"".join(parts)
 
     def restore(self, *, restarted: bool) -> None:
@@ -314,16 +324,19 @@ class ChainRunner:
         number = self.block.get(f"chain:{self.chain.id}.state")
         saved = self.block.load_state(self.state_area, last=number) if self.state_area is not None and restarted else None
         if saved is not None and saved[0] == number:  # an older one is of another frame
-            data, start = saved[1], 0
+            data, start = saved[1], LAST.size
+            stream, epoch, seq, pts, time_ns, capture, flags = LAST.unpack_from(data)
+            self.last = Entry(Kind.FRAME, stream, epoch, seq, pts, None if time_ns < 0 else time_ns, capture, flags)
+            self._flushed = bool(flags & FINAL)
             while start < len(data):
                 index, length = struct.unpack_from("<II", data, start)
                 states[index] = data[start + 8 : start + 8 + length]
                 start += 8 + length
-        for index, node in enumerate(self.nodes):
-            if node.node.kind != "stateful" or not restarted:
+        for node in self.nodes:
+            if node.node.kind != "stateful" or not number:  # without a frame that is settled there is nothing to lose: all come again
                 continue
             try:
-                node.operator.restore(states[index])
+                node.restore(states[node.number])
             except (KeyError, ValueError):
                 node.was_reset = True
                 self.block.add("state_resets")
@@ -332,14 +345,18 @@ class ChainRunner:
 
     def _finish(self) -> bool:
         """After the last frame: what operators still hold comes out, sinks are completed, consumers are told."""
-        if not self.ready() or self.settling:
-            return False
+        if not self.ready() or not all(self._safe(one, within=True) for one in self.settling):
+            return False  # a join of this worker may keep the last frame until it hears of the end
         entry = Entry(Kind.END, self._stream_index(), 0, 1 << 62, 1 << 62, None, 0, FINAL)
         if any(gate.pending for gate in self.gates) or any(edge.recovering and not edge.stopped for edge in self.outbound):
             return False
         if not self._flushed:
             self._flushed = True
             self._flush()
+            return True
+        if self._end_taken:
+            self._record(Settlement(self._end_taken, [], []))
+            self._end_taken = []
             return True
         for edge in self.outbound:
             edge.end(entry)
@@ -348,16 +365,22 @@ class ChainRunner:
 
     def _flush(self) -> None:
         """What operators still hold travels as one more frame after the last."""
-        last = self.last if self.last_head is None else entry_of(self.last_head)
+        last, held = self._last(), False
+        values: list[Any] = [None] * self.size
         if last is None:
             return
-        entry = Entry(Kind.FRAME, last.stream, last.epoch, last.seq + 1, last.pts_ns, last.time_ns, last.capture_ns, FINAL)
-        values: list[Any] = [None] * self.size
-        held = False
         for node in self.nodes:
-            held |= node.flush(values)
-        if held:
-            self._process(entry, values, Settlement([], [], [], last.seq + 1, last.pts_ns), flushing=True)
+            spared = (node.number, last.stream, last.seq + 1) in self.poison or self.stopped.issuperset(node.node.businesses)
+            held |= not spared and node.flush(values, last.stream, last.seq + 1)
+        if not held:
+            return
+        entry = Entry(Kind.FRAME, last.stream, last.epoch, last.seq + 1, last.pts_ns, last.time_ns, last.capture_ns, FINAL)
+        taken, self._end_taken = self._end_taken, []
+        self._process(entry, values, Settlement(taken, [], [], last.seq + 1, last.pts_ns), flushing=True)
+
+    def _last(self) -> Entry | None:
+        """The last frame, whichever way it went."""
+        return self.last if self.last_head is None else entry_of(self.last_head)
 
     def _stream_index(self) -> int:
         return self.streams.index(self.source.stream.name) if self.source is not None else 0

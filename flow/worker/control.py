@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,7 +61,7 @@ class Control:
 
     def pending(self) -> bool:
         """Whether something waits on the channel."""
-        return bool(select.select([self.sock], [], [], 0)[0])
+        return channel.arrives(self.sock)
 
     def take(self) -> dict[str, Any]:
         """One message of the channel; pools are attached. Raises channel.Closed when the executor is gone."""
@@ -88,7 +87,7 @@ class Control:
         self.attach = catch
         try:
             while not grown:
-                if not select.select([self.sock], [], [], GROW_TIMEOUT_S)[0]:
+                if not channel.arrives(self.sock, GROW_TIMEOUT_S):
                     raise NoMemory(f"expected a pool with slots of {nbytes} bytes, got no answer in {GROW_TIMEOUT_S:.0f} s")
                 message = self.take()
                 if message.get("kind") == "refused":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,32 +16,32 @@ from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
-from flow.link.contract import Receiver, Sender
-from flow.link.local import LocalLink
-from flow.link.ring import RingReceiver, RingSender
-from flow.link.zeromq import ZmqReceiver, ZmqSender
+from flow.link.zeromq import ZmqSender
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
-from flow.wiring import LinkId, Seat, Wiring
+from flow.wiring import Seat, Wiring
 from flow.worker.chain import ChainRunner
 from flow.worker.control import ArrivingPools, Control
+from flow.worker.fault import describe
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
+from flow.worker.links import LaneLinks
 from flow.worker.memory import OwnPools, picture_memory
-from flow.worker.node import NodeContext, NodeRunner
+from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
-from flow.worker.setup import ORDER, LinkOrder, PoolGrant, ResultsOrder, RingGrant, Setup
+from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
 from flow.worker.waiter import Waiter
+from ops import catalog
 from ops.contract import Operator
 
 WAIT_MS = 100
 STARVED_WAIT_MS = 2
 OWING_WAIT_MS = 5
 MESSAGES_A_NODE = 5
-BUSY_LISTEN_NS = 2_000_000
+BUSY_LISTEN_NS = 10_000_000
 
 
 class LaneWorker:
@@ -60,20 +59,19 @@ class LaneWorker:
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
-        self.control.connect = self._connect
         self.control.sent = self._sent
-        self._rings: list[tuple[RingGrant, Sequence[int]]] = []
-        self._built = False
         self.sessions: dict[tuple[Any, ...], Session] = {}
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
-        self.inbound: dict[int, InEdge] = {}
-        self.outbound: dict[int, OutEdge] = {}
         self._told: dict[str, int] = {}
+        self._failed: set[str] = set()
+        """Businesses that cannot go on for what happened here."""
         self._ended = False
         self._stopping = False
         self._waiter = Waiter(bell)
+        self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self._waiter)
+        self.control.connect = self.links.connect
 
     def _sent(self) -> None:
         self._waiter.unsure = True
@@ -92,15 +90,8 @@ class LaneWorker:
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
-        self._built = True
-        self._link_inside()
-        for grant, fds in self._rings:
-            self._connect(grant, fds)
-        self._rings.clear()
-        for chain_runner in self.chains:
-            chain_runner.links_changed()
-        self._hold_what_is_under_way()
-        for name in self.setup.stopped:
+        self.links.begin(self.chains, self.received)
+        for name in {*self.setup.stopped, *self._failed}:
             self._stop_business(name)
 
     def _chain(self, chain: Chain, area: int | None, results: dict[int, ResultsOrder]) -> ChainRunner:
@@ -123,14 +114,13 @@ class LaneWorker:
         runner = ChainRunner(
             chain, self.block, streams=self.wiring.streams, table=table, nodes=nodes, sinks=sinks, inbound=inbound, outbound=outbound,
             pools=self.own[chain.id], join=self._join(inbound) if inbound else None, source=source, source_place=0, state_area=area,
-            poison=frozenset((stream_index, seq) for number, stream_index, seq in self.setup.poison if number == chain.id),
+            poison=frozenset(self.setup.poison),
             failed=self._business_failed, closed=lambda sink: self.control.tell("sink_closed", sink=sink),
         )  # fmt: skip
-        for node in nodes:
-            node.open()
+        for name in self.setup.stopped:
+            runner.stop_business(name)
         runner.restore(restarted=self.setup.incarnation > 0)
-        for sink_runner in sinks:
-            sink_runner.open(resume=self.setup.incarnation > 0)
+        runner.open_sinks(resume=self.setup.incarnation > 0)
         return runner
 
     def _join(self, inbound: Sequence[InEdge]) -> Join:
@@ -140,9 +130,25 @@ class LaneWorker:
         anchor, *others = groups.values()
         return Join(anchor, others)
 
-    def _node(self, node: Node, table: dict[Ref, int], chain: Chain) -> NodeRunner:
-        from ops import catalog
+    def _node(self, node: Node, table: dict[Ref, int], chain: Chain) -> NodeRunner | AbsentNode:
+        """The node, open; one that cannot be opened is absent, and the businesses that need it stop, no others."""
+        number, home = self.wiring.nodes.index(node.address), f"ops.{node.op}"
+        absent = AbsentNode(node, self.block, number=number)
+        if set(node.businesses) <= {*self.setup.stopped, *self._failed}:
+            return absent
+        self.block.enter(number, -1, -1, time.monotonic_ns())
+        try:
+            home = catalog.find(node.op).__module__
+            made = self._open_node(node, table, chain)
+        except Exception as error:  # an operator may raise anything; it is said where, and what depends on it stops
+            message = f"{', '.join(node.names)} ({node.where[0]}): {node.op} cannot be opened: {describe(error, home)}"
+            self._business_failed(node.businesses, message)
+            return absent
+        finally:
+            self.block.leave()
+        return made
 
+    def _open_node(self, node: Node, table: dict[Ref, int], chain: Chain) -> NodeRunner:
         operator_class = catalog.find(node.op)
         assert issubclass(operator_class, Operator)
         model = self.plan.model(node)
@@ -158,6 +164,7 @@ class LaneWorker:
         runner.plan_inputs({port: self.wiring.spec(ref) for port, ref in node.inputs})
         specs = {port: self.wiring.spec(ref) for port, ref in node.inputs}
         runner.operator.infer({port: s.item if isinstance(s, ManySpec) and port in node.lifted else s for port, s in specs.items()})
+        runner.open()
         return runner
 
     def _session(self, model: ModelInfo, node: Node) -> Session:
@@ -174,10 +181,10 @@ class LaneWorker:
         stream = self.plan.stream(self.wiring.stream_of(chain.id))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
-            consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and (stream.live or edge.policy != "block"),
+            consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and not _replays(stream),
             inner=edge.consumer in self.lane.chains, pools=self.received[chain.id],
         )  # fmt: skip
-        self.outbound[edge.id] = made
+        self.links.outbound[edge.id] = made
         return made
 
     def _in_edge(self, edge: Edge, chain: Chain) -> InEdge:
@@ -186,7 +193,7 @@ class LaneWorker:
             edge, codec, self.received[chain.id], self.block, replica=self.setup.replica, replicas=self.lane.replicas,
             producers=self.wiring.replicas(edge.producer),
         )  # fmt: skip
-        self.inbound[edge.id] = made
+        self.links.inbound[edge.id] = made
         return made
 
     def _sink(self, number: int, table: dict[Ref, int], results: dict[int, ResultsOrder]) -> SinkRunner:
@@ -196,7 +203,7 @@ class LaneWorker:
         target: Any
         if number in results:
             sender = ZmqSender(self.zmq, results[number].address)
-            target = ResultsTarget(sender, results[number].seen)
+            target = ResultsTarget(sender, results[number].seen, self._sent, results[number].arrived)
             self._waiter.add(sender.waitable)
         else:
             target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
@@ -207,7 +214,7 @@ class LaneWorker:
 
         stream = self.plan.stream(name)
         seq = self.block.get(f"chain:{chain.id}.next_seq")
-        if stream.live:
+        if not _replays(stream):
             seq = max(seq, self.block.get(f"stream:{name}.in"))
         pts = self.block.get(f"chain:{chain.id}.last_pts") if seq else -1
         reader = StreamReader(stream, start_seq=seq, start_pts_ns=pts)
@@ -218,82 +225,23 @@ class LaneWorker:
         else:
             stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
             stage.promised = self.block.get(f"stream:{name}.in")
-            self._recount(stream, seq)
+        self._recount(stream, seq)
         self.block.set(f"stream:{name}.in_flight", 0)
         if stage.waitable is not None:
             self._waiter.add(stage.waitable)
         return stage
 
     def _recount(self, stream: Stream, seq: int) -> None:
-        """Frames from `seq` on, read but not settled by an earlier life, are read, and counted, again."""
+        """Frames from `seq` on, read but not settled by an earlier life, are read, and counted, again; or they died with it."""
         key, block = f"stream:{stream.name}", self.block
+        if not _replays(stream):
+            dropped = sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:"))
+            block.add(f"{key}.dropped:death", block.get(f"{key}.in") - block.get(f"{key}.out") - dropped)
+            return
         if stream.policy == "every":
             block.set(f"{key}.dropped:every", seq - -(-seq // stream.every))
         block.set(f"{key}.in", seq)
         block.set(f"{key}.out", seq - sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:")))
-
-    # ---- links
-
-    def _link_inside(self) -> None:
-        """Edges between chains of this worker."""
-        seat = Seat(self.setup.lane, self.setup.replica)
-        for link in self.wiring.links():
-            if self.wiring.ends(link) == (seat, seat) and self.wiring.carrier(link) == "local":
-                sender, receiver = LocalLink().ends()
-                self._send_over(link, sender)
-                self._receive_from(link, receiver)
-
-    def _connect(self, grant: RingGrant, fds: Sequence[int]) -> None:
-        """Uses a ring; before there are edges, it waits for them."""
-        if not self._built:
-            self._rings.append((grant, fds))
-            return
-        ring, bell, word = fds
-        other = Bell(bell, word, own=False)
-        if grant.sending:
-            self._send_over(grant.link, RingSender(grant.shape, ring, other))
-        else:
-            self._receive_from(grant.link, RingReceiver(grant.shape, ring, other))
-
-    def _open(self, order: LinkOrder) -> None:
-        if order.sending:
-            self._send_over(order.link, ZmqSender(self.zmq, order.address))
-        else:
-            limit = self.inbound[order.link.edge].edge.payload + 4096
-            self._receive_from(order.link, ZmqReceiver(self.zmq, order.address, limit))
-
-    def _send_over(self, link: LinkId, sender: Sender) -> None:
-        edge = self.outbound[link.edge]
-        self._change_waiting(edge.links[link.consumer].sender, sender)
-        edge.open(link.consumer, sender)
-        self._links_changed(edge.edge.producer)
-
-    def _receive_from(self, link: LinkId, receiver: Receiver) -> None:
-        edge = self.inbound[link.edge]
-        self._change_waiting(edge.links[link.producer], receiver)
-        edge.open(link.producer, receiver)
-        self._links_changed(edge.edge.consumer)
-
-    def _links_changed(self, chain: int) -> None:
-        for one in self.chains:
-            if one.chain.id == chain:
-                one.links_changed()
-
-    def _change_waiting(self, old: Sender | Receiver | None, new: Sender | Receiver) -> None:
-        if old is not None and old.waitable is not None:
-            self._waiter.remove(old.waitable)
-        if new.waitable is not None:
-            self._waiter.add(new.waitable)
-
-    def _hold_what_is_under_way(self) -> None:
-        """The rows of an earlier life hold what it had published, and what has been finished with since: now only the first."""
-        for chain in self.chains:
-            held: dict[int, Counter[int]] = {}
-            for edge in chain.outbound:
-                for ref in edge.held():
-                    held.setdefault(ref.pool.shape.id, Counter())[ref.slot] += 1
-            for number, pool in self.received[chain.chain.id].items():
-                pool.reset_holds(held.get(number, Counter()))
 
     # ---- events
 
@@ -303,6 +251,7 @@ class LaneWorker:
             self.control.tell("error", address=address, message=message, last=told == MESSAGES_A_NODE)
 
     def _business_failed(self, businesses: Sequence[str], message: str) -> None:
+        self._failed.update(businesses)
         for name in businesses:
             self._stop_business(name)
         self.control.tell("business_failed", businesses=list(businesses), message=message)
@@ -317,33 +266,44 @@ class LaneWorker:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
         for waitable in (self.control.socket, self.control.sock):
             self._waiter.add(waitable)
-        listen_at = 0
+        listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
-            moved = False
+            if len(self.chains) == 1:
+                self._run_alone(self.chains[0])
+            more = False
             for chain in self.chains:
                 try:
                     if chain.step():
-                        moved = True
+                        more = True
                 except SourceError as error:
                     self._source_failed(chain, error)
-                    moved = True
-            if not moved:
+                    more = True
+            if not more:
                 self._rest()
-                continue
-            self.bell.rise()
-            if (now := time.monotonic_ns()) >= listen_at:
+            elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
-                self._note_cpu()
                 self._listen(0)
+
+    def _run_alone(self, chain: ChainRunner) -> None:
+        """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
+        straight, waiter, bell = chain.straight, self._waiter, self.bell
+        if straight is None or straight.way_in is None:
+            return
+        listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
+        while straight.run() is False and not chain.blocked:
+            bell.rest(Rest.FOR_ENTRIES)
+            if straight.stirs(room=False):
+                bell.rise()
+                if time.monotonic_ns() > listen_at:
+                    return
+            elif waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+                return
 
     def _rest(self) -> None:
         """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more.
 
-        We are said to sleep until a round has moved something: who rings meanwhile does so in vain.
+        We are said to sleep until we find something here: who rings while we work on what woke us does so in vain.
         """
-        self._note_cpu()
-        if self.setup.results:
-            self._waiter.unsure = True
         patience, until = WAIT_MS, Rest.FOR_ENTRIES
         for chain in self.chains:
             if chain.straight is None or not chain.straight.active:
@@ -356,6 +316,7 @@ class LaneWorker:
         self.bell.rest(until)
         for chain in self.chains:
             if chain.stirs(room=until is Rest.FOR_ROOM):
+                self.bell.rise()
                 return
         self._listen(patience)
 
@@ -369,14 +330,12 @@ class LaneWorker:
         until = Rest.FOR_ROOM if any(chain.wants_room() for chain in self.chains) else Rest.FOR_ENTRIES
         if any(chain.starved() for chain in self.chains):
             return STARVED_WAIT_MS, until
-        return OWING_WAIT_MS if any(edge.owes for edge in self.inbound.values()) else WAIT_MS, until
-
-    def _note_cpu(self) -> None:
-        if self.own_process:
-            self.block.set_status("cpu_ns", time.process_time_ns())
+        return OWING_WAIT_MS if any(edge.owes for edge in self.links.inbound.values()) else WAIT_MS, until
 
     def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
         assert chain.source is not None
+        chain.hand_back()
+        chain.pools.end_frame()
         chain.ended = True
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
@@ -398,7 +357,7 @@ class LaneWorker:
         match command["do"]:
             case "open":
                 for order in command["links"]:
-                    self._open(ORDER.validate_python(order))
+                    self.links.open(ORDER.validate_python(order))
             case "go":
                 for chain in self.chains:
                     chain.go = True
@@ -410,7 +369,7 @@ class LaneWorker:
             case "stop_business":
                 self._stop_business(command["business"])
             case "detach":
-                self.outbound[command["edge"]].stop()
+                self.links.outbound[command["edge"]].stop()
 
     def close(self) -> None:
         """Frees everything; sinks are completed."""
@@ -422,6 +381,11 @@ class LaneWorker:
         self._waiter.close()
         self.bell.close()
         self.zmq.destroy(linger=500)
+
+
+def _replays(stream: Stream) -> bool:
+    """Whether a successor of the source's worker can give the same frames again, in the same turns."""
+    return not stream.live and stream.policy in ("block", "every")
 
 
 def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -> None:
@@ -443,7 +407,7 @@ def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -
         try:
             worker.build()
         except Exception as error:  # told to the executor, which decides; a traceback would say less
-            worker.control.tell("failed", message=f"{type(error).__name__}: {error}" if not str(error) else str(error))
+            channel.send(sock, {"kind": "failed", "message": describe(error, "") if not str(error) else str(error)})
             return
         worker.control.tell("ready")
         worker.run()

@@ -13,6 +13,7 @@ from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
 from flow.ledger import Block
 from flow.plan.value import Node, Ref
 from flow.pool import SlotRef
+from flow.worker.fault import describe
 from flow.worker.memory import Lease
 from ops.contract import Operator, OperatorError, SpecError
 from ops.value import Frame, Image, Many, Tensors
@@ -113,9 +114,9 @@ class NodeRunner:
         except SpecError as error:
             return self._failed("spec", f"this picture no longer fits: {error}")
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
-            return self._failed("error", f"{type(error).__name__}: {error}")
+            return self._failed("error", self.describe(error))
         finally:
-            words[2] = -1
+            words[1] = -1
             words[count["busy_ns"]] += time.monotonic_ns() - started
         words[count["runs"]] += 1
         if result is None:
@@ -194,13 +195,16 @@ class NodeRunner:
             port: spec.item if isinstance(spec, ManySpec) and port in self.node.lifted else spec for port, spec in specs.items()
         }
 
-    def flush(self, values: list[Any]) -> bool:
-        """Puts what the operator still holds into the table; whether it held anything."""
+    def flush(self, values: list[Any], stream: int, seq: int) -> bool:
+        """Puts what the operator still holds into the table, as frame `seq`; whether it held anything."""
+        self.block.enter(self.number, stream, seq, time.monotonic_ns())
         try:
             result = self.operator.flush()
         except Exception as error:  # counted and reported like any frame
-            self._failed("error", f"flush: {type(error).__name__}: {error}")
+            self._failed("error", f"flush: {self.describe(error)}")
             return False
+        finally:
+            self.block.leave()
         if result is None:
             return False
         self.flushed = True
@@ -208,11 +212,46 @@ class NodeRunner:
             values[place] = result.get(port) if isinstance(result, Mapping) else result
         return True
 
+    def describe(self, error: BaseException) -> str:
+        """The error, and where in the operator's own code it arose."""
+        return describe(error, type(self.operator).__module__)
+
     def save(self) -> bytes | None:
         return self.operator.save() if self.node.kind == "stateful" else None
 
+    def restore(self, state: bytes) -> None:
+        """Raises ValueError when the operator cannot go on from it."""
+        self.operator.restore(state)
+
     def close(self) -> None:
         self.operator.close()
+
+
+class AbsentNode:
+    """In the place of a node that could not be opened, or whose businesses were stopped before: its frames are counted, nothing is run."""
+
+    was_reset = False
+    flushed = True
+
+    def __init__(self, node: Node, block: Block, *, number: int) -> None:
+        self.node, self.block, self.number = node, block, number
+        self.key = f"node:{node.address}"
+
+    def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
+        self.block.add(f"{self.key}.dropped:stopped")
+        return True
+
+    def flush(self, values: list[Any], stream: int, seq: int) -> bool:
+        return False
+
+    def save(self) -> bytes | None:
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def _expected(spec: Spec, *, lifted: bool) -> tuple[type, np.dtype[np.void] | None, Spec]:

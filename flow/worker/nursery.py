@@ -17,10 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from devices import threads
+from devices import kernels, threads
 from flow import channel
 from flow.plan.codec import decode_plan
 from flow.plan.value import Plan
+from ops import catalog
 
 SINGLE = "single"
 """Argument of `python -m flow.worker` before the channel of a worker that is started by exec."""
@@ -29,13 +30,16 @@ SINGLE = "single"
 def preload(plan: Plan) -> None:
     """Imports what the plan's workers will, as far as it is ours: others' modules may start threads, and then we could not fork."""
     schemes = {stream.source.partition(":")[0] if ":" in stream.source else "file" for stream in plan.streams}
-    modules = ["flow.worker.lane", "flow.sources.stream"]
+    modules = ["flow.worker.lane", "flow.sources.stream", "devices.kernels.image"]
     modules += [f"ops.{node.op}" for node in plan.nodes]
     modules += [f"flow.sources.{scheme}" for scheme in schemes if scheme.isidentifier()]
     modules += [f"flow.sinks.{sink}" for sink in ("jsonl", "video", "stdout", "zmq")] if plan.sinks else []
+    modules += ["devices.session", "ops.nn.infer", *(f"devices.engines.{node.engine}" for node in plan.nodes)] if plan.models else []
     for module in modules:
         with contextlib.suppress(ImportError):  # the worker that needs it will say what is wrong
             import_module(module)
+    kernels.functions()
+    catalog.look()
     gc.collect()
     gc.freeze()
 

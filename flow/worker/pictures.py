@@ -60,7 +60,7 @@ class PicturesOut:
         self._spec: ImageSpec | None = None
         self._transform: Affine | None = None
         self.words[at.COUNT], self.words[at.SEEN] = sender.tail, sender.head
-        self._given = self._out = 0
+        self._given = self._out = self._stirred = 0
         self._counted = sender.tail
         self._out_word = edge.block.index(f"{edge.key}.out")
         self.room: Callable[[], int] = partial(self._reap, self._address)
@@ -77,6 +77,12 @@ class PicturesOut:
         words = self.words
         self.edge.turn = words[at.TURN]
         self.sender.advance(words[at.COUNT], words[at.SEEN], words[at.TURN])
+
+    def stirs(self) -> bool:
+        """Whether the consumer has finished with something since last asked; it is let go of, and counted later."""
+        self.room()
+        before, self._stirred = self._stirred, self.words[at.DONE]
+        return bool(self._stirred != before)
 
     def reap(self) -> bool:
         """Takes in what the consumer has finished with; whether anything."""
@@ -107,8 +113,8 @@ class PicturesOut:
             self._spec, self._transform = image.spec, image.transform
             self._state.picture[:] = np.frombuffer(picture_bytes(image), np.uint8)
         ref: SlotRef = image.slot
-        pool = ref.pool
-        if self._give(self._address, self._head, pool.number_word | ref.slot, ref.generation, pool.hold_address + 4 * ref.slot):
+        pool, slot = ref.pool, ref.slot
+        if self._give(self._address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot):
             self.sender.other.ring()
 
     def count(self) -> int:
@@ -124,13 +130,13 @@ class PicturesIn:
     """Takes pictures; they are not held: the producer holds them until we acknowledge the frame."""
 
     def __init__(self, edge: InEdge, receiver: RingReceiver, head: int) -> None:
-        self.edge, self.receiver, self._head = edge, receiver, head
-        self._take = kernels.functions()["ace_take"]
+        self.edge, self.receiver = edge, receiver
         state = self._state = _Words(receiver, receiver.head_word, receiver.tail_word)
         self.words = state.words
-        self._address = state.address
+        self.take_entry: Callable[[], int] = partial(kernels.functions()["ace_take"], state.address, head)
         self._pools: list[Pool] = []
-        self._images: dict[int, Image] = {}
+        self.images: dict[int, Image] = {}
+        """Pictures by what `take_entry` says of their place. Their slots' generations are those of the last time."""
         self._table = np.zeros(0, np.int64)
         self.know(edge.pools)
 
@@ -139,7 +145,7 @@ class PicturesIn:
         if len(pools) == len(self._pools):
             return
         self._pools = list(pools.values())
-        self._images.clear()
+        self.images.clear()
         rows = [(pool.shape.id, pool.generations_address, pool.shape.slots) for pool in self._pools]
         self._table = np.array(rows, np.int64).reshape(-1)
         self.words[at.POOLS], self.words[at.POOL_TABLE] = len(rows), self._table.ctypes.data
@@ -158,17 +164,15 @@ class PicturesIn:
 
     def take(self) -> Image | int:
         """The next picture, its frame's head at `head`; or NOTHING or RARE."""
-        found: int = self._take(self._address, self._head)
-        if found < 0:
-            return found
+        found: int = self.take_entry()
+        return found if found < 0 else self.images.get(found) or self.picture(found)
+
+    def picture(self, found: int) -> Image:
+        """The picture in a slot that has not been seen with what came last beside it; it is kept in `images` for the next time."""
         if found & at.NEW_PICTURE:
-            self._images.clear()
+            self.images.clear()
             found -= at.NEW_PICTURE
-        image = self._images.get(found)
-        if image is None:
-            image = self._images[found] = self._image(found)
-        pool, slot = image.slot.pool, image.slot.slot
-        image.slot.generation = pool.generation(slot)
+        image = self.images[found] = self._image(found)
         return image
 
     def _image(self, found: int) -> Image:

@@ -43,16 +43,17 @@ class LinkOrder:
 
 @dataclass(frozen=True, slots=True)
 class ResultsOrder:
-    """Where the results of a sink go, and the last seq of each stream that has already come."""
+    """Where the results of a sink go, how many have come already, and the last seq of each stream among them."""
 
     sink: int
     address: str
     seen: dict[str, int]
+    arrived: int
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Lane, replica, and what was known when the worker started. `poison`: (chain, stream, seq) of frames to set aside."""
+    """Lane, replica, and what was known when the worker started. `poison`: (node, stream, seq), frames that a node is spared."""
 
     lane: int
     replica: int

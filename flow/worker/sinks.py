@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flow.entry import RESET, Entry
@@ -18,12 +18,17 @@ RESULTS_CREDITS = 64
 
 
 class ResultsTarget:
-    """Hands results to the executor's process, which gives them to `Executor.results`. `seen`: the last seq it has of each stream."""
+    """Hands results to the executor's process, which gives them to `Executor.results`. `seen`: the last seq it has of each stream.
+
+    `arrived`: how many results it has.
+    `sent` is called when something is sent: whoever waits for the link's socket must then ask it, and not only its descriptor.
+    """
 
     wants = "result"
 
-    def __init__(self, sender: Sender, seen: Mapping[str, int]) -> None:
-        self.sender, self.seen, self.turn = sender, seen, 0
+    def __init__(self, sender: Sender, seen: Mapping[str, int], sent: Callable[[], None] = lambda: None, arrived: int = 0) -> None:
+        self.sender, self.seen, self.arrived, self.turn = sender, seen, arrived, 0
+        self._sent = sent
         self.waiting: list[tuple[int, bytes]] = []
         self.greeted = False
 
@@ -34,6 +39,7 @@ class ResultsTarget:
         line = result.line()
         self.waiting.append((self.turn, line))
         if self.greeted:
+            self._sent()
             self.sender.send(self.turn, line)
         self.turn += 1
 
@@ -42,6 +48,7 @@ class ResultsTarget:
             return False
         if not self.greeted:
             self.greeted = True
+            self._sent()
             for turn, line in self.waiting:
                 self.sender.send(turn, line)
         self.waiting = [(turn, line) for turn, line in self.waiting if turn >= self.sender.done]
@@ -61,12 +68,17 @@ class SinkRunner:
         self.sink, self.target, self.block, self.place, self.plan = sink, target, block, place, plan
         self.key = f"sink:{sink.id}"
         self.written: Mapping[str, int] = {}
-        self.stopped = False
+        self.stopped = self.opened = False
         self._reset = False
 
     def open(self, *, resume: bool) -> None:
         """Raises SinkError."""
-        self.written = self.target.seen if isinstance(self.target, ResultsTarget) else self.target.open(resume=resume)
+        if isinstance(self.target, ResultsTarget):
+            self.written = self.target.seen
+            self.block.set(f"{self.key}.results", self.target.arrived)  # others are given, and counted, again
+        else:
+            self.written = self.target.open(resume=resume)
+        self.opened = True
 
     def ready(self) -> bool:
         return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.ready()
@@ -98,4 +110,6 @@ class SinkRunner:
         return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.settled()
 
     def close(self) -> None:
-        self.target.close()
+        """Raises SinkError."""
+        if self.opened:
+            self.target.close()

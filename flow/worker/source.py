@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,6 +122,8 @@ class WaitingSource(SourceStage):
         super().__init__(stream, chain, reader, block, memory, frames)
         self._images: dict[int, Image] = {}
         """Pictures over memory that was filled before."""
+        self.at_once: Callable[[Image, int, int, int | None, int], None] | None = None
+        """Who sends a picture (with seq, pts_ns, time_ns, mono_ns) that was filled in, before anything else is done with it."""
 
     def drain(self) -> None:
         self.draining = True
@@ -133,7 +136,10 @@ class WaitingSource(SourceStage):
                 break
             self._note()
             room = self._room() if self.reader.fills else None
-            captured = self.reader.read() if room is None else self.reader.read(room.planes)
+            if room is None:
+                captured = self.reader.read()
+            else:
+                captured = self.reader.read(room.planes, None if self.at_once is None else partial(self.at_once, room))
             if captured is None or (self.frames is not None and captured.seq >= self.frames):
                 self._note()
                 self.ended = True

@@ -9,25 +9,20 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
-import struct
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from devices import kernels
-from devices.kernels.links import CAPTURE, COUNT, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME, TURN
-from flow.entry import HEAD, ITEM, RESET, Entry, EntryError, Kind, Place
+from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
+from flow.entry import RESET
 from flow.ledger import Block
-from flow.link.ring import RECORD, RingReceiver, RingSender
-from flow.pool import PoolError, SlotRef
-from flow.worker.in_edge import InEdge
-from flow.worker.out_edge import OutEdge
-from flow.worker.pictures import PicturesIn, PicturesOut, carries_pictures
+from flow.link.ring import RingReceiver, RingSender
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import Shot, SourceStage
+from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.ways import FramesIn, FramesOut, entry_of
 from ops.value import Frame, Image
 
 if TYPE_CHECKING:
@@ -37,148 +32,7 @@ MOST_FRAMES = 16
 """Frames that share a settlement."""
 LONGEST_NS = 200_000
 """After so long those that wait for a settlement get it."""
-START = struct.Struct(RECORD.format + HEAD.format.lstrip("<"))
-"""A record of a ring, and the head of the entry in it."""
-FRAME = int(Kind.FRAME)
-
-
-class _FramesIn:
-    """The ring that frames come from."""
-
-    def __init__(self, edge: InEdge, receiver: RingReceiver, places: list[int], head: Any, address: int) -> None:
-        self.edge, self.receiver, self.places, self.head = edge, receiver, places, head
-        self.pictures = PicturesIn(edge, receiver, address) if carries_pictures(edge) else None
-        self.rare = False
-        """Whether what comes next is not for the common path."""
-        index = edge.block.index
-        self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "out", "turn", "settled"))
-
-    def next(self, values: list[Any]) -> bool:
-        """Puts the next frame's values into the table and its head into the head; False when there is none, or a rare one."""
-        if self.pictures is None:
-            return self._next(values)
-        image = self.pictures.take()
-        if type(image) is Image:
-            values[self.places[0]] = image
-            return True
-        self.rare = image != NOTHING
-        return False
-
-    def _next(self, values: list[Any]) -> bool:
-        receiver, edge = self.receiver, self.edge
-        entries, start = receiver.entries, receiver.next()
-        if start < 0:
-            return False
-        turn, _, kind, flags, stream, epoch, seq, pts, time_ns, capture, count, joined = START.unpack_from(entries, start)
-        if kind != FRAME or joined or turn != edge.next_turn or count != len(self.places):
-            self.rare = True
-            return False
-        item = start + START.size
-        payload = item + ITEM.size * count
-        try:
-            for port, place in zip(edge.codec.ports, self.places, strict=True):
-                tag, pool, slot, generation, offset, length = ITEM.unpack_from(entries, item)
-                item += ITEM.size
-                if tag:
-                    ref = None
-                    if tag == 2:
-                        if pool not in edge.pools:
-                            raise EntryError(f"expected a pool this worker has, got {pool}")
-                        edge.pools[pool].check(slot, generation)
-                        ref = SlotRef(edge.pools[pool], slot, generation)  # not held: the producer holds it until we acknowledge
-                    values[place] = port.decode(entries[payload + offset : payload + offset + length], ref)
-        except (EntryError, PoolError, struct.error):
-            self.rare = True
-            return False
-        head = self.head
-        head[0], head[1], head[2], head[3], head[4], head[5], head[6] = flags, stream, epoch, seq, pts, time_ns, capture
-        receiver.taken += 1
-        edge.next_turn = edge.received[0] = turn + 1
-        return True
-
-    def position(self) -> tuple[int, int]:
-        """Entries taken from the ring so far, and the turn of the next."""
-        if self.pictures is not None:
-            return self.pictures.words[COUNT], self.pictures.words[TURN]
-        return self.receiver.taken, self.edge.next_turn
-
-    def hand_back(self) -> None:
-        if self.pictures is not None:
-            self.pictures.hand_back()
-
-    def take_over(self) -> None:
-        self.rare = False
-        if self.pictures is not None:
-            self.pictures.take_over()
-
-
-class _FramesOut:
-    """A ring that frames go to."""
-
-    def __init__(self, edge: OutEdge, sender: RingSender, places: Sequence[int], room: Sequence[Place], head: Any, address: int) -> None:
-        self.edge, self.sender, self.places, self.room_for, self.head = edge, sender, places, room, head
-        self.link = edge.links[0]
-        self.pictures = edge.pictures = PicturesOut(edge, sender, address) if carries_pictures(edge) else None
-        index = edge.block.index
-        self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "in_flight", "turn", "settled"))
-
-    def idle(self) -> bool:
-        edge = self.edge
-        return self.link.sender is self.sender and not (edge.recovering or edge.stopped) and edge.turn >= self.sender.durable
-
-    def room(self) -> int:
-        """How many frames may be sent."""
-        if self.link.unacked or self.pictures is None:
-            self.edge.poll()
-        if self.pictures is not None:
-            return self.pictures.room()
-        return self.edge.credits - len(self.link.unacked)
-
-    def give(self, values: list[Any]) -> None:
-        """Sends the frame's values, or a bound when there are none."""
-        pictures = self.pictures
-        if pictures is not None:
-            image = values[self.places[0]]
-            if type(image) is Image and type(image.slot) is SlotRef:
-                pictures.give(image)
-                return
-            self._count()
-            pictures.hand_back()
-        found = tuple(values[place] for place in self.places)
-        some = any(value is not None for value in found)
-        entry = entry_of(self.head, Kind.FRAME if some else Kind.BOUND, found if some else ())
-        packed = self.edge.pack(entry, self.room_for)
-        if packed is not None:
-            self.edge.send(packed)
-        if pictures is not None:
-            pictures.take_over()
-
-    def _count(self) -> None:
-        if self.pictures is not None:
-            self.edge.block.words[self.counts[0]] += self.pictures.count()
-
-    def finish(self) -> int:
-        """Counts what was given; the turn of the next."""
-        self._count()
-        if self.pictures is None or self.link.unacked:
-            self.edge.note()
-        else:
-            self.edge.block.words[self.counts[1]] = self.pictures.under_way()
-        turn: int = self.edge.turn if self.pictures is None else self.pictures.words[TURN]
-        return turn
-
-    def stirs(self) -> bool:
-        """Whether the consumer has finished with something."""
-        return self.sender.stirs() if self.pictures is None else self.pictures.reap()
-
-    def hand_back(self) -> None:
-        if self.pictures is not None:
-            self._count()
-            self.pictures.hand_back()
-
-    def take_over(self) -> None:
-        if self.pictures is not None:
-            self.pictures.take_over()
+new_tuple = tuple.__new__
 
 
 class Straight:
@@ -193,17 +47,17 @@ class Straight:
         self._head_array = np.zeros(HEAD_WORDS, np.int64)
         self.head: Any = self._head_array.data
         address = self._head_array.ctypes.data
-        self.way_in: _FramesIn | None = None
+        self.way_in: FramesIn | None = None
         for edge, places in chain.frames_in:
             receiver = edge.links[0]
             assert isinstance(receiver, RingReceiver)
-            self.way_in = _FramesIn(edge, receiver, places, self.head, address)
-        self.ways_out: list[_FramesOut] = []
+            self.way_in = FramesIn(edge, receiver, places, self.head, address)
+        self.ways_out: list[FramesOut] = []
         for gate in chain.gates:
             for out, out_places, room in gate.edges:
                 sender = out.links[0].sender
                 assert isinstance(sender, RingSender)
-                self.ways_out.append(_FramesOut(out, sender, out_places, room, self.head, address))
+                self.ways_out.append(FramesOut(out, sender, out_places, room, self.head, address))
         if self.source is not None:
             self.head[STREAM] = chain.streams.index(self.source.stream.name)
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
@@ -211,6 +65,18 @@ class Straight:
         self._shot: Shot | None = None
         self._gates = [gate for gate in chain.gates if gate.thinning]
         self._limited = bool(self._targets) or chain.pools.owns()
+        self._frames = 0
+        """Passed on and not settled yet."""
+        self._pictures = self.way_in.pictures if self.way_in is not None else None
+        self._place = self.way_in.places[0] if self.way_in is not None else -1
+        self._nodes = bool(chain.nodes or chain.sinks)
+        self._sent_at_once = False
+        only = self.ways_out[0].pictures if len(self.ways_out) == 1 else None
+        if isinstance(self.source, WaitingSource):
+            blocks = self.source.stream.policy == "block"  # what thins out is counted before it is sent, or a successor would send it again
+            self.source.at_once = self._send_at_once if only is not None and blocks and not self._nodes else None
+        if only is not None:
+            self._only_way = only
         self._prepare_settling()
 
     @classmethod
@@ -250,10 +116,14 @@ class Straight:
         """From here on the chain knows."""
         if self.active:
             self.active = False
+            words = self.block.words
+            alone = 1 - words[0] % 2  # whether no change of the ledger is open
+            words[0] += alone
             if self.way_in is not None:
                 self.way_in.hand_back()
             for way in self.ways_out:
                 way.hand_back()
+            words[0] += alone
 
     def stirs(self, *, room: bool) -> bool:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
@@ -265,47 +135,90 @@ class Straight:
     # ---- frames
 
     def run(self) -> bool | None:
-        """Passes on what has come, settled; whether anything moved. None when the chain itself must look."""
-        chain, way_in, ways_out, words = self.chain, self.way_in, self.ways_out, self.block.words
+        """Passes on what has come, settled; whether there may be more at once. None when the chain itself must look."""
+        chain, words = self.chain, self.block.words
         if not self.active and not self.take_over():
             return None
-        frames, room, limited, blocked = 0, MOST_FRAMES, self._limited, False
         words[0] += 1  # the ledger's change begins
-        started = time.monotonic_ns()
+        self._frames = 0
         try:
             for target in self._targets:
                 if target.waiting or not target.greeted:
                     self._take_in_results()
                     break
-            for way in ways_out:
+            room = MOST_FRAMES
+            for way in self.ways_out:
                 room = min(room, way.room())
-            while self.active:
-                blocked = frames >= room or (limited and not self._ready())
-                if blocked:
-                    break
-                values: list[Any] = [None] * chain.size
-                if not (self._shoot(values) if way_in is None else way_in.next(values)):
-                    break
-                if chain.nodes or self._sinks:
-                    self._run(values)
-                for way in ways_out:
-                    way.give(values)
-                frames += 1
-                if limited:
-                    chain.pools.end_frame()
-                if way_in is None:
-                    self._published()
-                if chain.stopped or time.monotonic_ns() - started > LONGEST_NS:
-                    break
-            chain.blocked = blocked
+            more = self._pictures_pass(room) if self._pictures is not None else self._frames_pass(room)
         finally:
-            if frames:
-                self._settle(frames)
+            if self._frames:
+                self._settle(self._frames)
             words[0] += 1
-        if chain.ended or chain.stopped or (way_in is not None and way_in.rare) or (blocked and chain.thins):
+        if chain.ended or chain.stopped or (self.way_in is not None and self.way_in.rare) or (chain.blocked and chain.thins):
             self.hand_back()
-            return True if frames else None
-        return frames > 0
+            return True if self._frames else None
+        return more
+
+    def _pictures_pass(self, room: int) -> bool:
+        """Pictures from a ring, as many as have come and there is room for; whether there may be more."""
+        chain, pictures, head, nodes, ways_out, limited = self.chain, self._pictures, self.head, self._nodes, self.ways_out, self._limited
+        assert pictures is not None
+        take, images, empty, place = pictures.take_entry, pictures.images, [None] * chain.size, self._place
+        started = 0
+        while self.active:
+            chain.blocked = self._frames >= room or (limited and not self._ready())
+            if chain.blocked:
+                return room == MOST_FRAMES
+            found = take()
+            if found < 0:
+                if found != NOTHING and self.way_in is not None:
+                    self.way_in.rare = True
+                return False
+            values: list[Any] = empty.copy()
+            values[place] = image = images.get(found) or pictures.picture(found)
+            ref = image.slot
+            ref.generation = ref.pool.generations[ref.slot]
+            if nodes:
+                self._run(values)
+            for way in ways_out:
+                way.give(values)
+            self._frames += 1
+            if limited:
+                chain.pools.end_frame()
+            if nodes:
+                now = time.monotonic_ns()
+                started = started or now
+                if chain.stopped or now - started > LONGEST_NS:
+                    return True
+            head[FLAGS] = 0
+        return False
+
+    def _frames_pass(self, room: int) -> bool:
+        """The same for a source, and for frames that are no single picture."""
+        chain, way_in, limited = self.chain, self.way_in, self._limited
+        started = time.monotonic_ns()
+        while self.active:
+            chain.blocked = self._frames >= room or (limited and not self._ready())
+            if chain.blocked:
+                return room == MOST_FRAMES
+            values: list[Any] = [None] * chain.size
+            if not (self._shoot(values) if way_in is None else way_in.next(values)):
+                return False
+            if self._sent_at_once:
+                self._sent_at_once = False
+            else:
+                if self._nodes:
+                    self._run(values)
+                for way in self.ways_out:
+                    way.give(values)
+            self._frames += 1
+            if limited:
+                chain.pools.end_frame()
+            if way_in is None:
+                self._published()
+            if chain.stopped or time.monotonic_ns() - started > LONGEST_NS:
+                return True
+        return False
 
     def _take_in_results(self) -> None:
         for sink, _ in self._sinks:
@@ -345,6 +258,15 @@ class Straight:
         head[TIME] = -1 if shot.time_ns is None else shot.time_ns
         return True
 
+    def _send_at_once(self, image: Image, seq: int, pts_ns: int, time_ns: int | None, mono_ns: int) -> None:
+        """A picture that lies in its slot: consumers have it before we do anything else."""
+        if not self.active:
+            return
+        head = self.head
+        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
+        self._sent_at_once = True
+        self._only_way.give(image)
+
     def _published(self) -> None:
         assert self._shot is not None
         assert self.source is not None
@@ -357,7 +279,7 @@ class Straight:
         chain, head = self.chain, self.head
         stream, time_ns = head[STREAM], head[TIME]
         name = chain.streams[stream]
-        frame = Frame(name, head[SEQ], head[PTS], head[EPOCH], None if time_ns < 0 else time_ns)
+        frame = new_tuple(Frame, (name, head[SEQ], head[PTS], head[EPOCH], None if time_ns < 0 else time_ns))
         flags = head[FLAGS] & RESET
         for node in chain.nodes:
             if not node.run(frame, stream, values) and node.node.on_error == "stop":
@@ -448,9 +370,3 @@ class Straight:
         results = [(target, target.turn) for target in self._targets]
         chain.settling.append(Settlement(marks_in, marks_out, results, head[SEQ] + 1, head[PTS], state))
         self.take_over()
-
-
-def entry_of(head: Sequence[int], kind: Kind = Kind.FRAME, values: tuple[Any, ...] = ()) -> Entry:
-    """The entry with this head."""
-    time_ns = None if head[TIME] < 0 else head[TIME]
-    return Entry(kind, head[STREAM], head[EPOCH], head[SEQ], head[PTS], time_ns, head[CAPTURE], head[FLAGS], values)

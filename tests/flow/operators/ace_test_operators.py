@@ -88,7 +88,7 @@ class Trouble(Operator):
 
     class Config(Config):
         at: int = 5
-        how: Literal["raise", "kill", "hang", "exit", "none"] = "none"
+        how: Literal["raise", "kill", "hang", "exit", "memory", "none"] = "none"
         once: bool = True
         marks: str = ""
 
@@ -106,6 +106,8 @@ class Trouble(Operator):
                     os._exit(3)
                 case "hang":
                     time.sleep(3600)
+                case "memory":
+                    np.empty(1 << 60, np.uint8)
         return points
 
     def _now(self):
@@ -194,3 +196,126 @@ class Wrong(Operator):
 
     def run(self, frame, points):
         return {"number": 5, "port": {"point": points}, "dtype": np.zeros(1, EVENTS.dtype)}[self.config.gives]
+
+
+PRIME, LEVELS = 9973, 251
+
+
+def level(image):
+    """The level of a picture that has one level. Raises where it has several: somebody wrote to a slot that is still read."""
+    value = int(image.planes[0].flat[0])
+    for plane in image.planes:
+        if not (plane == value).all():
+            raise RuntimeError("a picture of several levels: its slot was recycled while it was read")
+    return value
+
+
+class Look(Operator):
+    """The level of a picture, which is the same before and after a wait."""
+
+    op = "test.look"
+    inputs = {"image": port("image")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        wait_ms: float = 0.0
+
+    def infer(self, specs):
+        images(specs["image"], "image")
+        return {"points": POINTS}
+
+    def run(self, frame, image):
+        before = level(image)
+        if self.config.wait_ms:
+            time.sleep(self.config.wait_ms / 1000)
+        if level(image) != before:
+            raise RuntimeError("a picture that changed: its slot was recycled while it was read")
+        return point(before, frame.seq)
+
+
+class Pass(Operator):
+    """The same picture, in the same memory."""
+
+    op = "test.pass"
+    inputs = {"image": port("image")}
+    outputs = {"image": port("image")}
+
+    def infer(self, specs):
+        return {"image": images(specs["image"], "image")}
+
+    def run(self, frame, image):
+        return image
+
+
+class Shade(Operator):
+    """The next level, in memory of its own."""
+
+    op = "test.shade"
+    inputs = {"image": port("image")}
+    outputs = {"image": port("image")}
+
+    def infer(self, specs):
+        return {"image": images(specs["image"], "image")}
+
+    def run(self, frame, image):
+        out = self.context.image("image", image.spec)
+        for plane in out.planes:
+            plane[:] = (level(image) + 1) % LEVELS
+        return out
+
+
+class Blend(Operator):
+    """A picture whose level tells those of two."""
+
+    op = "test.blend"
+    inputs = {"first": port("image"), "second": port("image")}
+    outputs = {"image": port("image")}
+
+    def infer(self, specs):
+        return {"image": images(specs["first"], "first")}
+
+    def run(self, frame, first, second):
+        out = self.context.image("image", first.spec)
+        for plane in out.planes:
+            plane[:] = (3 * level(first) + level(second)) % LEVELS
+        return out
+
+
+class Mix(Operator):
+    """A point whose x tells those of two."""
+
+    op = "test.mix"
+    inputs = {"first": port("points"), "second": port("points")}
+    outputs = {"points": port("points")}
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, first, second):
+        return point((31 * int(first["point"][0, 0]) + int(second["point"][0, 0])) % PRIME, frame.seq)
+
+
+class Sum(Operator):
+    """A point whose x tells those of all points so far and their order."""
+
+    op = "test.sum"
+    kind = "stateful"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def open(self, context):
+        super().open(context)
+        self.total = 0
+
+    def run(self, frame, points):
+        self.total = (31 * self.total + int(points["point"][0, 0]) + 1) % PRIME
+        return point(self.total, frame.seq)
+
+    def save(self):
+        return struct.pack("<q", self.total)
+
+    def restore(self, state):
+        (self.total,) = struct.unpack("<q", state)

@@ -1,9 +1,10 @@
-"""A camera for tests that vanishes after ten pictures and comes back for ten more."""
+"""Sources for tests: a camera that vanishes and comes back, and flat pictures whose level tells their number."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -50,3 +51,82 @@ class FlakyReader:
 
     def close(self):
         pass
+
+
+class StampsSource:
+    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=`: level of picture k is (7 k + 13) % 251.
+
+    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture; `grow`: pictures from this number on are
+    twice as wide; `times`: what its timestamps do (`repeat`, `jump`, `back`, `none`).
+    """
+
+    scheme = "stamps"
+
+    @classmethod
+    def probe(cls, uri, options, secret):
+        reader = StampsReader(uri)
+        return Probe(reader.spec, reader.fps, reader.live, reader.frames)
+
+    @classmethod
+    def open(cls, uri, options, secret):
+        reader = StampsReader(uri)
+        return FillingStampsReader(uri) if reader.fill_in else reader
+
+
+class StampsReader:
+    complete = True
+
+    def __init__(self, uri):
+        asked = dict(parse_qsl(uri.removeprefix("stamps:")))
+        self.frames, self.fps = int(asked.get("frames", 60)), float(asked.get("fps", 25))
+        self.live, self.fill_in, self.grow, self.breaks = (int(asked.get(name, 0)) for name in ("live", "fill", "grow", "breaks"))
+        self.times = asked.get("times", "")
+        self.spec = ImageSpec(int(asked.get("width", 32)), int(asked.get("height", 16)), "gray8")
+        self.number = 0
+        self.started = time.monotonic()
+
+    def pts(self):
+        period, number = round(1e9 / self.fps), self.number
+        match self.times:
+            case "none":
+                return None
+            case "repeat":
+                return number // 3 * 3 * period
+            case "jump":
+                return (number + (1000 if number >= self.frames // 2 else 0)) * period
+            case "back":
+                return (number % 10) * period
+            case _:
+                return number * period
+
+    def wait(self):
+        if self.live:
+            time.sleep(max(0.0, self.started + self.number / self.fps - time.monotonic()))
+
+    def read(self):
+        if self.number == self.frames:
+            return None
+        self.wait()
+        if self.breaks and self.number == self.breaks:
+            raise SourceError(f"stamps: told to break at picture {self.breaks}")
+        spec = self.spec
+        if self.grow and self.number >= self.grow:
+            spec = ImageSpec(2 * spec.width, spec.height, spec.format)
+        return self.picture(spec, (np.empty((spec.height, spec.width), np.uint8),))
+
+    def picture(self, spec, planes):
+        planes[0][:] = (7 * self.number + 13) % 251
+        made = Picture(spec, planes, self.pts(), time.time_ns() if self.live else None)
+        self.number += 1
+        return made
+
+    def close(self):
+        pass
+
+
+class FillingStampsReader(StampsReader):
+    def fill(self, planes):
+        if self.number == self.frames:
+            return None
+        self.wait()
+        return self.picture(self.spec, planes)
