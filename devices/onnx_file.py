@@ -79,7 +79,7 @@ def _bytes(path: Path) -> bytes:
                 "(onnx.save with save_as_external_data=True)"
             )
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES)
+            data = file.read(size)
     except OSError as error:
         raise EngineError(f"{path}: expected a readable ONNX file, got: {error.strerror}; check its permissions") from error
     if not data:

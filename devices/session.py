@@ -9,6 +9,9 @@ from devices import onnx_file, registry
 from devices.engine import Engine, EngineError, ModelInfo, Session
 from devices.model import inspect
 
+ON_REQUEST = frozenset({"native"})
+"""Engines that run a model only where they are named, never by `auto`."""
+
 
 def load(
     model: str | Path | ModelInfo, engine: str = "auto", threads: int = 1, precision: str = "auto", *, dims: Mapping[str, int] | None = None
@@ -35,6 +38,8 @@ def choose(path: Path, engine: str = "auto", device: str = "cpu") -> Engine:
         return chosen
     reasons = []
     for name, candidate in registry.engines(registry.device(device).name).items():
+        if name in ON_REQUEST:
+            continue
         why = registry.why_missing(candidate) or _uncovered(candidate, path)
         if why is None:
             return candidate

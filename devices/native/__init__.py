@@ -1,0 +1,19 @@
+"""The compiler behind the engine `native`. A model takes this way:
+
+    importer/    ONNX -> Graph: every node checked; `table.py` lists the operators that are claimed
+    ir.py        Graph, Node, Type, Quantization: immutable values; `verify` names what is wrong with one
+    operators/   what a node can be: parameters and the type of the output, checked where they are declared
+    passes/      Graph -> Graph: fusion, quantized forms, channels last, an open batch; `passes.stages` shows each
+    memory.py    one arena for all that lives only while the model runs
+    rows.py      how far apart the rows of a value lie, so that kernels may work on whole vectors
+    storage.py   which values share memory
+    lower.py     Graph -> Program: a flat list of steps over the arena, constants, and the caller's arrays
+    compiler.py  the way from file to Program in one call
+    execute.py   runs a Program by the reference, step by step; a kernel can be given for each step
+    calls/       Step -> the calls of compiled kernels that do it
+    machine.py   runs a Program by these calls, and by the reference where a step has none
+
+`reference/` says what every operator computes, in plain NumPy: passes, lowering and kernels are all held against it. `kernels/` and
+`isa.py` are the compiled vector kernels. Nothing here is imported by `import devices`; the ONNX library is by `importer` only, a compiler
+by `kernels.build` only.
+"""

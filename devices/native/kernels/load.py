@@ -1,0 +1,168 @@
+"""Builds the kernels once, in a process of its own, and makes them callable. Imports no compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from devices.kernels import KernelError, cache
+from devices.native.isa import Isa, best
+from devices.native.kernels import answers
+from devices.native.kernels.catalogue import catalogue
+from devices.native.kernels.kernel import ARGUMENTS, Kernel, Words, address
+from devices.native.kernels.layout import SCRATCH_ALIGN
+
+Report = Callable[[str], None]
+BUILD_SECONDS = 900
+"""Longest time a build may take before it counts as hung."""
+
+
+class Library:
+    """The loaded kernels of one instruction set. Calls release the interpreter; two threads may call at once with scratch of their own."""
+
+    def __init__(self, isa: Isa, path: Path, kernels: Mapping[str, Kernel] | None = None) -> None:
+        self.isa, self.path = isa, path
+        self.kernels = dict(catalogue(isa) if kernels is None else kernels)
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise KernelError(f"the built kernels {path} cannot be loaded ({error}); delete {path.parent} and build again") from None
+        self.functions: dict[str, Callable[..., None]] = {}
+        for name in self.kernels:
+            function = getattr(library, name)
+            function.argtypes, function.restype = [ctypes.c_int64] * len(ARGUMENTS), None
+            self.functions[name] = function
+
+    def address(self, name: str) -> int:
+        """Where the kernel's code lies, for op tables that native code walks."""
+        return int(ctypes.cast(self.functions[name], ctypes.c_void_p).value or 0)  # type: ignore[arg-type]
+
+    def run(self, name: str, words: Words, begin: int, end: int, scratch: np.ndarray | None = None) -> None:
+        """Rows begin … end of the kernel; `scratch` (of `scratch`) is this thread's."""
+        self.functions[name](address(words.values), begin, end, 0 if scratch is None else address(scratch))
+
+    def walk(self, calls: Sequence[tuple[str, Words, int, int]]) -> Words:
+        """The words of the kernel `walk` for these calls (kernel, words, begin, end): run rows 0 … len(calls) of it."""
+        values = np.array([[self.address(name), address(words.values), begin, end] for name, words, begin, end in calls], np.int64)
+        return Words(values, tuple(array for _, words, _, _ in calls for array in (words.values, *words.kept)))
+
+
+def scratch(size: int) -> np.ndarray:
+    """uint8 memory for one thread's kernels that starts on a cache line."""
+    memory = np.zeros(size + SCRATCH_ALIGN, np.uint8)
+    start = -address(memory) % SCRATCH_ALIGN
+    return memory[start : start + size]
+
+
+def ensure(isa: Isa | None = None, *, checked: bool = False, report: Report | None = None) -> Path:
+    """The shared object for this instruction set (default: this machine's best), built in a process of its own if it is not there yet.
+
+    `checked` kernels trap on an access outside their buffers. Two processes at once build it once. Raises KernelError.
+    """
+    say = report or (lambda text: None)
+    target = isa or best()
+    found = _find(target, checked)
+    if found is not None:
+        return found
+    with cache.lock(lambda: say("another process is building kernels, waiting for it")):
+        return _find(target, checked) or _install(target, checked, _build(target, checked, say))
+
+
+@lru_cache(maxsize=8)
+def library(isa: Isa | None = None, *, checked: bool = False) -> Library:
+    """The kernels, loaded and held to known answers. Raises KernelError when they are not built, or answer wrongly."""
+    target = isa or best()
+    found = _find(target, checked)
+    if found is None:
+        raise KernelError(f"the kernels for {target.name} are not built; call devices.native.kernels.ensure() before frames flow")
+    loaded = Library(target, found)
+    bad = list(answers.wrong(loaded))
+    if bad:
+        raise KernelError(
+            f"expected the kernels for {target.name} to give what NumPy gives, got other numbers from {', '.join(bad)}; "
+            f"delete {found.parent} and build again, or use the engine onnxruntime on this machine"
+        )
+    return loaded
+
+
+@lru_cache(maxsize=1)
+def _sources() -> bytes:
+    """Digest of all that decides what kernels become, but the instruction set."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in [*sorted(here.glob("*.py")), here.parent / "isa.py", here.parents[1] / "kernels" / "elf.py"]:
+        digest.update(f"{source.name}\0".encode() + hashlib.sha256(source.read_bytes()).digest())
+    digest.update(metadata.version("llvmlite").encode())
+    return digest.digest()
+
+
+def _entry(isa: Isa, checked: bool) -> Path:
+    digest = hashlib.sha256(_sources() + repr((isa.name, isa.triple, isa.cpu, isa.features, checked)).encode())
+    return cache.folder() / f"native-{isa.name}-{digest.hexdigest()[:32]}"
+
+
+def _find(isa: Isa, checked: bool) -> Path | None:
+    entry = _entry(isa, checked)
+    try:
+        content, wanted = (entry / cache.OBJECT).read_bytes(), (entry / cache.RECORD).read_text()
+    except (OSError, ValueError):
+        return None
+    return entry / cache.OBJECT if wanted == hashlib.sha256(content).hexdigest() else None
+
+
+def _install(isa: Isa, checked: bool, content: bytes) -> Path:
+    """Puts a shared object in its place in one step; it is there wholly or not at all."""
+    place, entry = cache.folder(create=True), _entry(isa, checked)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
+    try:
+        for name, data in ((cache.OBJECT, content), (cache.RECORD, hashlib.sha256(content).hexdigest().encode())):
+            with (fresh / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        shutil.rmtree(entry, ignore_errors=True)
+        fresh.rename(entry)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    entries = sorted(place.glob(f"native-{isa.name}-*"), key=lambda path: path.stat().st_mtime)
+    for old in entries[: -cache.KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return entry / cache.OBJECT
+
+
+def _build(isa: Isa, checked: bool, say: Report) -> bytes:
+    """Runs the compiler. The child gets our import path by environment, so that a script's own folder is not searched."""
+    package_root = str(Path(__file__).resolve().parents[3])
+    path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryDirectory(prefix="ace-build-") as folder, tempfile.TemporaryFile() as errors:
+        output = Path(folder) / cache.OBJECT
+        say(f"building the kernels for {isa.name} (once; some seconds)")
+        command = [sys.executable, "-P", "-m", "devices.native.kernels.build", isa.name, str(output), *(["--checked"] if checked else [])]
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "PYTHONPATH": path}
+        )
+        try:
+            assert child.stdout is not None
+            with child.stdout:
+                for line in child.stdout:
+                    say(line.rstrip())
+            status = child.wait(BUILD_SECONDS)
+        finally:
+            child.kill()
+            child.wait()
+        if status != 0:
+            errors.seek(0)
+            tail = errors.read().decode(errors="replace").strip().splitlines()[-3:]
+            raise KernelError(f"building the kernels for {isa.name} failed with status {status}: {' / '.join(tail) or 'no message'}")
+        return output.read_bytes()

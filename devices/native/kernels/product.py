@@ -1,0 +1,99 @@
+"""What matrix products of all number formats share: tiles of rows, rows gathered from the windows of a convolution, the words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devices.native.kernels.emit import Region, Value, i64
+from devices.native.kernels.frame import Frame, Sites
+
+
+class Product:
+    """A kernel that goes through its rows tile by tile. A subclass prepares the rows of a tile and multiplies them with all columns.
+
+    `size`: bytes of a prepared activation; `head`: bytes at the start of scratch memory that are not for rows.
+    """
+
+    source_size = 1
+    """Bytes of an activation as it lies in the tensor."""
+
+    def __init__(self, frame: Frame, width: int, heights: Sequence[int], size: int, head: int = 0) -> None:
+        self.frame, self.code, self.width, self.heights, self.size = frame, frame.code, width, heights, size
+        self.a, self.b, self.out, self.bias = (frame.buffer(name) for name in ("a", "b", "out", "bias"))
+        self.depth, self.outputs = frame.number("depth"), frame.number("outputs")
+        self.stride_a, self.stride_out = frame.number("stride_a"), frame.number("stride_out")
+        self.prepared_bytes, self.scratch = frame.number("prepared_bytes"), frame.scratch()
+        self.rows = self.scratch + head
+        self.gathers = frame.number("taps_y") > 0
+        self.sites = Sites(frame, self.a, frame.begin)
+        # Where channels have no padding, the taps of a window row are one run of bytes.
+        inner = [frame.number(name) for name in ("inner_begin", "inner_end", "tap_bytes")]
+        dense = inner[2].equals(self.depth * self.source_size)
+        self.inner_begin, self.inner_end = inner[0], self.code.select(dense, inner[1], inner[0])
+        self.steps = self.depth * self.code.greatest(self.sites.taps_y * self.sites.taps_x, 1)
+
+    def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
+        """Where the rows m … m + count lie ready to be multiplied, and the bytes from one to the next."""
+        raise NotImplementedError
+
+    def bring(self, source: Region, target: Region, count: Value) -> None:
+        """`count` activations, as prepared ones; it may write into what follows, which comes later or is slack."""
+        raise NotImplementedError
+
+    def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
+        """All columns of `rows` prepared rows."""
+        raise NotImplementedError
+
+    def write(self) -> None:
+        """The whole kernel."""
+        code, tile_rows = self.code, self.frame.number("tile_rows")
+        m = code.variable(self.frame.begin)
+        again, ready, done, leave = (code.block(name) for name in ("again", "ready", "done", "leave"))
+        code.builder.cbranch((self.frame.begin < self.frame.end).raw, again, leave)
+        code.builder.position_at_end(again)
+        wanted = code.least(self.frame.end - m.get(), tile_rows)
+        count = code.const(i64, self.heights[0])
+        for size in self.heights[1:]:
+            count = code.select(wanted >= size, code.const(i64, size), count)
+        start, stride = self.prepare(m.get(), count)
+        code.builder.branch(ready)
+        code.builder.position_at_end(ready)
+        choice = code.builder.switch(count.raw, leave)
+        for size in self.heights:
+            block = code.block(f"rows{size}")
+            choice.add_case(i64(size), block)
+            code.builder.position_at_end(block)
+            self.multiply(size, m.get(), start, stride)
+            code.builder.branch(done)
+        code.builder.position_at_end(done)
+        m.set(m.get() + count)
+        code.builder.cbranch((m.get() < self.frame.end).raw, again, leave)
+        code.builder.position_at_end(leave)
+        code.finish()
+
+    def copy(self, m: Value, count: Value) -> None:
+        """The rows m … m + count, or the windows of those output pixels, one after the other into scratch memory."""
+        code = self.code
+        with code.either(self.gathers) as (gathered, straight):
+            with gathered, code.each(0, count) as r:
+                self._window(self.rows + r * self.prepared_bytes)
+                self.sites.step()
+            with straight, code.each(0, count) as r:
+                self.bring(self.a + (m + r) * self.stride_a, self.rows + r * self.prepared_bytes, self.depth)
+
+    def _window(self, target: Region) -> None:
+        """All taps of the current output pixel."""
+        code, sites = self.code, self.sites
+        place = code.variable(0)
+        run, x = self.depth * sites.taps_x, sites.x.get()
+        with code.either((x >= self.inner_begin) & (x < self.inner_end)) as (inside, at_edge):
+            with inside:
+                column = sites.column(0)
+                with code.each(0, sites.taps_y) as ky:
+                    self.bring(sites.row(ky) + column, target + place.get(), run)
+                    place.set(place.get() + run * self.size)
+            with at_edge, code.each(0, sites.taps_y) as ky:
+                across = sites.row(ky)
+                with code.each(0, sites.taps_x) as kx:
+                    self.bring(sites.tap(across, sites.column(kx)), target + place.get(), self.depth)
+                    place.set(place.get() + self.depth * self.size)

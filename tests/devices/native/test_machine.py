@@ -1,0 +1,263 @@
+"""Programs run by compiled kernels give what the reference gives: 8-bit ones bit for bit, on every instruction set of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from devices.native import operators as ops
+from devices.native.crew import Crew
+from devices.native.execute import Executor
+from devices.native.importer.builder import Builder
+from devices.native.ir import Graph, Op, Quantization, Type
+from devices.native.isa import runnable
+from devices.native.kernels import Library, ensure, library
+from devices.native.lower import lower
+from devices.native.machine import Machine
+from devices.native.passes import optimize
+from devices.native.passes.batch import open_batch
+
+Q, OTHER, OUT = Quantization((0.03,), (120,)), Quantization((0.021,), (87,)), Quantization((0.05,), (7,))
+
+
+@pytest.fixture(scope="module", params=[isa.name for isa in runnable()])
+def kernels(request: pytest.FixtureRequest) -> Library:
+    isa = next(isa for isa in runnable() if isa.name == request.param)
+    ensure(isa)
+    return library(isa)
+
+
+class Net(Builder):
+    """A builder of small networks, with random constants."""
+
+    def __init__(self, items: int = 1) -> None:
+        super().__init__()
+        self.items = items
+        self.random = np.random.default_rng(0)
+
+    def normal(self, *shape: int) -> str:
+        return self.constant(self.random.standard_normal(shape).astype(np.float32))
+
+    def image(self, channels: int, name: str = "x", size: tuple[int, int] = (7, 9)) -> str:
+        """An image with channels last in memory, as the middle of a network has it."""
+        x = self.input(name, Type("float32", (self.items, *size, channels)))
+        return self.add(ops.Unary("tanh"), self.add(ops.Transpose((0, 3, 1, 2)), x))
+
+    def quantized(self, x: str, q: Quantization = Q) -> str:
+        return self.add(ops.Quantize(q), x)
+
+    def conv(self, x: str, outs: int, window: ops.Window, *, group: int = 1, activation: ops.Unary | None = None) -> str:
+        weight = self.normal(outs, self.types[x].channels // group, *window.kernel)
+        return self.add(ops.Conv(window, group, activation), x, weight, self.normal(outs))
+
+    def q_conv(self, x: str, outs: int, window: ops.Window, *, group: int = 1, zero: int = 0, low: int = 0) -> str:
+        shape = (outs, self.types[x].channels // group, *window.kernel)
+        scales = tuple(float(np.float32(value)) for value in self.random.uniform(0.001, 0.004, outs))
+        stored = self.random.integers(-128, 128, shape).astype(np.int8)
+        weight = self.constant(stored, "w", Quantization(scales, (zero,) * outs, 0))
+        bias = self.constant(self.random.integers(-900, 900, outs).astype(np.int32))
+        return self.add(ops.QConv(window, OUT, group, low=low), x, weight, bias)
+
+
+def window(kernel: int = 3, stride: int = 1, pads: tuple[int, ...] = (1, 1, 1, 1), dilation: int = 1) -> ops.Window:
+    return ops.Window((kernel,) * 2, (stride,) * 2, pads, (dilation,) * 2)
+
+
+def head(b: Net, name: str) -> str:
+    """What a detector's head gives: a row of six numbers for each pixel."""
+    conv = b.conv(b.image(20, name), 6, ops.Window((1, 1), (1, 1), (0,) * 4, (1, 1)))
+    return b.add(ops.View((b.items, 63, 6)), b.add(ops.Transpose((0, 2, 3, 1)), conv))
+
+
+Build = Callable[[Net], str]
+POINT, HALF = window(1, 1, (0,) * 4), window(3, 2, (0, 1, 1, 0))
+
+CASES: dict[str, Build] = {
+    **{f"q conv {c} to {o}": lambda b, c=c, o=o: b.q_conv(b.quantized(b.image(c)), o, window())  # type: ignore[misc]
+       for c, o in ((1, 5), (3, 16), (17, 33), (32, 24))},
+    "q conv point": lambda b: b.q_conv(b.quantized(b.image(24)), 40, POINT),
+    "q conv stride": lambda b: b.q_conv(b.quantized(b.image(20)), 12, HALF),
+    "q conv dilated": lambda b: b.q_conv(b.quantized(b.image(20)), 12, window(3, 1, (2, 0, 1, 2), 2)),
+    "q conv weight zero": lambda b: b.q_conv(b.quantized(b.image(20)), 18, window(), zero=-9, low=7),
+    "q conv point stride": lambda b: b.q_conv(b.quantized(b.image(20)), 18, window(1, 2, (0,) * 4)),
+    **{f"q depthwise {c} {k} {s}": lambda b, c=c, k=k, s=s: b.q_conv(b.quantized(b.image(c)), c, window(k, s, (k // 2,) * 4), group=c)  # type: ignore[misc]
+       for c in (5, 16, 33) for k, s in ((3, 1), (3, 2), (5, 1), (4, 1))},
+    **{f"conv {c} to {o}": lambda b, c=c, o=o: b.conv(b.image(c), o, window()) for c, o in ((1, 5), (3, 16), (17, 33), (32, 24))},  # type: ignore[misc]
+    "conv point relu": lambda b: b.conv(b.image(24), 40, POINT, activation=ops.Unary("relu")),
+    "conv silu": lambda b: b.conv(b.image(24), 40, HALF, activation=ops.Unary("silu")),
+    "conv residual": lambda b: b.add(ops.Unary("clip", (0.0, 6.0)), b.add(ops.Binary("add"), x := b.image(20), b.conv(x, 20, window()))),
+    "conv residual swish": lambda b: b.add(ops.Unary("hardswish"), b.add(ops.Binary("add"), b.conv(x := b.image(20), 20, POINT), x)),
+    **{f"depthwise {c} {k} {s}": lambda b, c=c, k=k, s=s: b.conv(b.image(c), c, window(k, s, (k // 2,) * 4), group=c)  # type: ignore[misc]
+       for c in (5, 16, 33) for k, s in ((3, 1), (5, 2), (4, 1))},
+    "picture from nchw": lambda b: b.q_conv(b.quantized(b.input("x", Type("float32", (b.items, 3, 8, 9)))), 16, HALF),
+    "float picture": lambda b: b.conv(b.input("x", Type("float32", (b.items, 3, 8, 9))), 16, HALF),
+    "q add": lambda b: b.add(ops.QAdd(OUT, 9, 200), b.quantized(b.image(20)), b.quantized(b.image(20, "z"), OTHER)),
+    "q add vector": lambda b: b.add(ops.QAdd(OUT), b.quantized(b.image(20)), b.constant(np.full((20, 1, 1), 99, np.uint8), "c", OTHER)),
+    "q mul": lambda b: b.add(ops.QMul(OUT), b.quantized(b.image(20)), b.quantized(b.image(20, "z"), OTHER)),
+    "q mean": lambda b: b.add(ops.QMean(OUT), b.quantized(b.image(20))),
+    "table": lambda b: b.add(ops.Table(OUT), b.quantized(b.image(20)), b.constant(np.arange(256, dtype=np.uint8)[::-1].copy())),
+    "max pool": lambda b: b.add(ops.MaxPool(HALF), b.image(20)),
+    "q max pool": lambda b: b.add(ops.MaxPool(HALF), b.quantized(b.image(20))),
+    "average pool": lambda b: b.add(ops.AveragePool(HALF), b.image(20)),
+    "average pool padding": lambda b: b.add(ops.AveragePool(window(3, 2, (1, 0, 2, 1)), True, (1, 0)), b.image(20)),
+    "mean": lambda b: b.add(ops.Reduce("mean", (2, 3)), b.image(20)),
+    "mean dropped": lambda b: b.add(ops.Reduce("mean", (2, 3), keep=False), b.image(20)),
+    "gate": lambda b: b.add(ops.Binary("mul"), x := b.image(20), b.add(ops.Unary("sigmoid"), b.add(ops.Reduce("mean", (2, 3)), x))),
+    "sums": lambda b: b.add(ops.Binary("div"), b.add(ops.Binary("sub"), b.image(20), b.normal(20, 1, 1)), b.scalar(3)),
+    "left vector": lambda b: b.add(ops.Binary("sub"), b.normal(1, 20, 1, 1), b.image(20)),
+    **{f"curve {op.kind}": lambda b, op=op: b.add(op, b.image(20)) for op in (  # type: ignore[misc]
+        ops.Unary("sigmoid"), ops.Unary("silu"), ops.Unary("hardswish"), ops.Unary("exp"), ops.Unary("leakyrelu", (0.1,)),
+        ops.Unary("hardsigmoid", (0.2, 0.5)), ops.Unary("relu"))},
+    "resize": lambda b: b.add(ops.Resize((2, 3), (14, 18), (2.0, 2.0), "nearest", "asymmetric", "floor"), b.image(20)),
+    "pad": lambda b: b.add(ops.Pad((0, 0, 1, 2), (0, 0, 0, 3), "constant", 0.5), b.image(20)),
+    "concat channels": lambda b: b.add(ops.Concat(1), b.image(20), b.image(3, "y"), b.image(17, "z")),
+    "concat rows": lambda b: b.add(ops.Concat(2), b.image(20), b.image(20, "z")),
+    "slice channels": lambda b: b.add(ops.Slice((1,), (3,), (1,), (11,)), b.image(20)),
+    "slice columns": lambda b: b.add(ops.Slice((3,), (2,), (1,), (4,)), b.image(20)),
+    "concat heads": lambda b: b.add(ops.Softmax(2), b.add(ops.Concat(1), head(b, "x"), head(b, "y"))),
+    "dense": lambda b: b.add(ops.Dense(ops.Unary("relu")), b.input("x", Type("float32", (b.items, 37))), b.normal(37, 19), b.normal(19)),
+    "dense rows": lambda b: b.add(ops.Dense(), b.input("x", Type("float32", (b.items, 6, 37))), b.normal(37, 19), b.normal(19)),
+    "softmax": lambda b: b.add(ops.Softmax(1), b.input("x", Type("float32", (b.items, 37)))),
+    "head": lambda b: b.add(ops.View((b.items, 7 * 9 * 3, 2)), b.add(ops.Transpose((0, 2, 3, 1)), b.conv(b.image(20), 6, POINT))),
+    "flat": lambda b: b.add(ops.View((b.items, 20 * 63)), b.conv(b.image(9), 20, POINT)),
+}  # fmt: skip
+
+
+def made(build: Build, items: int = 1) -> Graph:
+    b = Net(items)
+    y = build(b)
+    if b.types[y].quantization is not None:  # what is stored, and what it stands for
+        return b.graph([("y", y), ("real", b.add(ops.Dequantize(), y))])
+    return b.graph([("y", b.add(ops.Unary("tanh"), y))])
+
+
+def compare(graph: Graph, kernels: Library, items: int = 1) -> Machine:
+    program = lower(optimize(graph)).at(items)
+    random = np.random.default_rng(3)
+    inputs = [random.standard_normal(told.shape).astype(told.dtype) for _, told in program.inputs]
+    wanted, got = ([np.zeros(told.shape, told.dtype) for _, told in program.outputs] for _ in range(2))
+    Executor(program).run(inputs, wanted)
+    machine = Machine(program, kernels)
+    machine._arena[:] = 0xA5  # what lies in the padding must not matter
+    for _ in range(2):
+        machine.run(inputs, got)
+    for mine, want in zip(got, wanted, strict=True):
+        if any(isinstance(step.op, ops.QConv | ops.QAdd | ops.QMul | ops.QMean | ops.Table) for step in program.steps):
+            assert np.array_equal(mine, want)
+        else:
+            np.testing.assert_allclose(mine, want, rtol=1e-4, atol=1e-5)
+    return machine
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_give_what_the_reference_gives(name: str, kernels: Library) -> None:
+    # The head's output has a row of two elements, too few to write vectors to.
+    assert compare(made(CASES[name]), kernels).interpreted == (name == "head")
+
+
+@pytest.mark.parametrize(
+    "name", ["q conv 17 to 33", "q depthwise 33 3 1", "conv 17 to 33", "picture from nchw", "q mean", "concat channels", "head"]
+)
+def test_several_items(name: str, kernels: Library) -> None:
+    graph = open_batch(made(CASES[name]), made(CASES[name], 2))
+    assert graph is not None
+    compare(graph, kernels, 3)
+
+
+WITHOUT: list[tuple[Op, tuple[str, ...]]] = [
+    (ops.LayerNorm(3, 1e-5), ("s", "s")), (ops.Gather(1), ("i",)), (ops.Unary("erf"), ()), (ops.Softmax(2), ()),
+    (ops.Reduce("max", (1,)), ()), (ops.Slice((2, 3), (1, 1), (2, 1), (2, 3)), ()), (ops.Transpose((1, 0, 3, 2)), ()),
+    (ops.Resize((2,), (9,), (9 / 7,), "linear"), ()),
+]  # fmt: skip
+
+
+def test_parts_are_joined_where_the_caller_wants_them(kernels: Library, feed: Callable[..., dict[str, np.ndarray]]) -> None:
+    b = Net()
+    joined = b.add(ops.Concat(1), head(b, "x"), b.normal(1, 5, 6), head(b, "y"), b.input("z", Type("float32", (1, 2, 6))))
+    machine = compare(b.graph([("y", joined), ("cut", b.add(ops.Slice((1,), (60,), (1,), (70,)), joined))]), kernels)
+    assert machine.interpreted == 0
+
+
+@pytest.mark.parametrize(("op", "others"), WITHOUT, ids=lambda value: type(value).__name__)
+def test_what_has_no_kernel_is_left_to_the_reference(op: Op, others: tuple[str, ...], kernels: Library) -> None:
+    b = Net()
+    x = b.conv(b.image(20, size=(7, 9)), 20, POINT)
+    more = {"s": b.normal(9), "i": b.constant(np.array([3, 1, 2], np.int64))}
+    y = b.add(ops.Unary("tanh"), b.add(op, x, *(more[name] for name in others)))
+    machine = compare(b.graph([("y", y)]), kernels)
+    assert 1 <= machine.interpreted <= 2
+    assert machine.compiled
+
+
+@pytest.mark.parametrize("name", ["q conv 17 to 33", "q depthwise 33 3 1", "conv residual", "picture from nchw", "q mean", "concat heads"])
+def test_threads_together_give_what_one_gives(name: str, kernels: Library) -> None:
+    program = lower(optimize(made(CASES[name])))
+    inputs = [np.random.default_rng(0).standard_normal(told.shape).astype(told.dtype) for _, told in program.inputs]
+    wanted, got = ([np.zeros(told.shape, told.dtype) for _, told in program.outputs] for _ in range(2))
+    Machine(program, kernels).run(inputs, wanted)
+    for size in (2, 3):
+        crew = Crew(size)
+        machine = Machine(program, kernels, crew)
+        for _ in range(20):
+            for array in got:
+                array[...] = 0
+            machine.run(inputs, got)
+            assert all(np.array_equal(mine, want) for mine, want in zip(got, wanted, strict=True))
+        crew.close()
+
+
+def test_a_crew_ends_with_those_who_refer_to_it() -> None:
+    others = set(threading.enumerate())
+    crew = Crew(3)
+    mine = set(threading.enumerate()) - others
+    assert len(mine) == 2
+    del crew
+    for thread in mine:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_step_whose_sums_could_leave_int32_is_left_to_the_reference(kernels: Library, feed: Callable[..., dict[str, np.ndarray]]) -> None:
+    b = Net()
+    weight = b.constant(np.full((16, 16, 1, 1), 127, np.int8), "w", Quantization((1e6,), (0,)))
+    x = b.quantized(b.image(16))
+    y = b.add(ops.QConv(POINT, OUT), x, weight, b.constant(np.zeros(16, np.int32)))
+    graph = b.graph([("y", y)])
+    program = lower(optimize(graph))
+    assert Machine(program, kernels).interpreted == 1
+
+
+def test_the_callers_arrays_are_only_read_and_written_where_they_are(kernels: Library) -> None:
+    """Inputs stay as they are, and nothing is written beyond an output."""
+    program = lower(optimize(made(CASES["head"])))
+    x: Any = np.random.default_rng(0).standard_normal(program.inputs[0][1].shape).astype(np.float32)
+    before, told = x.copy(), program.outputs[0][1]
+    held = np.full(told.nbytes + 256, 0x5A, np.uint8)
+    Machine(program, kernels).run([x], [held[128 : 128 + told.nbytes].view(np.float32).reshape(told.shape)])
+    assert np.array_equal(x, before)
+    assert set(held[:128]) == set(held[-128:]) == {0x5A}
+
+
+def test_no_call_leaves_its_buffers() -> None:
+    """Kernels that trap on an access outside of the buffers that they are told, in a process that this would end."""
+    ensure(checked=True)
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, __file__], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().split() == [str(len(CASES))]
+
+
+if __name__ == "__main__":
+    for case in CASES.values():
+        compare(made(case), library(checked=True))
+    print(len(CASES))
