@@ -37,8 +37,8 @@ class LaneLinks:
         for link in self.wiring.links():
             if self.wiring.ends(link) == (self.seat, self.seat) and self.wiring.carrier(link) == "local":
                 sender, receiver = LocalLink(self.inbound[link.edge].settled_turn).ends()
-                self._send_over(link, sender)
-                self._receive_from(link, receiver)
+                self.send_over(link, sender)
+                self.receive_from(link, receiver)
         for grant, fds in self._early:
             self.connect(grant, fds)
         self._early.clear()
@@ -54,25 +54,27 @@ class LaneLinks:
         ring, bell, word = fds
         other = Bell(bell, word, own=False)
         if grant.sending:
-            self._send_over(grant.link, RingSender(grant.shape, ring, other))
+            self.send_over(grant.link, RingSender(grant.shape, ring, other))
         else:
-            self._receive_from(grant.link, RingReceiver(grant.shape, ring, other))
+            self.receive_from(grant.link, RingReceiver(grant.shape, ring, other))
 
     def open(self, order: LinkOrder) -> None:
         """Opens a ZeroMQ link."""
         if order.sending:
-            self._send_over(order.link, ZmqSender(self.context, order.address))
+            self.send_over(order.link, ZmqSender(self.context, order.address))
         else:
             limit = self.inbound[order.link.edge].edge.payload + 4096
-            self._receive_from(order.link, ZmqReceiver(self.context, order.address, limit))
+            self.receive_from(order.link, ZmqReceiver(self.context, order.address, limit))
 
-    def _send_over(self, link: LinkId, sender: Sender) -> None:
+    def send_over(self, link: LinkId, sender: Sender) -> None:
+        """Gives an edge this end of a link, in the place of an older one."""
         edge = self.outbound[link.edge]
         self._change_waiting(edge.links[link.consumer].sender, sender)
         edge.open(link.consumer, sender)
         self._changed(edge.edge.producer)
 
-    def _receive_from(self, link: LinkId, receiver: Receiver) -> None:
+    def receive_from(self, link: LinkId, receiver: Receiver) -> None:
+        """The same for the other end."""
         edge = self.inbound[link.edge]
         self._change_waiting(edge.links[link.producer], receiver)
         edge.open(link.producer, receiver)

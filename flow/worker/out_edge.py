@@ -17,6 +17,7 @@ from flow.link.contract import Sender
 from flow.plan.value import Edge
 from flow.pool import Pool, SlotRef
 from flow.wiring import EDGE_CAUSES
+from flow.worker.in_edge import ENDED
 
 if TYPE_CHECKING:
     from flow.worker.pictures import PicturesOut
@@ -210,16 +211,19 @@ class OutEdge:
         return (turn - self.turn) % self.replicas == 0
 
     def _fill(self) -> None:
-        """After a death frames of a live source are gone: a bound takes the place of every turn that never arrived."""
+        """After a death frames of a live source are gone: a bound takes the place of every turn that never arrived.
+
+        A receiver that wants no more of the edge says that it has everything up to ENDED.
+        """
         self.recovering = False
-        ends = [link.sender.durable for link in self.links if link.sender is not None]
-        for turn in range(self.turn, max(ends)):
+        ends = [link.sender.durable for link in self.links if link.sender is not None and link.sender.durable < ENDED]
+        for turn in range(self.turn, max(ends, default=self.turn)):
             link = self.links[turn % len(self.links)]
             if link.sender is not None and turn >= link.sender.durable:
                 data = self.codec.encode(Entry(Kind.BOUND, 0, 0, -1, -1, None, 0), ())
                 link.unacked.append(Packed(data, [], False, turn))
                 link.sender.send(turn, data)
-        self.turn = max(self.turn, *ends)
+        self.turn = max([self.turn, *ends])
 
     def stirs(self) -> bool:
         """Whether a link has acknowledgements that were not taken in."""

@@ -63,7 +63,6 @@ class Straight:
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
         self._shot: Shot | None = None
-        self._gates = [gate for gate in chain.gates if gate.thinning]
         self._limited = bool(self._targets) or chain.pools.owns()
         self._frames = 0
         """Passed on and not settled yet."""

@@ -168,10 +168,10 @@ class Bench:
         if self.plan.link == "zmq":
             for link in self.wiring.links():
                 ends = self.wiring.ends(link)
-                if seat in ends and all(end in self.lives and self.lives[end]._built for end in ends):
+                if seat in ends and all(end in self.lives and self.lives[end].links.chains for end in ends):
                     wire = self.wires[link] = Wire()
-                    self.lives[ends[1]]._receive_from(link, WireReceiver(wire))  # type: ignore[arg-type]
-                    self.lives[ends[0]]._send_over(link, WireSender(wire))  # type: ignore[arg-type]
+                    self.lives[ends[1]].links.receive_from(link, WireReceiver(wire))  # type: ignore[arg-type]
+                    self.lives[ends[0]].links.send_over(link, WireSender(wire))  # type: ignore[arg-type]
 
     def step(self, seat: Seat) -> bool:
         """One round of a worker; whether it did anything."""

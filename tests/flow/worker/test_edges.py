@@ -15,7 +15,7 @@ from flow.ledger import Block, Layout, conserved, make_block
 from flow.plan.value import Edge, Policy, Ref
 from flow.wiring import EDGE_CAUSES
 from flow.worker.gate import Gate
-from flow.worker.in_edge import InEdge
+from flow.worker.in_edge import ENDED, InEdge
 from flow.worker.out_edge import OutEdge
 
 POINTS = RecordsSpec("points", 4)
@@ -288,3 +288,18 @@ def test_frames_that_both_ends_lost_are_counted_and_not_waited_for() -> None:
     counters = bench.outs[0].edges[0][0].block.snapshot()
     assert counters["edge:0.dropped:death"] == 3
     assert conserved(counters, "edge:0")
+
+
+def test_a_camera_that_comes_back_goes_on_beside_a_consumer_that_wants_no_more() -> None:
+    """The consumer's join has ended: it says that it has everything there will ever be, which is no place to go on from."""
+    bench = Bench(1, 1, policy="latest")
+    bench.offer(0)
+    bench.take(0)
+    bench.ins[0].abandon()
+    bench.ins[0].settle(ENDED)
+    bench.kill_consumer(0)
+    bench.kill_producer(0)
+    bench.offer(0)
+    edge = bench.outs[0].edges[0][0]
+    edge.poll()
+    assert edge.turn < 10
