@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from devices.engine import EngineError, ModelInfo, Session
+from devices.mismatch import other_array, other_names
 from devices.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class NativeSession:
             executor = self._executor(self._items(inputs))
             taken = [self._taken(name, inputs, TensorSpec(told.dtype, told.shape)) for name, told in executor.program.inputs]
             if len(inputs) != len(taken):
-                raise self._names("inputs", inputs, self.inputs)
+                raise other_names(self._name, "inputs", inputs, self.inputs)
             given = self._given(executor, outputs)
             executor.run(taken, [given[name] for name, _ in executor.program.outputs])
             return given
@@ -137,9 +138,9 @@ class NativeSession:
 
     def _taken(self, name: str, inputs: Mapping[str, np.ndarray], expected: TensorSpec) -> np.ndarray:
         if (array := inputs.get(name)) is None:
-            raise self._names("inputs", inputs, self.inputs)
+            raise other_names(self._name, "inputs", inputs, self.inputs)
         if not isinstance(array, np.ndarray) or array.dtype != np.dtype(expected.dtype) or array.shape != expected.shape:
-            raise self._differs(f"input {name!r}", array, expected)
+            raise other_array(self._name, f"input {name!r}", array, expected)
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
     def _given(self, executor: Machine | Executor, outputs: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
@@ -150,11 +151,11 @@ class NativeSession:
             own = self._own.setdefault(items, {name: np.empty(spec.shape, spec.dtype) for name, spec in expected.items()})
             return dict(own)
         if len(outputs) != len(expected) or any(name not in outputs for name in expected):
-            raise self._names("outputs", outputs, self.outputs)
+            raise other_names(self._name, "outputs", outputs, self.outputs)
         for name, spec in expected.items():
             array = outputs[name]
             if not isinstance(array, np.ndarray) or array.dtype != np.dtype(spec.dtype) or array.shape != spec.shape:
-                raise self._differs(f"output {name!r}", array, spec)
+                raise other_array(self._name, f"output {name!r}", array, spec)
             if not (array.flags.c_contiguous and array.flags.writeable):
                 raise EngineError(f"{self._name}: output {name!r}: expected contiguous memory that can be written, got other")
         return {name: outputs[name] for name in expected}
@@ -169,17 +170,6 @@ class NativeSession:
             if seen != list(expected):
                 wanted, told = (", ".join(f"{name}: {spec}" for name, spec in side) for side in (expected, seen))
                 raise EngineError(f"native: {model.path}: {role}: expected {{{wanted}}}, got {{{told}}}; export the model again")
-
-    def _names(self, role: str, got: Mapping[str, Any], expected: Mapping[str, TensorSpec]) -> EngineError:
-        hints = [f"did you mean {near[0]!r} for {name!r}?" for name in got if name not in expected
-                 if (near := difflib.get_close_matches(name, expected, 1))]  # fmt: skip
-        listed = ", ".join(f"{name}: {spec}" for name, spec in expected.items())
-        return EngineError(f"{self._name}: {role}: expected {{{listed}}}, got {{{', '.join(got)}}}" + "".join(f"; {h}" for h in hints))
-
-    def _differs(self, where: str, got: Any, expected: TensorSpec) -> EngineError:
-        seen = TensorSpec(got.dtype.name, got.shape) if isinstance(got, np.ndarray) else type(got).__name__
-        hint = "; use .astype" if isinstance(got, np.ndarray) and got.shape == expected.shape else ""
-        return EngineError(f"{self._name}: {where}: expected {expected}, got {seen}{hint}")
 
 
 ENGINE = Native()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from devices.engine import EngineError, ModelInfo, Session
+from devices.mismatch import other_array, other_names
 from devices.spec import TensorSpec
 
 BINDINGS = 64
@@ -107,13 +108,13 @@ class OnnxRuntimeSession:
     def _take(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The inputs in order, contiguous."""
         if len(inputs) != len(self._expected_inputs):
-            raise self._names("inputs", inputs, self.inputs)
+            raise other_names(self._name, "inputs", inputs, self.inputs)
         taken = []
         for name, dtype, shape in self._expected_inputs:
             if (array := inputs.get(name)) is None:
-                raise self._names("inputs", inputs, self.inputs)
+                raise other_names(self._name, "inputs", inputs, self.inputs)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-                raise self._differs(f"input {name!r}", array, self.inputs[name])
+                raise other_array(self._name, f"input {name!r}", array, self.inputs[name])
             taken.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         return taken
 
@@ -124,13 +125,13 @@ class OnnxRuntimeSession:
                 self._own = {name: np.empty(shape, dtype) for name, dtype, shape in self._expected_outputs}
             return dict(self._own)
         if len(outputs) != len(self._expected_outputs):
-            raise self._names("outputs", outputs, self.outputs)
+            raise other_names(self._name, "outputs", outputs, self.outputs)
         given = {}
         for name, dtype, shape in self._expected_outputs:
             if (array := outputs.get(name)) is None:
-                raise self._names("outputs", outputs, self.outputs)
+                raise other_names(self._name, "outputs", outputs, self.outputs)
             if array.dtype != dtype or array.shape != shape:
-                raise self._differs(f"output {name!r}", array, self.outputs[name])
+                raise other_array(self._name, f"output {name!r}", array, self.outputs[name])
             flags = array.flags
             if not (flags.c_contiguous and flags.writeable):
                 raise EngineError(f"{self._name}: output {name!r}: expected contiguous memory that can be written, got other")
@@ -151,17 +152,6 @@ class OnnxRuntimeSession:
             if len(self._bindings) > BINDINGS:
                 self._bindings.popitem(last=False)
         return binding
-
-    def _names(self, role: str, got: Mapping[str, Any], expected: Mapping[str, TensorSpec]) -> EngineError:
-        hints = [f"did you mean {near[0]!r} for {name!r}?" for name in got if name not in expected
-                 if (near := difflib.get_close_matches(name, expected, 1))]  # fmt: skip
-        listed = ", ".join(f"{name}: {spec}" for name, spec in expected.items())
-        return EngineError(f"{self._name}: {role}: expected {{{listed}}}, got {{{', '.join(got)}}}" + "".join(f"; {h}" for h in hints))
-
-    def _differs(self, where: str, got: Any, expected: TensorSpec) -> EngineError:
-        seen = TensorSpec(got.dtype.name, got.shape) if isinstance(got, np.ndarray) else type(got).__name__
-        hint = "; use .astype" if isinstance(got, np.ndarray) and got.shape == expected.shape else ""
-        return EngineError(f"{self._name}: {where}: expected {expected}, got {seen}{hint}")
 
 
 def observe(

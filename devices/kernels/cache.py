@@ -92,38 +92,44 @@ def _must_be_private(part: Path) -> None:
         raise KernelError(f"expected {part} to be writable by its owner only, got mode {status.st_mode & 0o777:o}; run: chmod go-w {part}")
 
 
-def find() -> Path | None:
-    """The shared object for this machine, or None when it is not built (or not as it was written). Raises KernelError."""
-    entry = folder() / key()
+def find(entry: str = "") -> Path | None:
+    """The shared object of this entry (default: the image kernels of this machine), or None when it is not built, or not as it was written.
+
+    Raises KernelError.
+    """
+    place = folder() / (entry or key())
     try:
-        record = json.loads((entry / RECORD).read_text())
-        content = (entry / OBJECT).read_bytes()
+        record = json.loads((place / RECORD).read_text())
+        content = (place / OBJECT).read_bytes()
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("sha256") != hashlib.sha256(content).hexdigest():
         return None
-    return entry / OBJECT
+    return place / OBJECT
 
 
-def install(content: bytes) -> Path:
-    """Puts a shared object in its place in one step; it is there wholly or not at all."""
-    place = folder(create=True)
+def install(content: bytes, entry: str = "") -> Path:
+    """Puts a shared object in its place in one step; it is there wholly or not at all.
+
+    The oldest entries of the same kind (the name before its last hyphen) make way for it.
+    """
+    place, name = folder(create=True), entry or key()
     fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
     try:
-        record = {"sha256": hashlib.sha256(content).hexdigest(), "numba": metadata.version("numba"), "machine": platform.machine()}
-        for name, data in ((OBJECT, content), (RECORD, json.dumps(record).encode())):
-            with (fresh / name).open("wb") as file:
+        record = {"sha256": hashlib.sha256(content).hexdigest(), "machine": platform.machine()}
+        for file_name, data in ((OBJECT, content), (RECORD, json.dumps(record).encode())):
+            with (fresh / file_name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        shutil.rmtree(place / key(), ignore_errors=True)
-        fresh.rename(place / key())
+        shutil.rmtree(place / name, ignore_errors=True)
+        fresh.rename(place / name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    entries = sorted((entry for entry in place.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime)
-    for old in entries[:-KEPT]:
+    alike = [one for one in place.iterdir() if one.is_dir() and one.name.rpartition("-")[0] == name.rpartition("-")[0]]
+    for old in sorted(alike, key=lambda one: one.stat().st_mtime)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
-    return place / key() / OBJECT
+    return place / name / OBJECT
 
 
 @contextmanager

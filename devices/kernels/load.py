@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from devices.kernels import cache
+from devices.kernels.apart import Report, compile_apart
 from devices.kernels.cache import KernelError
 from devices.kernels.signatures import SIGNATURES, called
-
-Report = Callable[[str], None]
-BUILD_SECONDS = 900
-"""Longest time a build may take before it counts as hung (a small ARM board needs about a minute)."""
 
 
 def ensure(report: Report | None = None) -> Path:
@@ -82,27 +75,4 @@ def _builtin(library: ctypes.CDLL, name: str) -> Callable[..., Any]:
 
 
 def _build(say: Report) -> bytes:
-    """Runs the compiler. The child gets our import path by environment, so that a script's own folder is not searched."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    with tempfile.TemporaryDirectory(prefix="ace-build-") as scratch, tempfile.TemporaryFile() as errors:
-        output = Path(scratch) / "kernels.so"
-        say("building the kernels for this machine (once; some seconds)")
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "devices.kernels.build", str(output)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "PYTHONPATH": path},
-        )  # fmt: skip
-        try:
-            assert child.stdout is not None
-            with child.stdout:
-                for line in child.stdout:
-                    say(line.rstrip())
-            status = child.wait(BUILD_SECONDS)
-        finally:
-            child.kill()
-            child.wait()
-        if status != 0:
-            errors.seek(0)
-            tail = errors.read().decode(errors="replace").strip().splitlines()[-3:]
-            raise KernelError(f"building the kernels failed with status {status}: {' / '.join(tail) or 'no message'}")
-        return output.read_bytes()
+    return compile_apart("devices.kernels.build", lambda output: [str(output)], "the kernels for this machine", say)

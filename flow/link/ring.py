@@ -113,20 +113,12 @@ class RingSender(_End):
     def send(self, index: int, data: bytes) -> None:
         if len(data) > self.shape.entry_bytes:
             raise RuntimeError(f"ring: expected an entry of at most {self.shape.entry_bytes} bytes, got {len(data)}")
-        start = self.begin()
+        if self.tail - self.head >= self.shape.entries:
+            raise RuntimeError(f"ring: expected at most {self.shape.entries} entries under way, got one more; credits were not kept")
+        start = self._start(self.tail)
         RECORD.pack_into(self.memory, start, index, len(data))
         start += RECORD.size
         self.memory[start : start + len(data)] = data
-        self.publish(index)
-
-    def begin(self) -> int:
-        """Where the next record goes in `memory` (RECORD: index and length; then the entry); `publish` sends it."""
-        if self.tail - self.head >= self.shape.entries:
-            raise RuntimeError(f"ring: expected at most {self.shape.entries} entries under way, got one more; credits were not kept")
-        return self._start(self.tail)
-
-    def publish(self, index: int) -> None:
-        """Sends what was written since `begin`."""
         self.tail += 1
         self.durable = index + 1
         if self._publish(self.tail_word, self.tail, self.other.word):

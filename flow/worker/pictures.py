@@ -162,11 +162,6 @@ class PicturesIn:
         self.edge.next_turn = self.edge.received[0] = words[at.TURN]
         self.receiver.advance(words[at.COUNT], words[at.SEEN])
 
-    def take(self) -> Image | int:
-        """The next picture, its frame's head at `head`; or NOTHING or RARE."""
-        found: int = self.take_entry()
-        return found if found < 0 else self.images.get(found) or self.picture(found)
-
     def picture(self, found: int) -> Image:
         """The picture in a slot that has not been seen with what came last beside it; it is kept in `images` for the next time."""
         if found & at.NEW_PICTURE:

@@ -1,6 +1,6 @@
 """The pixel kernel beside the chain of OpenCV and NumPy calls that it replaces, both on one thread.
 
-Run with `pytest tests/benchmarks/test_image_kernels.py --benchmark-enable`; the ratio (below 1: the kernel is faster) is printed and kept
+Run with `pytest tests/benchmarks/test_image_kernels.py --benchmark-only`; the ratio (below 1: the kernel is faster) is printed and kept
 in the report's `extra_info`. The two sides take turns, so that both see the same machine.
 """
 

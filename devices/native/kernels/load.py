@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -17,15 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from devices.kernels import KernelError, cache
+from devices.kernels.apart import Report, compile_apart
 from devices.native.isa import Isa, best
 from devices.native.kernels import answers
 from devices.native.kernels.catalogue import catalogue
 from devices.native.kernels.kernel import ARGUMENTS, Kernel, Words, address
 from devices.native.kernels.layout import SCRATCH_ALIGN
-
-Report = Callable[[str], None]
-BUILD_SECONDS = 900
-"""Longest time a build may take before it counts as hung."""
 
 
 class Library:
@@ -72,18 +64,18 @@ def ensure(isa: Isa | None = None, *, checked: bool = False, report: Report | No
     """
     say = report or (lambda text: None)
     target = isa or best()
-    found = _find(target, checked)
+    found = cache.find(_entry(target, checked))
     if found is not None:
         return found
     with cache.lock(lambda: say("another process is building kernels, waiting for it")):
-        return _find(target, checked) or _install(target, checked, _build(target, checked, say))
+        return cache.find(_entry(target, checked)) or cache.install(_build(target, checked, say), _entry(target, checked))
 
 
 @lru_cache(maxsize=8)
 def library(isa: Isa | None = None, *, checked: bool = False) -> Library:
     """The kernels, loaded and held to known answers. Raises KernelError when they are not built, or answer wrongly."""
     target = isa or best()
-    found = _find(target, checked)
+    found = cache.find(_entry(target, checked))
     if found is None:
         raise KernelError(f"the kernels for {target.name} are not built; call devices.native.kernels.ensure() before frames flow")
     loaded = Library(target, found)
@@ -107,62 +99,11 @@ def _sources() -> bytes:
     return digest.digest()
 
 
-def _entry(isa: Isa, checked: bool) -> Path:
+def _entry(isa: Isa, checked: bool) -> str:
     digest = hashlib.sha256(_sources() + repr((isa.name, isa.triple, isa.cpu, isa.features, checked)).encode())
-    return cache.folder() / f"native-{isa.name}-{digest.hexdigest()[:32]}"
-
-
-def _find(isa: Isa, checked: bool) -> Path | None:
-    entry = _entry(isa, checked)
-    try:
-        content, wanted = (entry / cache.OBJECT).read_bytes(), (entry / cache.RECORD).read_text()
-    except (OSError, ValueError):
-        return None
-    return entry / cache.OBJECT if wanted == hashlib.sha256(content).hexdigest() else None
-
-
-def _install(isa: Isa, checked: bool, content: bytes) -> Path:
-    """Puts a shared object in its place in one step; it is there wholly or not at all."""
-    place, entry = cache.folder(create=True), _entry(isa, checked)
-    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
-    try:
-        for name, data in ((cache.OBJECT, content), (cache.RECORD, hashlib.sha256(content).hexdigest().encode())):
-            with (fresh / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        shutil.rmtree(entry, ignore_errors=True)
-        fresh.rename(entry)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    entries = sorted(place.glob(f"native-{isa.name}-*"), key=lambda path: path.stat().st_mtime)
-    for old in entries[: -cache.KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-    return entry / cache.OBJECT
+    return f"native-{isa.name}-{digest.hexdigest()[:32]}"
 
 
 def _build(isa: Isa, checked: bool, say: Report) -> bytes:
-    """Runs the compiler. The child gets our import path by environment, so that a script's own folder is not searched."""
-    package_root = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    with tempfile.TemporaryDirectory(prefix="ace-build-") as folder, tempfile.TemporaryFile() as errors:
-        output = Path(folder) / cache.OBJECT
-        say(f"building the kernels for {isa.name} (once; some seconds)")
-        command = [sys.executable, "-P", "-m", "devices.native.kernels.build", isa.name, str(output), *(["--checked"] if checked else [])]
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "PYTHONPATH": path}
-        )
-        try:
-            assert child.stdout is not None
-            with child.stdout:
-                for line in child.stdout:
-                    say(line.rstrip())
-            status = child.wait(BUILD_SECONDS)
-        finally:
-            child.kill()
-            child.wait()
-        if status != 0:
-            errors.seek(0)
-            tail = errors.read().decode(errors="replace").strip().splitlines()[-3:]
-            raise KernelError(f"building the kernels for {isa.name} failed with status {status}: {' / '.join(tail) or 'no message'}")
-        return output.read_bytes()
+    flags = ["--checked"] if checked else []
+    return compile_apart("devices.native.kernels.build", lambda output: [isa.name, str(output), *flags], f"the kernels for {isa.name}", say)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from devices.native.kernels.emit import Region, Value, i64
 from devices.native.kernels.frame import Frame, Sites
 
 
-class Product:
+class Product(ABC):
     """A kernel that goes through its rows tile by tile. A subclass prepares the rows of a tile and multiplies them with all columns.
 
     `size`: bytes of a prepared activation; `head`: bytes at the start of scratch memory that are not for rows.
@@ -32,17 +33,20 @@ class Product:
         self.inner_begin, self.inner_end = inner[0], self.code.select(dense, inner[1], inner[0])
         self.steps = self.depth * self.code.greatest(self.sites.taps_y * self.sites.taps_x, 1)
 
+    @abstractmethod
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
         """Where the rows m … m + count lie ready to be multiplied, and the bytes from one to the next."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def bring(self, source: Region, target: Region, count: Value) -> None:
         """`count` activations, as prepared ones; it may write into what follows, which comes later or is slack."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
         """All columns of `rows` prepared rows."""
-        raise NotImplementedError
+        ...
 
     def write(self) -> None:
         """The whole kernel."""

@@ -7,6 +7,7 @@ the last shift is exact. Four outputs take 16 products instead of 36.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def emit(module: Any, isa: Isa, kernel: Kernel, *, checked: bool) -> None:
     _Bytes(Frame(module, isa, kernel, checked=checked), wide(isa)).write()
 
 
-class Winograd:
+class Winograd(ABC):
     """What the convolution is in all number formats: blocks of tiles, sixteen planes of transformed pixels, products plane by plane.
 
     `size`: bytes of a transformed value; `lanes`: 32-bit sums in a vector.
@@ -48,17 +49,20 @@ class Winograd:
         self.brought = frame.scratch()
         self.sums = self.brought + self.plane * POSITIONS
 
+    @abstractmethod
     def transform(self, taps: Sequence[Sequence[Region]], target: Region) -> None:
         """The 4x4 pixels at `taps`, transformed, to each plane at `target`."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def multiply(self, starts: Sequence[Region], weights: Region) -> list[list[Value]]:
         """The sums of the rows at `starts` with a panel of weights, each as vectors."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def result(self, n: Value, planes: Sequence[Sequence[Value]]) -> list[list[Value]]:
         """The four output pixels, ready to be stored, out of each vector's sixteen sums."""
-        raise NotImplementedError
+        ...
 
     def write(self) -> None:
         """Blocks of tiles: all their inputs transformed, then for sixteen outputs at a time the products and the transformation back."""

@@ -118,6 +118,15 @@ def test_old_entries_go(empty, monkeypatch):
     assert "entry0" not in left
 
 
+def test_kernels_of_one_kind_leave_those_of_another(empty):
+    """However many image kernels are built, those of an engine stay."""
+    other = cache.install(b"engine", "native-avx2-0123")
+    os.utime(other.parent, (0, 0))
+    for i in range(cache.KEPT + 2):
+        cache.install(b"x", f"entry{i}")
+    assert cache.find("native-avx2-0123") == other
+
+
 def test_no_home_says_what_to_do(monkeypatch):
     monkeypatch.delenv("ACE_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
