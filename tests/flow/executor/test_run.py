@@ -138,7 +138,8 @@ def test_state_that_cannot_be_saved_is_reset_and_said_to_be(clip: Clip, business
     plan = plan_of(business(graph, {"count": "count"}), clip(60), workers="processes", cores=1)
     results, report, _ = finish(plan, "count")
     assert [result.seq for result in results] == list(range(60))
-    assert [result.seq for result in results if result.reset] == [23]
+    [first] = [result.seq for result in results if result.reset]
+    assert 0 < first <= 23, "frames before the one that kills come again when their results had not been settled"
     assert report["state_resets"] == 1
 
 

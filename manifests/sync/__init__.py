@@ -1,0 +1,1 @@
+"""What should run, agreed between a device and the cloud."""
