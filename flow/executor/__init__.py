@@ -176,9 +176,9 @@ class Executor:
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:
-        """The report of the whole run, once it has ended."""
-        if self._thread is not None:
-            self._thread.join()
+        """The report of the whole run; waits for its end as `wait` does."""
+        if self._thread is not None and self._thread.is_alive():
+            self.wait()
         return self.snapshot()
 
     def _cpu(self) -> float:

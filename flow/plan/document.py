@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flow.plan.priority import niceness
 from flow.plan.value import Node, Plan, Ref
 
 
@@ -56,6 +57,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "device": lane.device,
                 "threads": lane.threads,
                 "replicas": lane.replicas,
+                "nice": niceness(plan, lane),
                 "chains": list(lane.chains),
             }
             for lane in plan.lanes

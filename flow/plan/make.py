@@ -125,6 +125,7 @@ def _plan(
         changes=tuple(
             f"{use.business.name}.{key} = {value} ({use.at(f'set.{key}')})" for use in deployment.uses for key, value in use.set.items()
         ),
+        priorities={use.business.name: use.business.priority for use in deployment.uses},
         **parts,
     )
     return needed, plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flow.plan.priority import niceness
 from flow.plan.value import Chain, Lane, Node, Plan, Ref, Sink, Stream
 
 
@@ -14,13 +15,14 @@ def text(plan: Plan) -> str:
     parts += ["", "Streams", *table(("", "source", "picture", "fps", "overload"), [_stream(stream) for stream in plan.streams])]
     chains = {chain.id: chain for chain in plan.chains}
     for lane in plan.lanes:
-        parts += ["", _heading(lane), *table(("", "node", "reads", "gives"), _rows(plan, [chains[chain] for chain in lane.chains], names))]
+        rows = _rows(plan, [chains[chain] for chain in lane.chains], names)
+        parts += ["", _heading(lane, niceness(plan, lane)), *table(("", "node", "reads", "gives"), rows)]
     if plan.edges:
-        rows = [
+        flowing = [
             (f"{edge.producer} → {edge.consumer}", ", ".join(names[ref] for ref in edge.refs), f"{edge.capacity} frames", edge.policy)
             for edge in plan.edges
         ]
-        parts += ["", "Between chains", *table(("", "values", "at most", "when full"), rows)]
+        parts += ["", "Between chains", *table(("", "values", "at most", "when full"), flowing)]
     if plan.changes:
         parts += ["", "Set by the device", *(f"  {change}" for change in plan.changes)]
     if wanted := goals(plan):
@@ -65,10 +67,11 @@ def _stream(stream: Stream) -> tuple[str, ...]:
     return stream.name, stream.source, str(stream.spec).removeprefix("image "), f"{stream.fps:g}", overload(stream)
 
 
-def _heading(lane: Lane) -> str:
+def _heading(lane: Lane, nice: int) -> str:
     workers = f"{lane.replicas} workers" if lane.replicas > 1 else "1 worker"
     threads = f", {lane.threads} threads each" if lane.threads > 1 else ""
-    return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}"
+    back = f", nice {nice} for its priority" if nice else ""
+    return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}{back}"
 
 
 def _rows(plan: Plan, chains: Sequence[Chain], names: dict[Ref, str]) -> list[tuple[str, ...]]:

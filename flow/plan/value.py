@@ -148,7 +148,7 @@ class Plan:
 
     `latency_ms` and `rates` (results a second) are the goals of outputs (`business.output`) that have one. `frames_in_flight` bounds the
     frames between the source and an output: a live result is never older than that many frames, and one more, take in the slowest stage.
-    `changes` are the settings that the device changed for one of its businesses.
+    `changes` are the settings that the device changed for one of its businesses, `priorities` what each business is worth (0 to 100).
     """
 
     digest: str
@@ -168,6 +168,7 @@ class Plan:
     rates: Mapping[str, float] = field(default_factory=dict)
     frames_in_flight: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
     def node(self, address: str) -> Node:
         """The node at this address. Raises KeyError."""

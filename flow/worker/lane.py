@@ -17,6 +17,7 @@ from flow.entry import EdgeCodec
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
 from flow.link.zeromq import ZmqSender
+from flow.plan.priority import niceness
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
@@ -56,6 +57,8 @@ class LaneWorker:
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
         self.own_process = own_process
+        if own_process:
+            os.nice(niceness(plan, self.lane))  # before there are threads, which inherit it
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach

@@ -125,9 +125,11 @@ class Straight:
             words[0] += alone
 
     def stirs(self, *, room: bool) -> bool:
-        """Whether a link has something new; `room`: also of what consumers have finished with."""
+        """Whether a link has something new; `room`: also of what consumers have finished with. While it is room that we lack, frames that
+        have come are no news.
+        """
         way_in = self.way_in
-        if way_in is not None and self._observe(way_in.receiver.tail_word) != way_in.position()[0]:
+        if way_in is not None and not self.chain.blocked and self._observe(way_in.receiver.tail_word) != way_in.position()[0]:
             return True
         return room and any(way.stirs() for way in self.ways_out)
 
@@ -167,7 +169,7 @@ class Straight:
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return room == MOST_FRAMES
+                return self._frames >= MOST_FRAMES
             found = take()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
@@ -199,7 +201,7 @@ class Straight:
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return room == MOST_FRAMES
+                return self._frames >= MOST_FRAMES
             values: list[Any] = [None] * chain.size
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False

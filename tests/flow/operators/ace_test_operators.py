@@ -34,12 +34,16 @@ class Level(Operator):
 
     class Config(Config):
         work_ms: float = 0.0
+        burn_ms: float = 0.0
 
     def infer(self, specs):
         images(specs["image"], "image")
         return {"points": POINTS}
 
     def run(self, frame, image):
+        until = time.thread_time() + self.config.burn_ms / 1000
+        while time.thread_time() < until:
+            pass
         if self.config.work_ms:
             time.sleep(self.config.work_ms / 1000)
         return point(float(image.planes[0].mean()), frame.seq)
