@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from devices.engine import ModelInfo
 from devices.spec import ImageSpec, ManySpec, Spec, TensorsSpec
+from flow.plan.canonical import digest
 from flow.plan.value import Node, Sink, Stream
 
 HOST = "cpu"
@@ -99,8 +100,10 @@ class _Assignment:
         )
 
     def _infers(self, node: Node) -> bool:
-        """Whether the node is worth a lane."""
-        return node.engine is not None and node.device == HOST and node.model not in self.light
+        """Whether the node is worth a lane: a model that costs something, or other work that frames of several streams can share."""
+        if node.engine is None:
+            return node.batch is not None and node.device == HOST
+        return node.device == HOST and node.model not in self.light
 
     def _free(self, node: Node) -> bool:
         return node.address not in self.home and node.kind == "pure"
@@ -162,6 +165,8 @@ class _Assignment:
 
 
 def _session(node: Node) -> tuple[str, ...]:
+    if node.engine is None:
+        return node.op, digest(dict(node.config))
     return (str(node.model), str(node.engine), node.device, str(node.config.get("precision", "auto")))
 
 
@@ -170,7 +175,7 @@ def _session_homes(nodes: Iterable[Node], models: Mapping[str, str]) -> dict[tup
     found: dict[tuple[str, ...], Home] = {}
     for node in nodes:
         if _session(node) not in found:
-            name = f"infer {models.get(str(node.model), node.op)}"
+            name = f"infer {models.get(str(node.model), node.op)}" if node.engine is not None else f"batch {node.op}"
             taken = sum(home.name.partition(" #")[0] == name for home in found.values())
             found[_session(node)] = Home(INFER, len(found), f"{name} #{taken + 1}" if taken else name)
     return found

@@ -21,6 +21,7 @@ from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
+from flow.worker.batch import BatchRunner, runners
 from flow.worker.chain import ChainRunner
 from flow.worker.control import ArrivingPools, Control
 from flow.worker.fault import describe
@@ -64,6 +65,7 @@ class LaneWorker:
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
+        self.batches: list[BatchRunner] = []
         self._told: dict[str, int] = {}
         self._failed: set[str] = set()
         """Businesses that cannot go on for what happened here."""
@@ -90,6 +92,8 @@ class LaneWorker:
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
+        numbers = {address: number for number, address in enumerate(self.wiring.nodes)}
+        self.batches = runners(self.lane.batches, self.chains, self.block, numbers, frozenset(self.setup.alone))
         self.links.begin(self.chains, self.received)
         for name in {*self.setup.stopped, *self._failed}:
             self._stop_business(name)
@@ -270,19 +274,25 @@ class LaneWorker:
         while not self._stopping:
             if len(self.chains) == 1:
                 self._run_alone(self.chains[0])
-            more = False
-            for chain in self.chains:
-                try:
-                    if chain.step():
-                        more = True
-                except SourceError as error:
-                    self._source_failed(chain, error)
-                    more = True
-            if not more:
+            if not self.round():
                 self._rest()
             elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._listen(0)
+
+    def round(self) -> bool:
+        """What every chain can do now, and then what those in a batch do together; whether anything was done."""
+        more = False
+        for chain in self.chains:
+            try:
+                if chain.step():
+                    more = True
+            except SourceError as error:
+                self._source_failed(chain, error)
+                more = True
+        for batch in self.batches:
+            more |= batch.step()
+        return more
 
     def _run_alone(self, chain: ChainRunner) -> None:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
@@ -304,7 +314,8 @@ class LaneWorker:
 
         We are said to sleep until we find something here: who rings while we work on what woke us does so in vain.
         """
-        patience, until = WAIT_MS, Rest.FOR_ENTRIES
+        patience: float = WAIT_MS
+        until = Rest.FOR_ENTRIES
         for chain in self.chains:
             if chain.straight is None or not chain.straight.active:
                 patience, until = self._unusual()
@@ -320,7 +331,7 @@ class LaneWorker:
                 return
         self._listen(patience)
 
-    def _unusual(self) -> tuple[int, Rest]:
+    def _unusual(self) -> tuple[float, Rest]:
         """How long to wait at most, and what for, when chains have more in hand than their common path."""
         if not self._ended and all(chain.finished() for chain in self.chains):
             self._ended = True
@@ -328,9 +339,12 @@ class LaneWorker:
             self.control.tell("ended")
         self._waiter.unsure = True  # links and results may have been sent over ZeroMQ
         until = Rest.FOR_ROOM if any(chain.wants_room() for chain in self.chains) else Rest.FOR_ENTRIES
+        patience: float = WAIT_MS
         if any(chain.starved() for chain in self.chains):
-            return STARVED_WAIT_MS, until
-        return OWING_WAIT_MS if any(edge.owes for edge in self.links.inbound.values()) else WAIT_MS, until
+            patience = STARVED_WAIT_MS
+        elif any(edge.owes for edge in self.links.inbound.values()):
+            patience = OWING_WAIT_MS
+        return min(patience, *(batch.wait_ms() for batch in self.batches), WAIT_MS), until
 
     def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
         assert chain.source is not None
@@ -339,7 +353,7 @@ class LaneWorker:
         chain.ended = True
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
-    def _listen(self, timeout_ms: int) -> None:
+    def _listen(self, timeout_ms: float) -> None:
         ready = self._waiter.wait(timeout_ms)
         if not ready and timeout_ms:
             for chain in self.chains:
