@@ -29,6 +29,10 @@ class Gate:
         """Whether an entry may be offered now without waiting."""
         return self.thinning or self._open()
 
+    def takes(self) -> bool:
+        """Whether a frame offered now could go on at once, as far as any thread can see."""
+        return all(edge.takes() for edge, _, _ in self.edges)
+
     def _open(self) -> bool:
         return all(edge.stopped or edge.credit() for edge, _, _ in self.edges)
 

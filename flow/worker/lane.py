@@ -72,6 +72,7 @@ class LaneWorker:
         self._ended = False
         self._stopping = False
         self._waiter = Waiter(bell)
+        self._control_number = -1
         self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self._waiter)
         self.control.connect = self.links.connect
 
@@ -270,6 +271,7 @@ class LaneWorker:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
         for waitable in (self.control.socket, self.control.sock):
             self._waiter.add(waitable)
+        self._control_number = int(self.control.socket.getsockopt(zmq.FD))
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
             if len(self.chains) == 1:
@@ -284,6 +286,8 @@ class LaneWorker:
         """What every chain can do now, and then what those in a batch do together; whether anything was done."""
         more = False
         for chain in self.chains:
+            if chain.straight is not None and not chain.straight.due():
+                continue
             try:
                 if chain.step():
                     more = True
@@ -360,10 +364,12 @@ class LaneWorker:
                 chain.idle()
         if ready == self._waiter.bell_alone:
             return
-        if any(number == self.control.sock.fileno() for number, _ in ready):
+        numbers = [number for number, _ in ready]
+        if self.control.sock.fileno() in numbers:
             self.control.take()
-        for command in self.control.commands():
-            self._obey(command)
+        if self._control_number in numbers:
+            for command in self.control.commands():
+                self._obey(command)
 
     def _obey(self, command: dict[str, Any]) -> None:
         for chain in self.chains:

@@ -59,6 +59,7 @@ class Straight:
                 assert isinstance(sender, RingSender)
                 self.ways_out.append(FramesOut(out, sender, out_places, room, self.head, address))
         if self.source is not None:
+            self._due = self.source.due
             self.head[STREAM] = chain.streams.index(self.source.stream.name)
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
@@ -131,6 +132,15 @@ class Straight:
             return True
         return room and any(way.stirs() for way in self.ways_out)
 
+    def due(self) -> bool:
+        """Whether `run` may have something to do. Where many chains share a worker, most have nothing, and asking them is cheap."""
+        if not self.active or self.chain.blocked:
+            return True
+        for target in self._targets:
+            if target.waiting or not target.greeted:
+                return True
+        return self._due() if self.source is not None else self.stirs(room=False)
+
     # ---- frames
 
     def run(self) -> bool | None:
@@ -200,6 +210,8 @@ class Straight:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
                 return room == MOST_FRAMES
+            if way_in is None and self._frames and not self._due():
+                return False
             values: list[Any] = [None] * chain.size
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
