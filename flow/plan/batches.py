@@ -8,7 +8,7 @@ from dataclasses import replace
 from devices.spec import Spec
 from flow.plan.canonical import digest
 from flow.plan.chains import Layout
-from flow.plan.value import Batch, Chain, Lane, Node, Ref
+from flow.plan.value import Batch, Chain, Node, Ref
 
 Specs = Mapping[Ref, Spec]
 
@@ -50,8 +50,3 @@ def _key(node: Node, specs: Specs) -> str:
     """What equal nodes have in common: all that decides their results but the stream."""
     inputs = {port: str(specs[ref]) for port, ref in node.inputs}
     return digest("batch", node.op, dict(node.config), node.model, node.manifest, node.engine, node.device, inputs)
-
-
-def batch_of(lane: Lane, chain: int) -> Batch | None:
-    """The batch that a chain belongs to."""
-    return next((batch for batch in lane.batches if chain in batch.chains), None)

@@ -56,6 +56,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "device": lane.device,
                 "threads": lane.threads,
                 "replicas": lane.replicas,
+                "batches": [{"chains": list(batch.chains), "most": batch.most, "delay_ms": batch.delay_ms} for batch in lane.batches],
                 "chains": list(lane.chains),
             }
             for lane in plan.lanes

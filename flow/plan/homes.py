@@ -77,6 +77,7 @@ class _Assignment:
     ) -> None:
         self.nodes, self.streams, self.sinks, self.cores = nodes, streams, sinks, cores
         self.source = source_homes(streams, cores)
+        self.crowded = {home for home in self.source.values() if list(self.source.values()).count(home) > 1}
         self.home: dict[str, Home] = dict(self.source)
         self.anchor = {stream.address: stream.name for stream in streams} | {node.address: node.streams[0] for node in nodes}
         self.readers: dict[str, list[Node]] = {}
@@ -145,12 +146,15 @@ class _Assignment:
         return len({self.anchor[ref.address] for _, ref in node.inputs}) > 1
 
     def _keep_with_source(self) -> None:
-        """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred."""
+        """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred.
+
+        Not beside other sources: what computes in Python would keep their cameras waiting.
+        """
         inferred = {stream for node in self.nodes if self._infers(node) for stream in node.streams}
         for node in self.nodes:
             read = {self.home.get(ref.address) for _, ref in node.inputs}
             home = read.pop() if len(read) == 1 else None
-            if not self._free(node) or home not in self.source.values() or self._joins(node):
+            if not self._free(node) or home not in self.source.values() or home in self.crowded:
                 continue
             assert home is not None
             wanted = {self.home.get(reader.address) for reader in self.readers.get(node.address, [])}

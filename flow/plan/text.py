@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flow.plan.value import Chain, Lane, Node, Plan, Ref, Sink, Stream
+from flow.plan.value import Batch, Chain, Lane, Node, Plan, Ref, Sink, Stream
 
 
 def text(plan: Plan) -> str:
@@ -14,7 +14,8 @@ def text(plan: Plan) -> str:
     parts += ["", "Streams", *table(("", "source", "picture", "fps", "overload"), [_stream(stream) for stream in plan.streams])]
     chains = {chain.id: chain for chain in plan.chains}
     for lane in plan.lanes:
-        parts += ["", _heading(lane), *table(("", "node", "reads", "gives"), _rows(plan, [chains[chain] for chain in lane.chains], names))]
+        parts += ["", _heading(lane), *map(together, lane.batches)]
+        parts += table(("", "node", "reads", "gives"), _rows(plan, [chains[chain] for chain in lane.chains], names))
     if plan.edges:
         rows = [
             (f"{edge.producer} → {edge.consumer}", ", ".join(names[ref] for ref in edge.refs), f"{edge.capacity} frames", edge.policy)
@@ -69,6 +70,13 @@ def _heading(lane: Lane) -> str:
     workers = f"{lane.replicas} workers" if lane.replicas > 1 else "1 worker"
     threads = f", {lane.threads} threads each" if lane.threads > 1 else ""
     return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}"
+
+
+def together(batch: Batch) -> str:
+    """What goes through equal nodes at once: `  chains 3, 4, 5: up to 3 frames at once, of what waits`."""
+    chains = ", ".join(map(str, batch.chains))
+    delay = f"none waits longer than {batch.delay_ms:g} ms for others" if batch.delay_ms else "of those that wait already"
+    return f"  chains {chains}: up to {batch.most} frames at once, one of each; {delay}"
 
 
 def _rows(plan: Plan, chains: Sequence[Chain], names: dict[Ref, str]) -> list[tuple[str, ...]]:

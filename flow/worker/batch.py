@@ -36,8 +36,6 @@ class BatchRunner:
         self.leaders = self._leaders(len(batch.nodes))
         self._first = 0
         """Whose frame goes first in the next round."""
-        self._since = 0
-        """When the first frame in hand was seen; 0 while there is none."""
         for chain in chains:
             chain.batched = True
 
@@ -54,9 +52,8 @@ class BatchRunner:
     def step(self) -> bool:
         """Runs the frames in hand, if there are enough or the first has waited long enough; whether it did."""
         waiting = self._waiting()
-        if not waiting or self.wait_ms(len(waiting)) > 0:
+        if self._wait_ms(waiting) > 0:
             return False
-        self._since = 0
         taken = waiting[: self.most]
         self._first = self.chains.index(taken[-1].chain) + 1
         self._run(taken)
@@ -64,16 +61,17 @@ class BatchRunner:
             self._publish(passing)
         return True
 
-    def wait_ms(self, waiting: int | None = None) -> float:
+    def wait_ms(self) -> float:
         """How long the frames in hand may still wait for others; infinite when there are none."""
-        count = len(self._waiting()) if waiting is None else waiting
-        if not count:
+        return self._wait_ms(self._waiting())
+
+    def _wait_ms(self, waiting: Sequence[Passing]) -> float:
+        if not waiting:
             return float("inf")
-        if not self.delay_ns or count >= min(self.most, sum(not chain.ended for chain in self.chains)):
+        if not self.delay_ns or len(waiting) >= min(self.most, sum(not chain.ended for chain in self.chains)):
             return 0.0
-        now = time.monotonic_ns()
-        self._since = self._since or now
-        return max(0.0, (self._since + self.delay_ns - now) / 1e6)
+        oldest = min(passing.since_ns for passing in waiting)
+        return max(0.0, (oldest + self.delay_ns - time.monotonic_ns()) / 1e6)
 
     def _waiting(self) -> list[Passing]:
         """What is in hand, beginning behind the chain that was served last, so that all have their turn."""

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -73,6 +74,8 @@ class LaneWorker:
         self._stopping = False
         self._waiter = Waiter(bell)
         self._control_number = -1
+        self._cameras: dict[int, LiveSource] = {}
+        """By what is waited for."""
         self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self._waiter)
         self.control.connect = self.links.connect
 
@@ -175,8 +178,10 @@ class LaneWorker:
     def _session(self, model: ModelInfo, node: Node) -> Session:
         import devices
 
+        if not any(node.address in group for batch in self.lane.batches for group in batch.nodes):
+            model = replace(model, batch=None)
         precision = str(node.config.get("precision", "auto"))
-        key = (model.digest, model.dims, node.engine, precision)
+        key = (model.digest, model.dims, model.batch, node.engine, precision)
         if key not in self.sessions:
             self.sessions[key] = devices.load(model, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
         return self.sessions[key]
@@ -227,6 +232,7 @@ class LaneWorker:
         stage: SourceStage
         if stream.live:
             stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+            self._cameras[stage.waitable] = stage
         else:
             stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
             stage.promised = self.block.get(f"stream:{name}.in")
@@ -365,6 +371,9 @@ class LaneWorker:
         if ready == self._waiter.bell_alone:
             return
         numbers = [number for number, _ in ready]
+        for number in numbers:
+            if number in self._cameras:
+                self._cameras[number].rang = True
         if self.control.sock.fileno() in numbers:
             self.control.take()
         if self._control_number in numbers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flow.entry import Entry
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Passing:
-    """The frame, its values by their place in the chain's table, and what is settled with it. `met` is released when it has gone on."""
+    """The frame, its values by their place in the chain's table, and what is settled with it. `met` is released when it has gone on.
+
+    `since_ns`: the monotonic clock when it was taken in.
+    """
 
     chain: ChainRunner
     entry: Entry
     values: list[Any]
     settlement: Settlement
     met: Met
+    since_ns: int = field(default_factory=time.monotonic_ns)

@@ -204,7 +204,8 @@ class LiveSource(SourceStage):
         self._counted = (self._in, *map(block.index, dropped))
         self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
         self._started = False
-        self._rang = False
+        self.rang = False
+        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
         self.takes: Callable[[], bool] = lambda: True
         """Whether anybody could take a frame now. If not, it is dropped before it is written anywhere: the next one will be newer."""
 
@@ -213,11 +214,7 @@ class LiveSource(SourceStage):
         return self._bell
 
     def due(self) -> bool:
-        return self._rang or bool(self._waiting) or not self._started or self.draining
-
-    def _ring(self) -> None:
-        os.eventfd_write(self._bell, 1)
-        self._rang = True  # after the bell, or `take` could clear it between the two and the bell would ring on
+        return self.rang or bool(self._waiting) or not self._started or self.draining
 
     def _capture(self) -> None:
         try:
@@ -232,7 +229,7 @@ class LiveSource(SourceStage):
         finally:
             with self._lock:
                 self._finished = True
-            self._ring()
+            os.eventfd_write(self._bell, 1)
 
     def _put(self, captured: Captured) -> None:
         takes = self.takes()
@@ -261,7 +258,7 @@ class LiveSource(SourceStage):
                 while len(self._waiting) > self._keep:
                     self._give_room(self._waiting.popleft())
                     self._dropped_policy += 1
-        self._ring()
+        os.eventfd_write(self._bell, 1)
 
     def _find_room(self, spec: ImageSpec) -> Memory | None:
         for _ in range(len(self._room)):
@@ -294,7 +291,7 @@ class LiveSource(SourceStage):
         if not self._started:
             self._started = True
             self._thread.start()
-        self._rang = False
+        self.rang = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         self._refill()

@@ -207,11 +207,11 @@ class Straight:
         chain, way_in, limited = self.chain, self.way_in, self._limited
         started = time.monotonic_ns()
         while self.active:
+            if way_in is None and self._frames and not self._due():
+                return False
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
                 return room == MOST_FRAMES
-            if way_in is None and self._frames and not self._due():
-                return False
             values: list[Any] = [None] * chain.size
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False

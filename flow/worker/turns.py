@@ -15,7 +15,7 @@ _before: list[float] = []
 
 @contextmanager
 def short_turns() -> Iterator[None]:
-    """Inside, a thread that computes in Python gives way after `SWITCH_S`; runs that overlap share this, and the last puts back what was."""
+    """Inside, a thread that computes in Python gives way after `SWITCH_S`. Runs that overlap share this; the last puts back what was."""
     with _lock:
         _before.append(sys.getswitchinterval())
         sys.setswitchinterval(min(SWITCH_S, _before[0]))

@@ -54,6 +54,17 @@ class Infer(Operator):
         self._together = bool(getattr(self._session, "batches", False))
         self._room = 0
 
+    def run(self, frame: Frame, tensors: Tensors) -> Tensors:
+        assert self._given is not None
+        # Memory of its own for every value: the items of a list, and frames still on their way, outlive the session's next run.
+        given = self.context.tensors("tensors", self._given)
+        try:
+            self._session.run(tensors.arrays, given.arrays)
+        except EngineError as error:
+            raise OperatorError(str(error)) from error
+        given.transform = tensors.transform
+        return given
+
     def batching(self) -> Batching | None:
         return self.model.batch if self.model is not None else None
 
@@ -86,14 +97,3 @@ class Infer(Operator):
             self._taken, self._made = ({name: np.empty((count, *spec.shape[1:]), spec.dtype) for name, spec in side} for side in sides)
         taken = {name: array[:count] for name, array in self._taken.items()}
         return taken, {name: array[:count] for name, array in self._made.items()}
-
-    def run(self, frame: Frame, tensors: Tensors) -> Tensors:
-        assert self._given is not None
-        # Memory of its own for every value: the items of a list, and frames still on their way, outlive the session's next run.
-        given = self.context.tensors("tensors", self._given)
-        try:
-            self._session.run(tensors.arrays, given.arrays)
-        except EngineError as error:
-            raise OperatorError(str(error)) from error
-        given.transform = tensors.transform
-        return given
