@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ SECONDS = 2.0
 SPIN_MS = 8.0
 PROCESSES = Bar(1.5)
 """Of the p50 without a neighbour: two cores, one of them taken."""
+SHORTER, ANY = Bar(1.0), Bar(math.inf)
 
 
 def plan_of(folder: Path, workers: Any, *, neighbour: bool) -> Plan:
@@ -71,13 +73,11 @@ def test_one_hop_beside_python(benchmark: Any, tmp_path: Path) -> None:
     }  # fmt: skip
     found = once(benchmark, lambda: interleaved(sides))
     show_figures("VGA, 1 hop, w=0, 150 Hz; `beside`: a neighbour computes 8 ms in Python, 100 times a second", found)
-    for figure, unit in (("p50_us", "p50"), ("p99_us", "p99")):
-        alone, threads = (pick(found[name], figure) for name in ("processes", "threads"))
-        bar = PROCESSES if figure == "p50_us" else Bar(float("inf"))
-        show(f"{unit} beside Python, processes, of {unit} alone", against(pick(found["beside"], figure), alone), bar)
-        show(f"{unit} beside Python, threads, of {unit} alone", against(pick(found["t. beside"], figure), threads), Bar(float("inf")))
+    for figure in ("p50_us", "p99_us"):
+        name, bar = figure.removesuffix("_us"), PROCESSES if figure == "p50_us" else ANY
+        alone, beside, threads, short, own_turns = (pick(found[side], figure) for side in sides)
+        show(f"{name} beside Python, processes, of {name} alone", against(beside, alone), bar)
+        show(f"{name} beside Python, threads, of {name} alone", against(short, threads), ANY)
         show(
-            f"{unit} beside Python, threads, of that with 5 ms turns",
-            against(pick(found["t. beside"], figure), pick(found["own 5 ms"], figure)),
-            Bar(1),
+            f"{name} beside Python, threads, of that with turns of 5 ms", against(short, own_turns), ANY if figure == "p50_us" else SHORTER
         )
