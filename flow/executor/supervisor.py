@@ -63,8 +63,8 @@ class Supervisor:
         self.failed = False
         self._poisoned: set[tuple[int, int, int]] = set()
         """(node, stream, seq)"""
-        self._suspects: set[tuple[int, int, int]] = set()
-        """The same, of frames on which a node died while it ran several: it runs each of them alone."""
+        self._suspects: dict[tuple[int, int], int] = {}
+        """(node, stream): seq of the last frame on which the node died while it ran several: it runs that one alone."""
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
         self._results_opened: Counter[int] = Counter()
@@ -129,7 +129,7 @@ class Supervisor:
             self.directory.address("control"),
             self.frames,
             poison,
-            tuple(sorted(self._suspects)),
+            tuple((node, stream, seq) for (node, stream), seq in self._suspects.items()),
             tuple(sorted(self.stopped)),
             tuple(results),
         )
@@ -363,7 +363,7 @@ class Supervisor:
     def _suspect(self, frames: Sequence[tuple[int, int, int]]) -> None:
         """A node died on several frames at once: that counts for each, and shows who was to blame when it runs them one at a time."""
         for number, stream, seq in frames:
-            self._suspects.add((number, stream, seq))
+            self._suspects[number, stream] = seq
             self._deaths[self.plan.nodes[number].address, stream, seq] += 1
 
     def _forgive(self, worker: Worker) -> None:

@@ -177,7 +177,6 @@ class _Assignment:
         own = {business: Home(TAIL, min(map(order.index, members)), " + ".join(sorted(members))) for business, members in group.items()}
         return own | self._writers(group)
 
-
     def _writers(self, group: Mapping[str, set[str]]) -> dict[str, Home]:
         """Tails that only write records share one lane where they are many; drawing and encoding a video is work of its own."""
         working = {business for node in self.nodes if node.address not in self.home for business in node.businesses}
