@@ -21,7 +21,7 @@ from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
 from flow.worker.ways import FramesIn, FramesOut, entry_of
 from ops.value import Frame, Image
 
@@ -58,6 +58,7 @@ class Straight:
                 sender = out.links[0].sender
                 assert isinstance(sender, RingSender)
                 self.ways_out.append(FramesOut(out, sender, out_places, room, self.head, address))
+        self._live = isinstance(self.source, LiveSource)
         if self.source is not None:
             self._due = self.source.due
             self.head[STREAM] = chain.streams.index(self.source.stream.name)
@@ -207,7 +208,7 @@ class Straight:
         chain, way_in, limited = self.chain, self.way_in, self._limited
         started = time.monotonic_ns()
         while self.active:
-            if way_in is None and self._frames and not self._due():
+            if self._live and self._frames and not self._due():
                 return False
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
