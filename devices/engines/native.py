@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from devices.native.lower import Program
     from devices.native.machine import Machine
 
-BATCHES = 4
+BATCHES = 8
 """Batch sizes whose memory is kept."""
 
 
@@ -70,6 +70,7 @@ class NativeSession:
         self._lock = Lock()
         self._executors: dict[int, Machine | Executor] = {}
         self._own: dict[int, dict[str, np.ndarray]] = {}
+        self.batches = set(program.graph.inputs) == set(program.graph.batch)
         self._batched = {program.inputs[program.graph.inputs.index(name)][0] for name in program.graph.batch}
         self.inputs: Mapping[str, TensorSpec] = MappingProxyType(dict(model.inputs))
         self.outputs: Mapping[str, TensorSpec] = MappingProxyType(dict(model.outputs))

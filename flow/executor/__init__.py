@@ -16,6 +16,7 @@ from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
+from flow.worker.turns import short_turns
 
 WAIT_S = 0.2
 
@@ -73,7 +74,8 @@ class Executor:
     def _run(self) -> None:
         assert self._supervisor is not None
         try:
-            self._supervisor.run()
+            with short_turns() if self.plan.workers == "threads" else contextlib.nullcontext():
+                self._supervisor.run()
         except BaseException as error:  # told to whoever waits for the run
             self._error = error
         finally:

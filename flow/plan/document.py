@@ -58,6 +58,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "threads": lane.threads,
                 "replicas": lane.replicas,
                 "nice": niceness(plan, lane),
+                "batches": [{"chains": list(batch.chains), "most": batch.most, "delay_ms": batch.delay_ms} for batch in lane.batches],
                 "chains": list(lane.chains),
             }
             for lane in plan.lanes

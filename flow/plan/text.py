@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flow.plan.priority import niceness
-from flow.plan.value import Chain, Lane, Node, Plan, Ref, Sink, Stream
+from flow.plan.value import Batch, Chain, Lane, Node, Plan, Ref, Sink, Stream
 
 
 def text(plan: Plan) -> str:
@@ -16,7 +16,7 @@ def text(plan: Plan) -> str:
     chains = {chain.id: chain for chain in plan.chains}
     for lane in plan.lanes:
         rows = _rows(plan, [chains[chain] for chain in lane.chains], names)
-        parts += ["", _heading(lane, niceness(plan, lane)), *table(("", "node", "reads", "gives"), rows)]
+        parts += ["", _heading(lane, niceness(plan, lane)), *map(together, lane.batches), *table(("", "node", "reads", "gives"), rows)]
     if plan.edges:
         flowing = [
             (f"{edge.producer} → {edge.consumer}", ", ".join(names[ref] for ref in edge.refs), f"{edge.capacity} frames", edge.policy)
@@ -72,6 +72,13 @@ def _heading(lane: Lane, nice: int) -> str:
     threads = f", {lane.threads} threads each" if lane.threads > 1 else ""
     back = f", nice {nice} for its priority" if nice else ""
     return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}{back}"
+
+
+def together(batch: Batch) -> str:
+    """What goes through equal nodes at once: `  chains 3, 4, 5: up to 3 frames at once, of what waits`."""
+    chains = ", ".join(map(str, batch.chains))
+    delay = f"none waits longer than {batch.delay_ms:g} ms for others" if batch.delay_ms else "of those that wait already"
+    return f"  chains {chains}: up to {batch.most} frames at once, one of each; {delay}"
 
 
 def _rows(plan: Plan, chains: Sequence[Chain], names: dict[Ref, str]) -> list[tuple[str, ...]]:

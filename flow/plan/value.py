@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from devices.engine import ModelInfo
+from devices.engine import Batching, ModelInfo
 from devices.spec import ImageSpec, Spec
 
 Policy = Literal["block", "latest", "drop_oldest", "every"]
@@ -50,6 +50,8 @@ class Node:
     on_error: OnError = "restart"
     deadline_ms: float = 10_000.0
     manifest: str | None = None
+    batch: Batching | None = None
+    """How frames of several streams go through equal nodes together; None: each alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,19 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Chains of one lane with equal nodes for different streams. `nodes`: a group of equal nodes each.
+
+    Up to `most` frames, one of each chain, go through such nodes together; the first of them waits for others at most `delay_ms`.
+    """
+
+    chains: tuple[int, ...]
+    nodes: tuple[tuple[str, ...], ...]
+    most: int
+    delay_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Lane:
     """One worker (or `replicas` of it, frames dealt out in turn and put back in order): chains on one device, with its threads."""
 
@@ -110,6 +125,7 @@ class Lane:
     device: str = "cpu"
     threads: int = 1
     replicas: int = 1
+    batches: tuple[Batch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

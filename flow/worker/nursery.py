@@ -114,10 +114,12 @@ class Nursery:
 
 
 def serve_one(sock: socket.socket, plan: Plan | None = None) -> None:
-    """A worker's life."""
+    """A worker's life. Sources that wait for cameras, and libraries, have threads beside the worker's own."""
     from flow.worker.lane import serve
+    from flow.worker.turns import short_turns
 
-    serve(sock, own_process=True, plan=plan)
+    with short_turns():
+        serve(sock, own_process=True, plan=plan)
 
 
 def end_with_parent() -> None:
