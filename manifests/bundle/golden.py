@@ -99,7 +99,9 @@ def compare(clip: Clip, got: Mapping[str, Sequence[Mapping[str, Any]]], *, exact
         elif exact and clip.exact:
             different = [row["seq"] for row, other in zip(expected, rows, strict=True) if encode(row) != encode(other)]
             if different:
-                problems.append(f"{output}: expected equal results, got different ones for {len(different)} of {len(rows)} frames: {few(different)}")
+                problems.append(
+                    f"{output}: expected equal results, got different ones for {len(different)} of {len(rows)} frames: {few(different)}"
+                )
         else:
             same, total = agreement(expected, rows, clip.tolerance)
             if same < clip.tolerance.agreement * total:

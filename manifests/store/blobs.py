@@ -67,6 +67,15 @@ class Blobs:
         self._progress(sha256, size, 0)
         return 0
 
+    def partial_size(self, sha256: str) -> int:
+        """Bytes of the disk that a blob under way has already."""
+        if self._database.value("SELECT 1 FROM partial WHERE sha256 = ?", sha256) is None:
+            return 0
+        try:
+            return (self.partial / sha256).stat().st_size
+        except OSError:
+            return 0
+
     def append(self, sha256: str, data: bytes, offset: int) -> int:
         """Writes the next bytes and returns how many are here now; they survive a power cut. Raises OSError, BlobError for too many."""
         ((size, done),) = self._database.rows("SELECT size, done FROM partial WHERE sha256 = ?", sha256)
