@@ -86,7 +86,7 @@ class Bundle:
         return self.archive.read(FOLDER + blob.sha256, blob.size)
 
     def desired(self, device: str, *, revision: int, issued: str) -> Desired:
-        """The state in which a device runs every business of the bundle, as locked, each in its newest version; `issued` is UTC in ISO 8601."""
+        """The state in which a device runs every business as locked, each in its newest version; `issued` is UTC in ISO 8601."""
         by_digest = {item.digest: item for item in self.document.items}
         newest: dict[str, Lock] = {}
         for lock in self.document.locks:

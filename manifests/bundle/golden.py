@@ -105,7 +105,8 @@ def compare(clip: Clip, got: Mapping[str, Sequence[Mapping[str, Any]]], *, exact
         else:
             same, total = agreement(expected, rows, clip.tolerance)
             if same < clip.tolerance.agreement * total:
-                wanted = f"{clip.tolerance.agreement:.0%} of items within {clip.tolerance.pixels:g} pixels and {clip.tolerance.scores:g} of score"
+                bounds = f"within {clip.tolerance.pixels:g} pixels and {clip.tolerance.scores:g} of score"
+                wanted = f"{clip.tolerance.agreement:.0%} of items {bounds}"
                 problems.append(f"{output}: expected {wanted}, got {same} of {total}")
     return tuple(problems)
 

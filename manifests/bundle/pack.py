@@ -109,21 +109,21 @@ def opener(path: Path) -> Opener:
 def pack(*paths: str | os.PathLike[str], costs: Mapping[str, Mapping[str, int]] | None = None) -> Pack:
     """Everything that these manifests (files, or folders of them) declare, version ranges resolved among them.
 
-    `costs` gives figures of a model or business, by `model/NAME@VERSION` or `business/NAME@VERSION`. Raises ManifestError with every problem,
-    BundleError and OSError.
+    `costs` gives figures of a model or business, by `model/NAME@VERSION` or `business/NAME@VERSION`. Raises ManifestError with every
+    problem, BundleError and OSError.
     """
     problems: list[Problem] = []
     catalog = Catalog()
     devices: list[tuple[Device, Document]] = []
-    for document in collect(paths, problems):
-        match validate(document, problems):
+    for source in collect(paths, problems):
+        match validate(source, problems):
             case Model() as model:
-                catalog.models.add(Entry(model, document), problems)
+                catalog.models.add(Entry(model, source), problems)
             case Business() as business:
-                problems += check_graph(business, document)
-                catalog.businesses.add(Entry(business, document), problems)
+                problems += check_graph(business, source)
+                catalog.businesses.add(Entry(business, source), problems)
             case Device() as device:
-                devices.append((device, document))
+                devices.append((device, source))
     problems += [document.problem("kind", "one Device manifest", "a second one") for _, document in devices[1:]]
     businesses = [entry for versions in catalog.businesses.entries.values() for entry in versions.values()]
     models = [entry for versions in catalog.models.entries.values() for entry in versions.values()]
@@ -141,12 +141,12 @@ def pack(*paths: str | os.PathLike[str], costs: Mapping[str, Mapping[str, int]] 
     }
     for wanted, found in zip(businesses, chosen, strict=True):
         manifest = wanted.manifest
-        item = made.add(
-            ItemDocument(
-                kind="business", name=manifest.name, version=manifest.version, models=manifest.models,
-                files={MANIFEST: made.put(manifest_bytes(manifest))}, cost=dict(figures.get(f"business/{manifest.name}@{manifest.version}", {})),
-            )
+        files = {MANIFEST: made.put(manifest_bytes(manifest))}
+        cost = dict(figures.get(f"business/{manifest.name}@{manifest.version}", {}))
+        document = ItemDocument(
+            kind="business", name=manifest.name, version=manifest.version, models=manifest.models, files=files, cost=cost
         )  # fmt: skip
+        item = made.add(document)
         pair = Pair(
             business=item.digest, models={alias: digests[each.manifest.name, each.manifest.version] for alias, each in found.items()}
         )
@@ -177,10 +177,9 @@ def _model(made: Pack, model: Model, document: Document, costs: Mapping[str, Map
         except ValueError as error:
             raise ManifestError([document.problem("file", str(error), f"`{name}`", "rename the file")]) from None
         files[path] = made.put_file(locate(name, "file", document))
-    return ItemDocument(
-        kind="model", name=model.name, version=model.version, files=files, license="" if _is_file(model.license, document) else model.license,
-        cost={"file-bytes": files[Path(model.file).as_posix()].size, **costs.get(f"model/{model.name}@{model.version}", {})},
-    )  # fmt: skip
+    cost = {"file-bytes": files[Path(model.file).as_posix()].size, **costs.get(f"model/{model.name}@{model.version}", {})}
+    named = "" if _is_file(model.license, document) else model.license
+    return ItemDocument(kind="model", name=model.name, version=model.version, files=files, license=named, cost=cost)
 
 
 def _is_file(name: str, document: Document) -> bool:

@@ -6,14 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
-from manifests.bundle.canonical import digest
+from manifests.bundle.canonical import BundleError, digest
 from manifests.store.database import Database
 from manifests.store.effects import Effects
 
 CHUNK = 4 << 20
 
 
-class BlobError(Exception):
+class BlobError(BundleError):
     """A blob that is not what it should be: expected, got, what to do next."""
 
 

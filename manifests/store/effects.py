@@ -25,7 +25,7 @@ class Effects:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode))
 
     def reserve(self, path: Path, size: int) -> None:
-        """Gives the file its space, so that writing it cannot find the disk full. The size stays. Where that is unknown, nothing happens."""
+        """Gives the file its space, so that writing it cannot find the disk full."""
         handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             if size:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from manifests.bundle.canonical import BundleError, encode
 from manifests.bundle.items import ItemDocument, plain, read_item
-from manifests.store.blobs import BlobError, Blobs
+from manifests.store.blobs import Blobs
 from manifests.store.database import Database
 from manifests.sync.desired import Desired, Item
 
@@ -72,10 +72,7 @@ class Generations:
 
     def document(self, item: Item) -> ItemDocument:
         """The document of an item in the store. Raises BundleError and OSError."""
-        try:
-            return read_item(self._blobs.read(item.digest), item)
-        except BlobError as error:
-            raise BundleError(str(error)) from None
+        return read_item(self._blobs.read(item.digest), item)
 
     def needs(self, desired: Desired) -> set[str]:
         """Digests of everything that this state consists of, as far as it is known here."""

@@ -63,7 +63,7 @@ def identity(desired: Desired) -> str:
 
 
 def check(store: Store, desired: Desired, device_file: Path | None) -> None:
-    """Whether the state fits together and fits this device, once its item documents are in the store. Raises Mismatch, BundleError, OSError."""
+    """Whether a state whose item documents are in the store fits together and this device. Raises Mismatch, BundleError, OSError."""
     _manifests(store, desired, device_file)
 
 

@@ -66,4 +66,5 @@ def to_factory(store: Store, *, hold: bool) -> None:
     for table in ("machine", "wanted", "failure", "baseline"):
         store.database.change(f"DELETE FROM {table}")  # noqa: S608 (names of our own)
     store.state("hold", int(hold))
+    store.state("running", -1)
     store.state("reconcile", 1)

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import BundleError, decode, digest, encode
-from manifests.store.blobs import CHUNK, BlobError, Blobs
+from manifests.store.blobs import CHUNK, Blobs
 from manifests.store.database import Database, DatabaseBroken, set_aside
 from manifests.store.effects import Effects
 from manifests.store.generations import FACTORY, Generations, content
@@ -25,7 +25,7 @@ FLOOR = "floor.json"
 FACTORY_FILE = "factory/factory.ace"
 EPOCH = "1970-01-01T00:00:00Z"
 
-Key = Literal["floor", "floor_digest", "reset_epoch", "hold", "time", "order", "reset", "reconcile"]
+Key = Literal["floor", "floor_digest", "reset_epoch", "hold", "time", "order", "running", "reset", "reconcile"]
 
 
 class StoreError(Exception):
@@ -94,7 +94,7 @@ class Store:
         return shutil.disk_usage(self.root).free
 
     def take(self, bundle: Bundle, digests: set[str]) -> None:
-        """Copies these blobs out of a bundle, as far as they are not here. Raises BundleError, BlobError, OSError."""
+        """Copies these blobs out of a bundle, as far as they are not here. Raises BundleError, OSError."""
         sizes = {entry.sha256: entry.size for entry in bundle.document.entries}
         for sha256 in sorted(digests):
             if self.blobs.has(sha256):
@@ -167,7 +167,7 @@ class Store:
                         if not self.blobs.has(sha256):
                             self.blobs.adopt(sha256)
                     self.take(bundle, needed)
-            except (BundleError, BlobError) as error:
+            except BundleError as error:
                 raise StoreError(
                     f"{path}: expected the factory bundle, got a broken one: {error}; put the device's own file there"
                 ) from None
@@ -180,25 +180,31 @@ class Store:
 
 
 def install_factory(root: str | os.PathLike[str], bundle: str | os.PathLike[str], *, effects: Effects | None = None) -> None:
-    """Makes this bundle generation 0 of a store that is to be made. Raises StoreError where there is another already, BundleError, OSError."""
+    """Makes this bundle generation 0 of a store that is to be made. Raises StoreError where there is one already, BundleError, OSError."""
     effects = effects or Effects()
     path = Path(root)
     if (path / FACTORY_FILE).exists() or (path / "state.db").exists():
         raise StoreError(f"{root}: expected a place without a store, got one; `ace reset --local` brings it back to its factory state")
-    with Bundle(bundle) as checked:
-        data = checked.path.read_bytes()
     for folder in (path, path / "factory"):
         effects.mkdir(folder)
     effects.sync_folder(path)
-    write_file(effects, path / f"{FACTORY_FILE}.part", path / FACTORY_FILE, data, protect=True)
+    part = path / f"{FACTORY_FILE}.part"
+    with Bundle(bundle) as checked, checked.path.open("rb") as stream:
+        effects.create(part)
+        at = 0
+        while data := stream.read(CHUNK):
+            effects.write(part, data, at)
+            at += len(data)
+    effects.protect(part)
+    effects.sync(part)
+    effects.rename(part, path / FACTORY_FILE)
+    effects.sync_folder(path / "factory")
 
 
-def write_file(effects: Effects, part: Path, path: Path, data: bytes, *, protect: bool = False) -> None:
+def write_file(effects: Effects, part: Path, path: Path, data: bytes) -> None:
     """A file, whole and durable or as it was before. Raises OSError."""
     effects.create(part)
     effects.write(part, data, 0)
-    if protect:
-        effects.protect(part)
     effects.sync(part)
     effects.rename(part, path)
     effects.sync_folder(path.parent)

@@ -1,7 +1,7 @@
 """A signed file: a bundle that carries its own desired state, signed by a key that is kept offline. It needs no network at all.
 
-`update.json` is an envelope: {"format", "payload": {"desired", "signed"}, "signatures": [{"key", "signature"}]}, canonical JSON. A signature is
-Ed25519 (RFC 8032) over DOMAIN and the canonical payload; `key` is the raw public key in hex. The desired state names every item by digest,
+`update.json` is an envelope: {"format", "payload": {"desired", "signed"}, "signatures": [{"key", "signature"}]}, canonical JSON. It is
+signed by Ed25519 (RFC 8032) over DOMAIN and the canonical payload; `key` is the raw public key in hex. The desired state names every item by digest,
 so that its signature holds for every byte of the bundle.
 """
 
@@ -104,7 +104,7 @@ class OfflineVerifier:
         desired = read.payload.desired
         if desired.device not in (self._device, ANY_DEVICE):
             raise Untrusted("device", f"expected a desired state of {self._device}, got one of {desired.device}")
-        return Verified(desired, float(read.payload.signed), offline=True)
+        return Verified(desired, float(read.payload.signed))
 
 
 def envelope_of(path: str | os.PathLike[str]) -> bytes:

@@ -18,14 +18,10 @@ class Untrusted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A desired state that may be obeyed. `signed` is when it was signed, in seconds since 1970: it advances the trusted clock.
-
-    `offline`: signed by a key that is kept offline, which may also bring a Device document.
-    """
+    """A desired state that may be obeyed. `signed` is when it was signed, in seconds since 1970: it advances the trusted clock."""
 
     desired: Desired
     signed: float
-    offline: bool = False
 
 
 class Verifier(Protocol):
