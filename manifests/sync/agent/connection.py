@@ -54,7 +54,7 @@ class Connection:
         self._fetch: Offer | None = None
         self._fetch_at = self._try_at = 0.0
         self._tried = ""
-        self._stopped = False
+        self._stopped = self._renew = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._context = zmq.Context()
         self._socket = dealer(self._context, cloud_key, keys)
@@ -69,6 +69,15 @@ class Connection:
     def wake(self) -> None:
         """There is something new to say. From any thread."""
         os.eventfd_write(self._wake, 1)
+
+    def token(self) -> str:
+        """The newest token for HTTP; empty where there has been none yet. From any thread."""
+        return self.session.http_token
+
+    def renew(self) -> None:
+        """Asks for a newer token. From any thread."""
+        self._renew = True
+        self.wake()
 
     def run(self) -> None:
         """Talks until `stop`, then closes."""
@@ -88,6 +97,7 @@ class Connection:
                 ready = dict(poller.poll(int(1000 * self._wait(now)) + 1))
                 if self._wake in ready:
                     os.eventfd_read(self._wake)
+                    self._hear_wake()
                 if self._monitor in ready:
                     self._watch()
                 if self._socket in ready:
@@ -101,6 +111,11 @@ class Connection:
     def _wait(self, now: float) -> float:
         until_fetch = max(0.0, self._fetch_at - now) if self._fetch else 60.0
         return min(self.session.wait(now), until_fetch)
+
+    def _hear_wake(self) -> None:
+        if self._renew:
+            self._renew = False
+            self.session.greet(time.monotonic())
 
     def _watch(self) -> None:
         import zmq
