@@ -25,6 +25,8 @@ Text = Annotated[str, Field(max_length=1000)]
 
 
 class NewPerson(Strict):
+    """Somebody who is to get a token."""
+
     name: Name
     role: str
 
@@ -64,6 +66,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 def cloud_of(request: Request) -> Cloud:
+    """The service behind this application."""
     cloud: Cloud = request.app.state.cloud
     return cloud
 
@@ -232,7 +235,7 @@ async def publish(cloud: There, who: Who, request: Request) -> dict[str, int]:
 @people.post("/rollouts", status_code=201)
 def create_rollout(cloud: There, who: Who, body: rollout.Spec) -> dict[str, int]:
     """Begins a rollout."""
-    return {"id": cloud.rollout(who, body)}
+    return {"id": cloud.begin(who, body)}
 
 
 @people.get("/rollouts/{number}")

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from manifests.bundle.canonical import encode
 from manifests.cloud.tables import audit
-from manifests.sync.reported import canonical
 
 GENESIS = "0" * 64
 
@@ -51,4 +51,4 @@ def entries(connection: Connection, limit: int = 100, before: int | None = None)
 
 
 def _seal(before: str, row: dict[str, Any]) -> str:
-    return hashlib.sha256(before.encode() + canonical(row)).hexdigest()
+    return hashlib.sha256(before.encode() + encode(row)).hexdigest()

@@ -6,12 +6,11 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from manifests.cloud.errors import Unknown, Wrong
 
-PIECE = 1 << 20
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,7 +30,7 @@ class Blobs:
             raise Unknown(f"there is no blob {digest[:12]}")
         return path
 
-    def add(self, digest: str, size: int, source: BinaryIO) -> None:
+    def add(self, digest: str, size: int, source: Iterator[bytes]) -> None:
         """Stores a blob; one that is there is left alone. Raises Wrong where the bytes are others than was said."""
         target = self.folder / digest[:2] / digest
         if target.is_file():
@@ -40,7 +39,7 @@ class Blobs:
         got, seen = hashlib.sha256(), 0
         with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as part:
             try:
-                while piece := source.read(PIECE):
+                for piece in source:
                     seen += len(piece)
                     if seen > size:
                         break

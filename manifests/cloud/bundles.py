@@ -1,43 +1,52 @@
-"""What the cloud asks of a bundle that is uploaded."""
+"""What the cloud keeps of a bundle that is uploaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from manifests.bundle.bundle import Bundle
+from manifests.bundle.items import MANIFEST, ItemDocument
+from manifests.schema.business import Business, Tunable
+from manifests.store.release import read_manifest
 from manifests.sync.desired import Item
-from manifests.trust.tunable import Bound
+from manifests.trust.targets import Terms
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One item of a bundle. `document` is its canonical document, of which `item.digest` is the sha256."""
+    """One item of a bundle. `tunable`: of a business: `node.key`: what it may be set to."""
 
-    item: Item
-    document: bytes
-    blobs: Mapping[str, int]
-    """sha256: bytes."""
-    uses: Mapping[str, str] = field(default_factory=dict)
-    """Of a business: alias: `name@range` of a model."""
-    tunable: Mapping[str, Bound] = field(default_factory=dict)
-    """Of a business: `node.key`: what it may be set to."""
-    ram_bytes: int = 0
-    pair: tuple[str, Mapping[str, str]] | None = None
-    """Of a golden clip: the digests of the business and, by alias, of the models that it was recorded with."""
-
-
-class Bundle(Protocol):
-    """A file that was checked: every digest and size is right."""
+    document: ItemDocument
+    tunable: Mapping[str, Tunable]
 
     @property
-    def entries(self) -> Sequence[Entry]: ...
+    def item(self) -> Item:
+        return self.document.item
 
-    def open(self, digest: str) -> BinaryIO:
-        """The bytes of one blob."""
+    @property
+    def blobs(self) -> dict[str, int]:
+        """sha256: bytes, of the document and of its files."""
+        files = {blob.sha256: blob.size for blob in self.document.blobs}
+        return {**files, self.item.digest: len(self.document.encoded())}
+
+    @property
+    def ram_bytes(self) -> int:
+        """Memory that a second copy takes while both are loaded: as measured, or else at least the file."""
+        return self.document.cost.get("ram-bytes", self.document.cost.get("file-bytes", 0))
+
+    def terms(self, devices: tuple[str, ...] = ()) -> Terms:
+        """What is signed with it. `devices`: of a device document: the keys of those it is for."""
+        return Terms(uses=dict(self.document.models), tunable=dict(self.tunable), devices=devices if self.item.kind == "device" else ())
 
 
-ReadBundle = Callable[[Path], AbstractContextManager[Bundle]]
-"""Opens and checks a bundle. Raises ValueError for a file that is none, with what is wrong."""
+def entries(bundle: Bundle) -> list[Entry]:
+    """Every item. Raises BundleError."""
+    return [Entry(document, _tunable(bundle, document)) for document in bundle.items.values()]
+
+
+def _tunable(bundle: Bundle, document: ItemDocument) -> Mapping[str, Tunable]:
+    if document.kind != "business":
+        return {}
+    manifest = read_manifest(bundle.read(document.files[MANIFEST]), document.item.selector)
+    return manifest.tunable if isinstance(manifest, Business) else {}

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -18,12 +17,8 @@ from manifests.cloud.people import ROLES, Person
 from manifests.cloud.tables import desired, devices
 from manifests.sync.desired import Desired
 
-
-class Sign(Protocol):
-    """Signs a desired state with the online key; gives what devices verify."""
-
-    def __call__(self, desired: Desired) -> str: ...
-
+Sign = Callable[[Desired], str]
+"""Signs a desired state with the online key; gives what devices verify."""
 
 Change = Callable[[Desired], Edit]
 
@@ -95,10 +90,11 @@ def issue(
             target,
             reason=reason,
             devices=len(rows),
-            revisions={row["device"][:16]: row["revision"] for row in rows[:16]},
+            revisions={each.device[:16]: each.revision for each in issued[:16]},
         )
     return issued
 
 
 def name_of(connection: Connection, device: str) -> str:
+    """What people call it."""
     return str(connection.execute(select(devices.c.name).where(devices.c.id == device)).scalar() or device[:12])

@@ -1,4 +1,4 @@
-"""What the gateway asks, answered from the database. Everything that came at once is stored in one transaction, and only then acknowledged."""
+"""What the gateway asks, answered from the database: what came together is stored in one transaction, and only then acknowledged."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from manifests.versions import Version
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The next desired state of one device, and which of its businesses change. `kept`: those whose range refuses the new model, with why."""
+    """The next desired state of one device, and which of its businesses change. `kept`: those whose range refuses the model, and why."""
 
     desired: Desired
     touched: tuple[str, ...]

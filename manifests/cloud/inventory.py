@@ -24,6 +24,7 @@ IN = 500
 
 
 def chunks(values: Iterable[str]) -> Iterable[list[str]]:
+    """Few enough at a time for one SQL statement."""
     listed = list(values)
     return (listed[start : start + IN] for start in range(0, len(listed), IN))
 
@@ -92,6 +93,7 @@ def reported(connection: Connection, ids: Sequence[str]) -> dict[str, Reported]:
 
 
 def note_shadow(connection: Connection, device: str, state: Reported, now: float) -> None:
+    """What a device said last of itself."""
     upsert(connection, shadows, [{"device": device, "digest": state.digest, "reported": state.model_dump_json(), "at": now}])
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from manifests.bundle.canonical import encode
 from manifests.cloud.audit import record
 from manifests.cloud.bundles import Entry
 from manifests.cloud.errors import Refusal, Unknown, Wrong
 from manifests.cloud.tables import blobs, contents, items, uses
 from manifests.errors import did_you_mean, one_of
 from manifests.sync.desired import Item
-from manifests.sync.reported import canonical
 from manifests.versions import Range, Version, split_selector
 
 Signed = Callable[[Item], bool]
@@ -61,7 +61,7 @@ class Library:
         return found
 
     def find(self, selector: str) -> Item:
-        """`model/NAME[@RANGE]` or `business/NAME[@RANGE]`: the highest version in the range that is signed. Raises Unknown, Wrong, Refusal."""
+        """`KIND/NAME[@RANGE]`: the highest version in the range that is signed. Raises Unknown, Wrong, Refusal."""
         kind, slash, rest = selector.partition("/")
         if not slash or kind not in {"model", "business", "device"}:
             raise Wrong(f"expected model/NAME[@VERSION] or business/NAME[@VERSION], got {selector!r}")
@@ -109,7 +109,7 @@ class Library:
 
 def pair_key(business: str, models: Mapping[str, str]) -> str:
     """One name for a business and its models, all by their digests."""
-    return hashlib.sha256(canonical([business, dict(models)])).hexdigest()
+    return hashlib.sha256(encode([business, dict(models)])).hexdigest()
 
 
 def add(connection: Connection, by: str, entries: Sequence[Entry]) -> list[Item]:
@@ -117,9 +117,10 @@ def add(connection: Connection, by: str, entries: Sequence[Entry]) -> list[Item]
     added = []
     for entry in entries:
         item = entry.item
-        there = connection.execute(
-            select(items.c.digest).where(items.c.kind == item.kind, items.c.name == item.name, items.c.version == item.version)
-        ).scalar()
+        recorded = entry.document.pair
+        pair = pair_key(recorded.business, recorded.models) if recorded else ""
+        same = (items.c.kind == item.kind, items.c.name == item.name, items.c.version == item.version, items.c.pair == pair)
+        there = connection.execute(select(items.c.digest).where(*same)).scalar()
         if there == item.digest:
             continue
         if there is not None:
@@ -129,20 +130,20 @@ def add(connection: Connection, by: str, entries: Sequence[Entry]) -> list[Item]
         connection.execute(
             insert(items).values(
                 **item.model_dump(),
-                pair=pair_key(*entry.pair) if entry.pair else None,
+                pair=pair,
                 ram_bytes=entry.ram_bytes,
                 tunable=json.dumps({key: bound.model_dump(mode="json") for key, bound in entry.tunable.items()}),
                 uploaded=time.time(),
                 by=by,
             )
         )
-        needed = {**entry.blobs, item.digest: len(entry.document)}
+        needed = entry.blobs
         known = set(connection.execute(select(blobs.c.digest).where(blobs.c.digest.in_(list(needed)))).scalars())
         new = [{"digest": digest, "size": size} for digest, size in needed.items() if digest not in known]
         if new:
             connection.execute(insert(blobs), new)
         connection.execute(insert(contents), [{"item": item.digest, "blob": digest} for digest in needed])
-        wanted = [(alias, *selector.partition("@")) for alias, selector in entry.uses.items()]
+        wanted = [(alias, *selector.partition("@")) for alias, selector in entry.document.models.items()]
         if wanted:
             rows = [{"business": item.digest, "alias": a, "model": model, "range": text or "*"} for a, model, _, text in wanted]
             connection.execute(insert(uses), rows)

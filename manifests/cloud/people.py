@@ -14,7 +14,8 @@ from manifests.cloud.errors import Forbidden, Unauthorised, Unknown, Wrong
 from manifests.cloud.tables import tokens
 
 ROLES = ("viewer", "operator", "approver", "admin")
-"""Each may do what those before it may: look; change what devices run and reset one; let devices in and agree to what others ask for; manage people."""
+"""Each may do what those before it may. A viewer looks; an operator changes what devices run, and resets one; an approver lets devices
+in and agrees to what others ask for; an admin manages people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Spec(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """How a rollout changes these devices. `plan` makes the change of a spec from what the library holds now, `base` one that changes nothing."""
+    """How a rollout changes devices: `plan` makes the change of a spec from what the library holds now, `base` one that changes nothing."""
 
     sign: Sign
     plan: Callable[[Connection, Spec, Sequence[str]], Change]

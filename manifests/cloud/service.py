@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import secrets
@@ -15,9 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from manifests.bundle.bundle import opened
+from manifests.bundle.canonical import BundleError
 from manifests.cloud import audit, desire, edits, enrolment, inventory, library, people, resets, rollout
 from manifests.cloud.blobs import Blobs
-from manifests.cloud.bundles import ReadBundle
+from manifests.cloud.bundles import entries
 from manifests.cloud.database import Database, sqlite_url
 from manifests.cloud.desk import Desk
 from manifests.cloud.errors import Refusal, Unknown, Wrong
@@ -28,8 +29,8 @@ from manifests.cloud.tables import contents, desired, tokens
 from manifests.sync.channel.curve import KeyPair
 from manifests.sync.channel.gateway import Gateway, Limits
 from manifests.sync.desired import Desired, Item
+from manifests.sync.trust import Untrusted
 from manifests.trust.envelope import seal
-from manifests.trust.errors import Untrusted
 from manifests.trust.policy import items_of
 from manifests.trust.repository import Repository
 
@@ -50,13 +51,11 @@ class Ask:
 
 
 class Cloud:
-    """Lives in a folder: cloud.db (unless `database` is another URL), blobs, the channel's key, the repository's online keys and metadata."""
+    """Lives in a folder: cloud.db (or the URL `database`), blobs, its keys. `trust`: the repository, but for its offline keys."""
 
-    def __init__(
-        self, folder: Path, trust: Path, read_bundle: ReadBundle, *, endpoint: str, database: str = "", limits: Limits | None = None
-    ) -> None:
+    def __init__(self, folder: Path, trust: Path, *, endpoint: str, database: str = "", limits: Limits | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder, self.read_bundle = folder, read_bundle
+        self.folder = folder
         self.database = Database(database or sqlite_url(folder))
         self.database.upgrade()
         self.repository = Repository(trust)
@@ -216,16 +215,14 @@ class Cloud:
         """Takes in a bundle. Raises Wrong, Refusal."""
         by.must_be("operator")
         try:
-            with self.read_bundle(path) as bundle:
-                for digest, size in {digest: size for entry in bundle.entries for digest, size in entry.blobs.items()}.items():
-                    with bundle.open(digest) as source:
-                        self.blobs.add(digest, size, source)
-                for entry in bundle.entries:
-                    self.blobs.add(entry.item.digest, len(entry.document), io.BytesIO(entry.document))
+            with opened(path) as bundle:
+                new = entries(bundle)
+                for digest, size in {digest: size for entry in new for digest, size in entry.blobs.items()}.items():
+                    self.blobs.add(digest, size, bundle.chunks(digest))
                 with self.database.write() as connection:
-                    return library.add(connection, by.name, bundle.entries)
-        except ValueError as error:
-            raise Wrong(f"this bundle cannot be used: {error}") from None
+                    return library.add(connection, by.name, new)
+        except BundleError as error:
+            raise Wrong(f"this bundle cannot be used: {str(error).replace(str(path), path.name)}") from None
 
     def publish(self, by: Person, targets: bytes) -> int:
         """Takes targets that were signed offline. Raises Refusal."""
@@ -233,7 +230,7 @@ class Cloud:
         try:
             version = self.repository.accept_targets(targets, datetime.now(UTC))
         except Untrusted as error:
-            raise Refusal(error.reason, code=error.code) from None
+            raise Refusal(str(error), code=error.code) from None
         with self.database.write() as connection:
             audit.record(connection, by.name, "trust.publish", f"targets {version}")
         return version
@@ -264,7 +261,7 @@ class Cloud:
 
     # Rollouts
 
-    def rollout(self, by: Person, spec: rollout.Spec) -> int:
+    def begin(self, by: Person, spec: rollout.Spec) -> int:
         by.must_be("operator")
         with self.database.write() as connection:
             Library(connection, self.repository.signed).find(spec.item)

@@ -106,14 +106,14 @@ items = Table(
     Column("kind", String(16), nullable=False),
     Column("name", String(64), nullable=False),
     Column("version", String(72), nullable=False),
-    Column("pair", Key, index=True),
+    Column("pair", Key, nullable=False, index=True),
     Column("ram_bytes", BigInteger, nullable=False),
     Column("tunable", Text, nullable=False),
     Column("uploaded", Float, nullable=False),
     Column("by", String(64), nullable=False),
-    UniqueConstraint("kind", "name", "version"),
+    UniqueConstraint("kind", "name", "version", "pair"),
 )
-"""`pair`: of a golden clip, what it was recorded with. An item's document is a blob like those that it needs."""
+"""`pair`: of a golden clip, what it was recorded with; otherwise empty. An item's document is a blob like those that it needs."""
 
 blobs = Table(
     "blobs",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from manifests.bundle.canonical import encode
 from manifests.schema.common import Strict
 from manifests.sync.desired import DesiredBusiness, Item, Revision
 
@@ -36,7 +36,7 @@ class Reported(Strict):
     @property
     def digest(self) -> str:
         """sha256 of the canonical form."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()
+        return hashlib.sha256(encode(self.model_dump(mode="json"))).hexdigest()
 
 
 class Transition(Strict):
@@ -51,8 +51,3 @@ class Transition(Strict):
     detail: Annotated[str, Field(max_length=4096)] = ""
     evidence: Annotated[dict[str, Any], Field(max_length=64)] = Field(default={})
     """Figures of a switch, of a verification, of probation."""
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no blanks, as UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from manifests.sync.desired import Desired
-from manifests.trust.errors import Untrusted
+from manifests.sync.trust import Untrusted
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
-PASSPHRASE = "ACE_TRUST_PASSPHRASE"
+PASSPHRASE = "ACE_TRUST_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 
 class KeyRefusal(ValueError):
@@ -44,6 +44,6 @@ def load(path: Path, passphrase: str = "") -> CryptoSigner:
         raise KeyRefusal(f"{path}: expected a key that only its owner may read (chmod 600 {path})")
     try:
         private = load_pem_private_key(path.read_bytes(), passphrase.encode() or None)
-        return CryptoSigner(private)  # type: ignore[arg-type]
+        return CryptoSigner(private)
     except (ValueError, TypeError):
         raise KeyRefusal(f"{path}: expected a private key in PEM; a locked one needs its passphrase in {PASSPHRASE}") from None

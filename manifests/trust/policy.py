@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from manifests.errors import one_of
 from manifests.sync.desired import Desired, DesiredBusiness, Item
-from manifests.trust.errors import Untrusted
+from manifests.sync.trust import Untrusted
 from manifests.trust.targets import Terms, terms_of
 from manifests.versions import Version, split_selector
 
@@ -34,8 +34,8 @@ def check(desired: Desired, held: Held, targets: Mapping[str, TargetFile], *, fr
     """Raises Untrusted where the online key oversteps. `fresh`: the signed targets have not expired; `expired` says which has."""
     if desired.device != held.device:
         raise Untrusted("device", f"expected a desired state for this device ({held.device[:12]}), got one for {desired.device[:12]}")
-    if desired.revision <= held.revision:
-        raise Untrusted("rollback", f"expected a revision after {held.revision}, got {desired.revision}")
+    if desired.revision < held.revision:
+        raise Untrusted("rollback", f"expected revision {held.revision} or a newer one, got {desired.revision}")
     if desired.reset_epoch < held.reset_epoch:
         raise Untrusted("rollback", f"expected reset epoch {held.reset_epoch} or later, got {desired.reset_epoch}")
     named = [*(item for each in desired.active for item in items_of(each)), *desired.staged]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.sync.desired import Item
+from manifests.sync.trust import Untrusted
 from manifests.trust import keys
 from manifests.trust.envelope import ROLE
-from manifests.trust.errors import Untrusted
 from manifests.trust.targets import Terms, path_of, target
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ class Repository:
         key = keys.create(path).public_key
         targets = self._targets()
         delegations = targets.signed.delegations
-        assert delegations is not None and delegations.roles is not None
+        assert delegations is not None
+        assert delegations.roles is not None
         delegations.keys = {key.keyid: key}
         delegations.roles[ROLE].keyids = [key.keyid]
         return self._sign_targets(targets, now)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.sync.desired import Desired
+from manifests.sync.trust import Untrusted, Verified
 from manifests.trust import policy
 from manifests.trust.envelope import unseal
-from manifests.trust.errors import Untrusted
 
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile, Targets
@@ -82,15 +82,15 @@ class TrustStore:
     def view(self) -> View:
         """What is known, whether or not it has expired. Raises Untrusted where nothing is known yet."""
         from tuf.api.exceptions import RepositoryError
-        from tuf.api.metadata import Metadata, Root, Targets
+        from tuf.api.metadata import Metadata
         from tuf.api.serialization import DeserializationError
 
         try:
-            documents = {role: Metadata.from_file(str(self.folder / f"{role}.json")) for role in ROLES}
-            root, targets = documents["root"].signed, documents["targets"].signed
-            if not isinstance(root, Root) or not isinstance(targets, Targets):
-                raise Untrusted("metadata", "the stored metadata are others than their names say: refresh them")
-            root.verify_delegate("targets", documents["targets"].signed_bytes, documents["targets"].signatures)
+            documents: dict[str, Metadata[Any]] = {role: Metadata.from_file(str(self.folder / f"{role}.json")) for role in ROLES}
+            targets = documents["targets"].signed
+            if [documents[role].signed.type for role in ROLES] != list(ROLES):
+                raise Untrusted("metadata", "the stored metadata are others than their names say: remove them, and refresh")
+            documents["root"].signed.verify_delegate("targets", documents["targets"].signed_bytes, documents["targets"].signatures)
         except (OSError, DeserializationError, RepositoryError):
             raise Untrusted(
                 "metadata", "no signed targets are known to this device yet: it must reach the cloud, or be given a signed file"
@@ -107,18 +107,6 @@ class TrustStore:
         policy.check(desired, held, view.items, fresh=not expired, expired=expired)
         return desired
 
-    def verify_item(self, kind: str, name: str, version: str, document: bytes) -> None:
-        """That this is the signed document of an item. Raises Untrusted."""
-        from tuf.api.exceptions import LengthOrHashMismatchError
-
-        target = self.view().items.get(f"{kind}/{name}/{version}.json")
-        if target is None:
-            raise Untrusted("withdrawn", f"{kind}/{name}@{version}: expected one of the targets that are signed now")
-        try:
-            target.verify_length_and_hashes(document)
-        except LengthOrHashMismatchError as error:
-            raise Untrusted("digest", f"{kind}/{name}@{version}: {error}") from None
-
     def _settle(self) -> None:
         """The client renames without syncing; a power cut must not leave empty files behind their names."""
         for path in (*self.folder.glob("*.json"), *self.folder.glob("root_history/*.json"), self.folder / "root_history", self.folder):
@@ -130,6 +118,18 @@ class TrustStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+class TargetsVerifier:
+    """Verifies for the update machine: what the cloud wants is believed within what the signed targets allow."""
+
+    def __init__(self, store: TrustStore, held: Callable[[], policy.Held]) -> None:
+        self._store, self._held = store, held
+
+    def verify(self, envelope: bytes, *, now: float) -> Verified:
+        """Raises Untrusted."""
+        desired = self._store.verify(envelope, self._held(), datetime.fromtimestamp(now, UTC))
+        return Verified(desired, desired.issued.timestamp())
 
 
 def folder_fetch(folder: Path) -> Fetch:

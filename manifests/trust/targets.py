@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
 
+from manifests.bundle.canonical import encode
+from manifests.schema.business import Tunable
 from manifests.schema.common import Name, Selector, Strict
 from manifests.sync.desired import Item
-from manifests.sync.reported import canonical
-from manifests.trust.errors import Untrusted
-from manifests.trust.tunable import Bound
+from manifests.sync.trust import Untrusted
 
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
@@ -24,12 +24,14 @@ class Terms(Strict):
     """Signed with an item. `uses`, `tunable`: of a business. `devices`: the public keys that a device document is for."""
 
     uses: Annotated[dict[Name, Selector], Field(max_length=64)] = Field(default={})
-    tunable: Annotated[dict[str, Bound], Field(max_length=256)] = Field(default={})
+    tunable: Annotated[dict[str, Tunable], Field(max_length=256)] = Field(default={})
     devices: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
 
 
 def path_of(item: Item) -> str:
-    """What the item is called among the targets."""
+    """What the item is called among the targets. Of one version there may be several golden clips, one for each pair."""
+    if item.kind == "golden":
+        return f"golden/{item.name}/{item.digest}.json"
     return f"{item.kind}/{item.name}/{item.version}.json"
 
 
@@ -41,7 +43,7 @@ def target(item: Item, document: bytes, terms: Terms) -> TargetFile:
     if made.hashes["sha256"] != item.digest:
         raise ValueError(f"{item.selector}: expected a document with sha256 {item.digest}, got {made.hashes['sha256']}")
     # TUF's canonical JSON has no fractions; as text they are signed as they are written.
-    made.unrecognized_fields["custom"] = {FIELD: canonical(terms.model_dump(mode="json", exclude_defaults=True)).decode()}
+    made.unrecognized_fields["custom"] = {FIELD: encode(terms.model_dump(mode="json", exclude_defaults=True)).decode()}
     return made
 
 

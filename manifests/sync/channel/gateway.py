@@ -1,7 +1,7 @@
 """The cloud's end: one ROUTER, its own ZAP handler, and a desk that knows devices.
 
-Who a peer is, its key says (`User-Id`, set by the handshake), never a routing id: peers that set one are not heard, so nobody can take another's
-place. The desk is asked about every single message: a key that was revoked is not heard again, and its connection ends.
+Who a peer is, its key says (`User-Id`, set by the handshake), never a routing id: peers that set one are not heard, so nobody can take
+another's place. The desk is asked about every single message: a key that was revoked is not heard again, and its connection ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from manifests.sync.channel.curve import KeyPair, z85_text
 from manifests.sync.channel.guard import Bucket, Descriptors, hang_up
-from manifests.sync.channel.messages import MAX_BYTES, NOBODY, Ack, Body, Envelope, FromCloud, Hello, Refused, WireError, decode, encode
+from manifests.sync.channel.messages import MAX_BYTES, NOBODY, Ack, Body, Envelope, FromCloud, Refused, WireError, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,6 @@ class Peer:
     """A connection that has said hello."""
 
     routing: bytes
-    bucket: Bucket
     descriptor: int
     heard: float
 
@@ -109,6 +108,14 @@ class Counts:
         self.refused[why] = self.refused.get(why, 0) + 1
 
 
+class _Rejected(Exception):
+    """A message that counts for nothing. `answer` goes to its sender."""
+
+    def __init__(self, why: str, answer: Refused | None = None) -> None:
+        super().__init__(why)
+        self.why, self.answer = why, answer
+
+
 class Gateway:
     """Serves devices on `endpoint` until `stop`. Raises zmq.ZMQError where it cannot listen there."""
 
@@ -122,6 +129,7 @@ class Gateway:
         self._lock = threading.Lock()
         self._stopped = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._buckets: dict[str, Bucket] = {}
         self._strangers = Bucket(*self.limits.strangers, time.monotonic())
         self._context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 64)
@@ -152,7 +160,7 @@ class Gateway:
         except zmq.ZMQError:
             self.close()
             raise
-        self.endpoint: str = self._router.last_endpoint.decode().rstrip("\0")
+        self.endpoint = bytes(self._router.getsockopt(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
         self._port = int(self.endpoint.rpartition(":")[2])
         self._listening = True
 
@@ -213,6 +221,7 @@ class Gateway:
         """Those that were not heard since may say hello again."""
         for device in [device for device, peer in self.peers.items() if peer.heard < before]:
             del self.peers[device]
+            self._buckets.pop(device, None)
 
     def _admit(self) -> None:
         """Answers ZAP requests (https://rfc.zeromq.org/spec/27)."""
@@ -260,50 +269,54 @@ class Gateway:
             self._reply(place, incoming.envelope, answer)
 
     def _accept(self, frames: Sequence[Any]) -> Incoming | None:
-        """The message, where its sender may send it; answers at once where not."""
+        """The message, where its sender may send it; what is refused is counted, and answered where that helps."""
+        try:
+            return self._judge(frames)
+        except _Rejected as rejected:
+            self.counts.refuse(rejected.why)
+            if rejected.answer is not None:
+                self._send(frames[0].bytes, encode(rejected.answer))
+            return None
+
+    def _judge(self, frames: Sequence[Any]) -> Incoming | None:
         import zmq
 
         routing = frames[0].bytes
         # What libzmq itself assigns begins with zero, what a peer sets cannot.
         if len(frames) != 2 or routing[:1] != b"\0":
-            return self._refuse("frames")
+            raise _Rejected("frames")
         device: str = frames[1]["User-Id"]
         now = time.monotonic()
         standing = self.desk.standing(device)
         if standing == "revoked":
-            self._end(device, Peer(routing, self._strangers, frames[1].get(zmq.SRCFD), now))
-            return self._refuse("revoked")
-        peer = self.peers.get(device)
-        bucket = peer.bucket if peer else self._strangers
-        if not bucket.take(now):
-            return self._refuse("rate")
+            self._end(device, Peer(routing, frames[1].get(zmq.SRCFD), now))
+            raise _Rejected("revoked")
+        if not self._bucket(device, standing, now).take(now):
+            raise _Rejected("rate")
         try:
             envelope = decode(frames[1].bytes)
         except WireError as error:
-            self._send(routing, encode(Refused(reason=str(error))))
-            return self._refuse("message")
+            raise _Rejected("message", Refused(reason=str(error))) from None
         kind = envelope.body.type
+        if kind == "enrol":
+            self._reply(routing, envelope, self.desk.enrol(device, envelope))
+            return None
         if standing != "approved":
-            if kind != "enrol":
-                self._send(routing, encode(Refused(reason="this device is not approved: a person must do it", retry_s=30)))
-                return self._refuse("standing")
-            self._reply(routing, envelope, self.desk.enrol(device, envelope))
-            return None
-        if isinstance(envelope.body, Hello):
-            if peer is None or peer.routing != routing:
-                bucket = peer.bucket if peer else Bucket(self.limits.rate, self.limits.burst, now)
-                self.peers[device] = Peer(routing, bucket, frames[1].get(zmq.SRCFD), now)
-        elif kind == "enrol":
-            self._reply(routing, envelope, self.desk.enrol(device, envelope))
-            return None
+            raise _Rejected("standing", Refused(reason="this device is not approved: a person must do it", retry_s=30))
+        if kind == "hello":
+            self.peers[device] = Peer(routing, frames[1].get(zmq.SRCFD), now)
         elif kind not in {"heartbeat", "report", "shadow"}:
-            return self._refuse("direction")
-        elif peer is None or peer.routing != routing:
-            self._send(routing, encode(Refused(reason="this connection has not said hello", retry_s=0, hello=True)))
-            return self._refuse("hello")
-        else:
-            peer.heard = now
+            raise _Rejected("direction")
+        elif device not in self.peers or self.peers[device].routing != routing:
+            raise _Rejected("hello", Refused(reason="this connection has not said hello", retry_s=0, hello=True))
+        self.peers[device].heard = now
         return Incoming(device, envelope)
+
+    def _bucket(self, device: str, standing: Standing, now: float) -> Bucket:
+        """One for each device that is let in, one for all others together."""
+        if standing != "approved":
+            return self._strangers
+        return self._buckets.setdefault(device, Bucket(self.limits.rate, self.limits.burst, now))
 
     def _end(self, device: str, peer: Peer) -> None:
         """Ends the connection of a key that was revoked."""
@@ -311,11 +324,8 @@ class Gateway:
         self._send(peer.routing, encode(Refused(reason="this key was revoked", retry_s=3600)))
         hang_up(peer.descriptor, self._port)
 
-    def _refuse(self, why: str) -> None:
-        self.counts.refuse(why)
-
     def _apply(self, batch: list[Incoming]) -> list[Answer]:
-        """One transaction for all; where that fails, one for each, so that one message cannot stop the others. What fails is not acknowledged."""
+        """One transaction for all; where that fails, one for each: one message cannot stop the others. What fails is not acknowledged."""
         try:
             return self.desk.handle(batch)
         except Exception:

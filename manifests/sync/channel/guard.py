@@ -60,7 +60,7 @@ def raise_limit() -> int:
 
 
 def hang_up(descriptor: int, port: int) -> None:
-    """Shuts down a connection accepted on `port`; libzmq, which owns the descriptor, then closes it. Whatever else it is by now is left alone."""
+    """Shuts down a connection accepted on `port`; libzmq, which owns the descriptor, then closes it. Anything else is left alone."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as peer:
             if peer.getsockname()[1] == port:

@@ -1,21 +1,20 @@
-"""A cloud and devices in one process: real sockets, real database, real signatures; bundles and the device's update machine are stand-ins."""
+"""A cloud and devices in one process: real sockets, real database, real signatures and bundles; the update machine is a stand-in."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import secrets
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from manifests.cloud.bundles import Entry
+from manifests.bundle.bundle import opened
+from manifests.bundle.pack import Pack, pack
+from manifests.cloud.bundles import entries
 from manifests.cloud.people import Person
 from manifests.cloud.service import Cloud
 from manifests.sync.agent.connection import Connection
@@ -25,12 +24,10 @@ from manifests.sync.channel.gateway import Limits
 from manifests.sync.channel.messages import Offer
 from manifests.sync.desired import Desired, DesiredBusiness, Item
 from manifests.sync.reported import Outcome, Reported, Transition
-from manifests.trust.errors import Untrusted
+from manifests.sync.trust import Untrusted
 from manifests.trust.policy import Held
 from manifests.trust.repository import Repository
 from manifests.trust.store import TrustStore, folder_fetch
-from manifests.trust.targets import Terms
-from manifests.trust.tunable import Bound
 
 QUICK = Times(heartbeat=0.2, first_retry=0.2, last_retry=1.0, unanswered=0.5, shadow=0.05)
 ROOT = Person("root", "admin")
@@ -46,62 +43,73 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> 
     raise AssertionError(f"it did not happen in {seconds:g} s: {what}")
 
 
-def entry(kind: str, name: str, version: str, *, uses: dict[str, str] | None = None, tunable: dict[str, Bound] | None = None, blob: bytes = b"", ram: int = 0) -> Entry:
-    """An item with a document and one blob of its own, or this one."""
-    data = blob or f"{kind} {name} {version}".encode()
-    blobs = {hashlib.sha256(data).hexdigest(): len(data)}
-    document = json.dumps({"kind": kind, "name": name, "version": version, "blobs": blobs}).encode()
-    item = Item.model_validate({"kind": kind, "name": name, "version": version, "digest": hashlib.sha256(document).hexdigest()})
-    made = Entry(item, document, blobs, uses or {}, tunable or {}, ram)
-    DATA.update({hashlib.sha256(data).hexdigest(): data})
-    return made
+MODEL = """\
+apiVersion: ace/v1
+kind: Model
+name: detector
+version: {version}
+file: detector.onnx
+"""
+BUSINESS = """\
+apiVersion: ace/v1
+kind: Business
+name: {name}
+version: {version}
+inputs: {{camera: image}}
+models: {{detector: "detector@{range}"}}
+graph:
+  boxes: {{op: detect.yolox, in: {{image: camera}}, model: detector, config: {{score: 0.3}}}}
+outputs: {{boxes: boxes}}
+tunable: {{boxes.score: {{min: 0.1, max: 0.9}}}}
+"""
 
 
-DATA: dict[str, bytes] = {}
+def pack_all(folder: Path) -> Path:
+    """A bundle with three models and two businesses, one of which comes in two versions; door takes every model, pet those of major 1."""
+    made = Pack()
+    for name, business, taken in (("pet", "1.0.0", "^1"), ("pet", "1.1.0", "^1"), ("door", "1.0.0", ">=1.0,<3")):
+        for model in ("1.0.0", "1.1.0", "2.0.0"):
+            if name == "pet" and model == "2.0.0":
+                continue
+            place = folder / f"{name}-{business}-{model}"
+            place.mkdir()
+            (place / "detector.onnx").write_bytes(b"weights " + model.encode())
+            texts = (MODEL.format(version=model), BUSINESS.format(name=name, version=business, range=taken))
+            (place / "all.yaml").write_text("---\n".join(texts))
+            each = pack(place, costs={f"model/detector@{model}": {"ram-bytes": 1 << 20}})
+            made.items |= each.items
+            made.contents |= each.contents
+            made.sizes |= each.sizes
+            made.locks += [lock for lock in each.locks if lock not in made.locks]
+    made.save(folder / "all.ace")
+    return folder / "all.ace"
 
 
-@dataclass
-class Bundle:
-    entries: Sequence[Entry]
-
-    def open(self, digest: str) -> BinaryIO:
-        return io.BytesIO(DATA[digest])
+with tempfile.TemporaryDirectory() as _folder, opened(pack_all(Path(_folder))) as _bundle:
+    ALL = entries(_bundle)
+    ALL_BYTES = _bundle.path.read_bytes()
 
 
-DETECTOR = {version: entry("model", "detector", version, ram=1 << 20) for version in ("1.0.0", "1.1.0", "2.0.0")}
-PET = {
-    version: entry("business", "pet", version, uses={"detector": "detector@^1"}, tunable={"boxes.score": Bound(min=0.1, max=0.9)})
-    for version in ("1.0.0", "1.1.0")
-}
-DOOR = {"1.0.0": entry("business", "door", "1.0.0", uses={"detector": "detector@>=1.0,<3"})}
-ALL = [*DETECTOR.values(), *PET.values(), *DOOR.values()]
+def items(kind: str, name: str) -> dict[str, Item]:
+    """By version."""
+    return {each.item.version: each.item for each in ALL if (each.item.kind, each.item.name) == (kind, name)}
+
+
+DETECTOR, PET, DOOR = items("model", "detector"), items("business", "pet"), items("business", "door")
 RUNNING = (
-    DesiredBusiness(business=PET["1.0.0"].item, models={"detector": DETECTOR["1.0.0"].item}),
-    DesiredBusiness(business=DOOR["1.0.0"].item, models={"detector": DETECTOR["1.0.0"].item}),
+    DesiredBusiness(business=PET["1.0.0"], models={"detector": DETECTOR["1.0.0"]}),
+    DesiredBusiness(business=DOOR["1.0.0"], models={"detector": DETECTOR["1.0.0"]}),
 )
-
-
-def terms(made: Entry) -> Terms:
-    return Terms(uses=dict(made.uses), tunable=dict(made.tunable))
-
-
-@contextmanager
-def read_bundle(path: Path) -> Iterator[Bundle]:
-    """A stand-in for the bundle format: the file names the items, one a line."""
-    if not path.read_bytes().startswith(b"ACE\n"):
-        raise ValueError("expected a bundle, got something else")
-    wanted = path.read_text().split()[1:]
-    yield Bundle([made for made in ALL if made.item.selector in wanted])
 
 
 def make_cloud(folder: Path, *, limits: Limits | None = None, database: str = "", endpoint: str = "tcp://127.0.0.1:*") -> Cloud:
     """A cloud that has everything, signed."""
     if not (folder / "trust").exists():
         repository = Repository.create(folder / "trust", datetime.now(UTC))
-        repository.add({made.item: (made.document, terms(made)) for made in ALL}, datetime.now(UTC))
-    cloud = Cloud(folder / "cloud", folder / "trust", read_bundle, endpoint=endpoint, limits=limits, database=database)
+        repository.add({each.item: (each.document.encoded(), each.terms()) for each in ALL}, datetime.now(UTC))
+    cloud = Cloud(folder / "cloud", folder / "trust", endpoint=endpoint, limits=limits, database=database)
     bundle = folder / "all.ace"
-    bundle.write_text("ACE\n" + "\n".join(made.item.selector for made in ALL))
+    bundle.write_bytes(ALL_BYTES)
     cloud.upload(ROOT, bundle)
     return cloud
 
@@ -157,7 +165,9 @@ class Device:
         return self.held
 
     def reported(self) -> Reported:
-        return Reported(revision=self.settled, reset_epoch=self.epoch, active=self.active, stored=self.stored, ram_bytes=1 << 30, disk_bytes=1 << 30)
+        return Reported(
+            revision=self.settled, reset_epoch=self.epoch, active=self.active, stored=self.stored, ram_bytes=1 << 30, disk_bytes=1 << 30
+        )
 
     def offer(self, document: bytes) -> None:
         now = datetime.now(UTC)

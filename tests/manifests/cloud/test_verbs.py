@@ -37,7 +37,7 @@ def test_download_stages_without_changing_what_runs(cloud: Cloud, device: Make) 
     cloud.download(OPERATOR, Ask(("model/detector@2.0.0", "business/pet@1.1.0"), device="kitchen"))
     settled(kitchen, 1)
     assert kitchen.active == RUNNING
-    assert kitchen.stored == (DETECTOR["2.0.0"].item, PET["1.1.0"].item)
+    assert kitchen.stored == (DETECTOR["2.0.0"], PET["1.1.0"])
 
 
 def test_a_model_is_reloaded_in_every_business_that_takes_it(cloud: Cloud, device: Make) -> None:
@@ -70,8 +70,8 @@ def test_a_business_is_reloaded_with_its_settings(cloud: Cloud, device: Make) ->
     cloud.reload(OPERATOR, Ask(("business/pet",), device="kitchen", settings={"boxes.score": 0.5}))
     settled(kitchen, 1)
     pet = kitchen.active[0]
-    assert pet.business == PET["1.1.0"].item
-    assert pet.models["detector"] == DETECTOR["1.0.0"].item
+    assert pet.business == PET["1.1.0"]
+    assert pet.models["detector"] == DETECTOR["1.0.0"]
     assert pet.set == {"boxes.score": 0.5}
 
 
@@ -83,7 +83,7 @@ def test_a_business_is_removed_and_added(cloud: Cloud, device: Make) -> None:
     cloud.reload(OPERATOR, Ask(("business/door@1.0.0",), device="kitchen"))
     settled(kitchen, 2)
     assert [each.business.name for each in kitchen.active] == ["pet", "door"]
-    assert kitchen.active[1].models["detector"] == DETECTOR["1.0.0"].item
+    assert kitchen.active[1].models["detector"] == DETECTOR["1.0.0"]
 
 
 def test_a_reset_returns_to_the_factory_and_holds_until_an_approver(cloud: Cloud, device: Make) -> None:
@@ -118,21 +118,18 @@ def test_a_device_that_was_away_gets_only_the_newest(cloud: Cloud, device: Make)
     assert kitchen.applied == [3]
 
 
-@pytest.mark.parametrize(
-    ("ask", "error", "said"),
-    [
+def test_what_is_wrong_is_said(cloud: Cloud, device: Make) -> None:
+    device("kitchen")
+    for ask, error, said in (
         (Ask(("model/detektor",), device="kitchen"), Unknown, "did you mean `detector`"),
         (Ask(("model/detector@^9",), device="kitchen"), Unknown, "expected one of `1.0.0`, `1.1.0`, `2.0.0`"),
         (Ask(("detector",), device="kitchen"), Wrong, "expected model/NAME"),
         (Ask(("model/detector",), device="kitchn"), Unknown, "did you mean `kitchen`"),
         (Ask(("model/detector",)), Wrong, "a device or a cohort"),
         (Ask(("model/detector",), cohort="nowhere"), Unknown, "no approved device"),
-    ],
-)
-def test_what_is_wrong_is_said(cloud: Cloud, device: Make, ask: Ask, error: type[Exception], said: str) -> None:
-    device("kitchen")
-    with pytest.raises(error, match=said):
-        cloud.reload(OPERATOR, ask)
+    ):
+        with pytest.raises(error, match=said):
+            cloud.reload(OPERATOR, ask)
 
 
 def test_a_viewer_may_look_only(cloud: Cloud, device: Make) -> None:
@@ -146,6 +143,6 @@ def test_what_is_not_signed_cannot_be_asked_for(cloud: Cloud, device: Make) -> N
     from datetime import UTC, datetime
 
     device("kitchen")
-    cloud.repository.withdraw([DETECTOR["2.0.0"].item], datetime.now(UTC))
-    with pytest.raises(Refusal, match="model/detector@2.0.0 is not among the signed targets"):
+    cloud.repository.withdraw([DETECTOR["2.0.0"]], datetime.now(UTC))
+    with pytest.raises(Refusal, match=r"model/detector@2\.0\.0 is not among the signed targets"):
         cloud.reload(ROOT, Ask(("model/detector@2.0.0",), device="kitchen"))

@@ -65,13 +65,13 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("version", sa.String(length=72), nullable=False),
-        sa.Column("pair", sa.String(length=64), nullable=True),
+        sa.Column("pair", sa.String(length=64), nullable=False),
         sa.Column("ram_bytes", sa.BigInteger(), nullable=False),
         sa.Column("tunable", sa.Text(), nullable=False),
         sa.Column("uploaded", sa.Float(), nullable=False),
         sa.Column("by", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_items")),
-        sa.UniqueConstraint("kind", "name", "version", name=op.f("uq_items_kind")),
+        sa.UniqueConstraint("kind", "name", "version", "pair", name=op.f("uq_items_kind")),
     )
     with op.batch_alter_table("items", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_items_pair"), ["pair"], unique=False)
