@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from manifests.bundle.canonical import encode
+from manifests.bundle.items import ItemDocument
 from manifests.cloud.audit import record
-from manifests.cloud.bundles import Entry
+from manifests.cloud.bundles import blobs_of, ram_of
 from manifests.cloud.errors import Refusal, Unknown, Wrong
 from manifests.cloud.tables import blobs, contents, items, uses
 from manifests.errors import did_you_mean, one_of
@@ -112,12 +112,12 @@ def pair_key(business: str, models: Mapping[str, str]) -> str:
     return hashlib.sha256(encode([business, dict(models)])).hexdigest()
 
 
-def add(connection: Connection, by: str, entries: Sequence[Entry]) -> list[Item]:
+def add(connection: Connection, by: str, documents: Iterable[ItemDocument]) -> list[Item]:
     """Takes in the items of a bundle; the same content twice is taken once. Raises Refusal for a version that exists with other content."""
     added = []
-    for entry in entries:
-        item = entry.item
-        recorded = entry.document.pair
+    for document in documents:
+        item = document.item
+        recorded = document.pair
         pair = pair_key(recorded.business, recorded.models) if recorded else ""
         same = (items.c.kind == item.kind, items.c.name == item.name, items.c.version == item.version, items.c.pair == pair)
         there = connection.execute(select(items.c.digest).where(*same)).scalar()
@@ -131,19 +131,18 @@ def add(connection: Connection, by: str, entries: Sequence[Entry]) -> list[Item]
             insert(items).values(
                 **item.model_dump(),
                 pair=pair,
-                ram_bytes=entry.ram_bytes,
-                tunable=json.dumps({key: bound.model_dump(mode="json") for key, bound in entry.tunable.items()}),
+                ram_bytes=ram_of(document),
                 uploaded=time.time(),
                 by=by,
             )
         )
-        needed = entry.blobs
+        needed = blobs_of(document)
         known = set(connection.execute(select(blobs.c.digest).where(blobs.c.digest.in_(list(needed)))).scalars())
         new = [{"digest": digest, "size": size} for digest, size in needed.items() if digest not in known]
         if new:
             connection.execute(insert(blobs), new)
         connection.execute(insert(contents), [{"item": item.digest, "blob": digest} for digest in needed])
-        wanted = [(alias, *selector.partition("@")) for alias, selector in entry.document.models.items()]
+        wanted = [(alias, *selector.partition("@")) for alias, selector in document.models.items()]
         if wanted:
             rows = [{"business": item.digest, "alias": a, "model": model, "range": text or "*"} for a, model, _, text in wanted]
             connection.execute(insert(uses), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ def serve(cloud: Cloud, http: Http, listener: socket.socket) -> None:
         timeout_graceful_shutdown=10,
         lifespan="off",
     )
+    # The server raises the signal once more when it has ended in order; by then there is nothing left to end.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     cloud.start()
     try:
         uvicorn.Server(config).run(sockets=[listener])

@@ -18,7 +18,7 @@ from manifests.bundle.bundle import opened
 from manifests.bundle.canonical import BundleError
 from manifests.cloud import audit, desire, edits, enrolment, inventory, library, people, resets, rollout
 from manifests.cloud.blobs import Blobs
-from manifests.cloud.bundles import entries
+from manifests.cloud.bundles import blobs_of
 from manifests.cloud.database import Database, sqlite_url
 from manifests.cloud.desk import Desk
 from manifests.cloud.errors import Refusal, Unknown, Wrong
@@ -216,11 +216,11 @@ class Cloud:
         by.must_be("operator")
         try:
             with opened(path) as bundle:
-                new = entries(bundle)
-                for digest, size in {digest: size for entry in new for digest, size in entry.blobs.items()}.items():
+                documents = list(bundle.items.values())
+                for digest, size in {digest: size for each in documents for digest, size in blobs_of(each).items()}.items():
                     self.blobs.add(digest, size, bundle.chunks(digest))
                 with self.database.write() as connection:
-                    return library.add(connection, by.name, new)
+                    return library.add(connection, by.name, documents)
         except BundleError as error:
             raise Wrong(f"this bundle cannot be used: {str(error).replace(str(path), path.name)}") from None
 

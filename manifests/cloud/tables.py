@@ -108,7 +108,6 @@ items = Table(
     Column("version", String(72), nullable=False),
     Column("pair", Key, nullable=False, index=True),
     Column("ram_bytes", BigInteger, nullable=False),
-    Column("tunable", Text, nullable=False),
     Column("uploaded", Float, nullable=False),
     Column("by", String(64), nullable=False),
     UniqueConstraint("kind", "name", "version", "pair"),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manifests.errors import did_you_mean
 from manifests.sync.desired import Item
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
@@ -28,6 +29,10 @@ LASTS = {"root": timedelta(days=365), "targets": timedelta(days=180), "snapshot"
 ONLINE = ("snapshot", "timestamp", ROLE)
 
 
+class TargetRefusal(ValueError):
+    """What cannot be signed: what was expected, what came."""
+
+
 class Repository:
     """A folder. What needs an offline key needs it only then."""
 
@@ -37,11 +42,11 @@ class Repository:
 
     @classmethod
     def create(cls, folder: Path, now: datetime, *, root_keys: int = 1, threshold: int = 1) -> Repository:
-        """Makes all keys and the first metadata. Raises FileExistsError, ValueError."""
+        """Makes all keys and the first metadata. Raises FileExistsError, TargetRefusal."""
         from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 
         if not 1 <= threshold <= root_keys <= 16:
-            raise ValueError(f"expected a threshold between 1 and the number of root keys (at most 16), got {threshold} of {root_keys}")
+            raise TargetRefusal(f"expected a threshold between 1 and the number of root keys (at most 16), got {threshold} of {root_keys}")
         if (folder / "metadata").exists():
             raise FileExistsError(17, "there is a repository already", str(folder))
         made = cls(folder)
@@ -73,6 +78,10 @@ class Repository:
         """What a device must come with."""
         return (self.metadata / "1.root.json").read_bytes()
 
+    def newest_targets(self) -> Path:
+        """The file to publish."""
+        return self.metadata / f"{self._newest('targets')}.targets.json"
+
     def targets(self) -> Targets:
         """The newest; not to be changed. Raises OSError, Untrusted."""
         version = self._newest("targets")
@@ -87,22 +96,24 @@ class Repository:
         return found is not None and found.hashes.get("sha256") == item.digest
 
     def add(self, items: Mapping[Item, tuple[bytes, Terms]], now: datetime) -> int:
-        """Signs items as targets, with the offline key; gives the new version of the targets. Raises ValueError, OSError."""
+        """Signs items as targets, with the offline key; gives the new version of the targets. Raises TargetRefusal, OSError."""
         targets = self._targets()
         for item, (document, terms) in items.items():
             made = target(item, document, terms)
             there = targets.signed.targets.get(made.path)
             if there is not None and there.hashes != made.hashes:
-                raise ValueError(f"{item.selector} is signed with other content: expected a new version number")
+                raise TargetRefusal(f"{item.selector} is signed with other content: expected a new version number")
             targets.signed.targets[made.path] = made
         return self._sign_targets(targets, now)
 
-    def withdraw(self, items: list[Item], now: datetime) -> int:
-        """Signs that these are targets no longer: no device accepts them any more. Raises ValueError, OSError."""
+    def withdraw(self, selectors: Sequence[str], now: datetime) -> int:
+        """Signs that these (`model/yolox@1.0.0`) are targets no longer: no device accepts them any more. Raises TargetRefusal, OSError."""
         targets = self._targets()
-        for item in items:
-            if targets.signed.targets.pop(path_of(item), None) is None:
-                raise ValueError(f"{item.selector} is not among the signed targets")
+        for selector in selectors:
+            path = selector.replace("@", "/") + ".json"
+            if targets.signed.targets.pop(path, None) is None:
+                near = did_you_mean(path, targets.signed.targets)
+                raise TargetRefusal(f"expected one of the signed targets, got {selector}{near and ' - ' + near}")
         return self._sign_targets(targets, now)
 
     def replace_online_key(self, now: datetime) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 
 from manifests.bundle.bundle import opened
 from manifests.bundle.pack import Pack, pack
-from manifests.cloud.bundles import entries
 from manifests.cloud.people import Person
 from manifests.cloud.service import Cloud
 from manifests.sync.agent.connection import Connection
@@ -25,6 +24,7 @@ from manifests.sync.channel.messages import Offer
 from manifests.sync.desired import Desired, DesiredBusiness, Item
 from manifests.sync.reported import Outcome, Reported, Transition
 from manifests.sync.trust import Untrusted
+from manifests.trust.contents import signable
 from manifests.trust.policy import Held
 from manifests.trust.repository import Repository
 from manifests.trust.store import TrustStore, folder_fetch
@@ -86,13 +86,13 @@ def pack_all(folder: Path) -> Path:
 
 
 with tempfile.TemporaryDirectory() as _folder, opened(pack_all(Path(_folder))) as _bundle:
-    ALL = entries(_bundle)
+    ALL = signable(_bundle)
     ALL_BYTES = _bundle.path.read_bytes()
 
 
 def items(kind: str, name: str) -> dict[str, Item]:
     """By version."""
-    return {each.item.version: each.item for each in ALL if (each.item.kind, each.item.name) == (kind, name)}
+    return {item.version: item for item in ALL if (item.kind, item.name) == (kind, name)}
 
 
 DETECTOR, PET, DOOR = items("model", "detector"), items("business", "pet"), items("business", "door")
@@ -106,7 +106,7 @@ def make_cloud(folder: Path, *, limits: Limits | None = None, database: str = ""
     """A cloud that has everything, signed."""
     if not (folder / "trust").exists():
         repository = Repository.create(folder / "trust", datetime.now(UTC))
-        repository.add({each.item: (each.document.encoded(), each.terms()) for each in ALL}, datetime.now(UTC))
+        repository.add(ALL, datetime.now(UTC))
     cloud = Cloud(folder / "cloud", folder / "trust", endpoint=endpoint, limits=limits, database=database)
     bundle = folder / "all.ace"
     bundle.write_bytes(ALL_BYTES)

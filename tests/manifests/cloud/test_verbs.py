@@ -143,6 +143,6 @@ def test_what_is_not_signed_cannot_be_asked_for(cloud: Cloud, device: Make) -> N
     from datetime import UTC, datetime
 
     device("kitchen")
-    cloud.repository.withdraw([DETECTOR["2.0.0"]], datetime.now(UTC))
+    cloud.repository.withdraw(["model/detector@2.0.0"], datetime.now(UTC))
     with pytest.raises(Refusal, match=r"model/detector@2\.0\.0 is not among the signed targets"):
         cloud.reload(ROOT, Ask(("model/detector@2.0.0",), device="kitchen"))

@@ -67,7 +67,6 @@ def upgrade() -> None:
         sa.Column("version", sa.String(length=72), nullable=False),
         sa.Column("pair", sa.String(length=64), nullable=False),
         sa.Column("ram_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("tunable", sa.Text(), nullable=False),
         sa.Column("uploaded", sa.Float(), nullable=False),
         sa.Column("by", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_items")),
