@@ -28,9 +28,8 @@ class Product(ABC):
         self.gathers = frame.number("taps_y") > 0
         self.sites = Sites(frame, self.a, frame.begin)
         # Where channels have no padding, the taps of a window row are one run of bytes.
-        inner = [frame.number(name) for name in ("inner_begin", "inner_end", "tap_bytes")]
-        dense = inner[2].equals(self.depth * self.source_size)
-        self.inner_begin, self.inner_end = inner[0], self.code.select(dense, inner[1], inner[0])
+        self.inner, self.tap_bytes = (frame.number("inner_begin"), frame.number("inner_end")), frame.number("tap_bytes")
+        self.dense = self.tap_bytes.equals(self.depth * self.source_size)
         self.steps = self.depth * self.code.greatest(self.sites.taps_y * self.sites.taps_x, 1)
 
     @abstractmethod
@@ -75,6 +74,13 @@ class Product(ABC):
         code.builder.position_at_end(leave)
         code.finish()
 
+    def inside(self, count: Value) -> Value:
+        """Whether the windows of the next `count` output pixels lie inside the image, beside each other; of a convolution with windows."""
+        sites, (begin, end) = self.sites, self.inner
+        x, last = sites.x.get(), sites.taps_y - 1
+        apart = self.tap_bytes > 0  # not those of a transposed convolution
+        return apart & (x >= begin) & (x + count <= end) & (sites.line(0) >= 0) & (sites.line(last) >= 0)
+
     def copy(self, m: Value, count: Value) -> None:
         """The rows m … m + count, or the windows of those output pixels, one after the other into scratch memory."""
         code = self.code
@@ -90,7 +96,7 @@ class Product(ABC):
         code, sites = self.code, self.sites
         place = code.variable(0)
         run, x = self.depth * sites.taps_x, sites.x.get()
-        with code.either((x >= self.inner_begin) & (x < self.inner_end)) as (inside, at_edge):
+        with code.either(self.dense & (x >= self.inner[0]) & (x < self.inner[1])) as (inside, at_edge):
             with inside:
                 column = sites.column(0)
                 with code.each(0, sites.taps_y) as ky:
