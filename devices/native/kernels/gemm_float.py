@@ -38,33 +38,8 @@ class _Floats(Product):
         self.low, self.high = frame.real("low"), frame.real("high")
 
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
-        """Rows as they lie. Windows inside the image are read where they are, tap by tap; others are gathered."""
-        code = self.code
-        cells = [code.variable(value) for value in ((self.a + m * self.stride_a).at, self.stride_a, self.a.first, self.a.end)]
-        start, stride, first, end = cells
-        self.lines, self.taps, self.run = code.variable(1), code.variable(1), code.variable(self.steps)
-        self.line_step, self.tap_step = code.variable(0), code.variable(0)
-        with code.when(self.gathers), code.either(self.inside(count)) as (inside, at_edge):
-            with inside:
-                self._windows(start, stride)
-                self.sites.skip(count)
-            with at_edge:
-                self.copy(m, count)
-                for cell, value in zip(cells, (self.rows.at, self.prepared_bytes, self.rows.first, self.rows.end), strict=True):
-                    cell.set(value)
-        return Region(start.get(), first.get(), end.get()), stride.get()
-
-    def _windows(self, start: Variable, stride: Variable) -> None:
-        """Where the windows of output pixels beside each other begin, and how their taps lie."""
-        code, sites = self.code, self.sites
-        line, column = sites.line(0), sites.column(0)
-        start.set(self.a.at + (sites.image.get() + line + column))
-        stride.set(sites.column(0, code.least(sites.x.get() + 1, sites.width - 1)) - column)
-        self.lines.set(sites.taps_y)
-        self.line_step.set(sites.line(code.least(sites.taps_y - 1, 1)) - line)
-        self.taps.set(code.select(self.dense, code.const(i64, 1), sites.taps_x))
-        self.tap_step.set(self.tap_bytes)
-        self.run.set(code.select(self.dense, self.depth * sites.taps_x, self.depth))
+        """Rows as they lie, windows of more than one tap too where they are inside the image."""
+        return self.as_they_lie(m, count)
 
     def bring(self, source: Region, target: Region, count: Value) -> None:
         code = self.code
@@ -77,15 +52,13 @@ class _Floats(Product):
         with code.each(0, self.outputs, self.width) as n:
             bias = [code.load(kind, self.bias, (n + j * self.lanes) << 2) for j in range(self.vectors)]
             sums = [[code.variable(value, kind) for value in bias] for _ in range(rows)]
-            run, panel = self.run.get(), code.variable(weights.get())
-            bulk = run & -UNROLLED
-            with code.each(0, self.lines.get()) as ky, code.each(0, self.taps.get()) as kx:
-                places = [start + (ky * self.line_step.get() + kx * self.tap_step.get()) + stride * r for r in range(rows)]
-                columns = self.b + panel.get()
+            for taps, run, panel in self.each_tap():
+                columns = self.b + (weights.get() + panel * self.stride_b)
+                bulk = run & -UNROLLED
                 for first, last, step in ((code.const(i64, 0), bulk, UNROLLED), (bulk, run, 1)):
                     with code.each(first, last, step) as k:
-                        self._steps(step, [place + (k << 2) for place in places], columns + k * self.stride_b, sums)
-                panel.set(panel.get() + run * self.stride_b)
+                        places = [start + taps + stride * r + (k << 2) for r in range(rows)]
+                        self._steps(step, places, columns + k * self.stride_b, sums)
             weights.set(weights.get() + self.panel)
             low, high = code.splat(self.low, self.lanes), code.splat(self.high, self.lanes)
             for r, row in enumerate(sums):
