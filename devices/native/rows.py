@@ -58,6 +58,8 @@ def _padded(graph: Graph) -> set[str]:
         told = graph.types[node.output]
         if told.layout == "nhwc" or told.rank == 2:
             seeds.add(node.output)
+        if isinstance(node.op, ops.MatMul):
+            seeds.update((node.output, *node.inputs))
         if isinstance(node.op, BY_ROWS) or (isinstance(node.op, ops.Softmax) and node.op.axis == told.rank - 1):
             seeds.update((node.output, node.inputs[0]))
         for name in node.inputs:
