@@ -12,16 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from devices.native.arrays import aligned, aligned_bytes, row_bytes, viewed
 from devices.native.ir import Graph, Op, Type
-from devices.native.memory import MemoryPlan, aligned, plan
+from devices.native.memory import MemoryPlan, plan
 from devices.native.operators import View
 from devices.native.passes.batch import rebatched
-from devices.native.rows import row_bytes
 from devices.native.storage import Region, Storage
-
-SLACK = 256
-"""Bytes after the arena and after the constants that a kernel may read (never write) beyond the end of an operand there. The caller's
-inputs and outputs have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +89,6 @@ def lower(graph: Graph) -> Program:
     homes = {name: (*storage.home(name, offsets), storage.strides[name]) for name in storage.graph.types}
     arrays = {name: viewed(constants, offsets[name], graph.types[name]) for name in graph.constants}
     return _assemble(replace(storage.graph, constants=arrays), homes, constants, memory, 1)
-
-
-def viewed(memory: np.ndarray, offset: int, told: Type, stride: int | None = None) -> np.ndarray:
-    """The bytes from an offset on as an array of this type, with rows `stride` elements apart (None: without gaps)."""
-    columns = told.shape[-1] if told.rank else 1
-    if stride in (None, columns) or not told.nbytes:
-        return memory[offset : offset + told.nbytes].view(told.dtype).reshape(told.shape)
-    assert stride is not None
-    rows = memory[offset : offset + row_bytes(told, stride)].view(told.dtype)
-    return rows.reshape(*told.shape[:-1], stride)[..., :columns]
-
-
-def aligned_bytes(count: int) -> np.ndarray:
-    """Zeroed bytes that begin at a multiple of the alignment, with SLACK behind them."""
-    held = np.zeros(count + SLACK + 64, np.uint8)
-    start = -held.__array_interface__["data"][0] % 64
-    return held[start : start + count + SLACK]
 
 
 def _block(graph: Graph) -> tuple[np.ndarray, dict[str, int]]:
