@@ -22,6 +22,7 @@ class ModelInfo:
 
     `input` is the Model manifest's input section with defaults filled (format, fit, align, pad, mean, std, layout, size) or None
     when the model has no image input. `labels` are class names by class id. `dims` are the values of the file's symbolic dimensions.
+    `engine` is the one that the manifest names, or `auto`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelInfo:
     labels: tuple[str, ...] = ()
     input: PixelInput | None = None
     dims: tuple[tuple[str, int], ...] = ()
+    engine: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

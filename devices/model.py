@@ -83,7 +83,7 @@ def model_info(resolved: ResolvedModel) -> ModelInfo:
         picture = pixels.pixel_input(name, dict(signature.inputs)[place.tensor], manifest.input, place)
     return ModelInfo(
         manifest.name, manifest.version, resolved.path, signature.digest, signature.inputs, signature.outputs,
-        resolved.labels, picture, signature.dims,
+        resolved.labels, picture, signature.dims, manifest.engine,
     )  # fmt: skip
 
 

@@ -6,12 +6,14 @@ import ctypes
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devices.kernels import cache
-from devices.kernels.apart import Report, compile_apart
 from devices.kernels.cache import KernelError
 from devices.kernels.signatures import SIGNATURES, called
+
+if TYPE_CHECKING:
+    from devices.kernels.apart import Report
 
 
 def ensure(report: Report | None = None) -> Path:
@@ -75,4 +77,6 @@ def _builtin(library: ctypes.CDLL, name: str) -> Callable[..., Any]:
 
 
 def _build(say: Report) -> bytes:
-    return compile_apart("devices.kernels.build", lambda output: [str(output)], "the kernels for this machine", say)
+    from devices.kernels.apart import compile_apart
+
+    return compile_apart("devices.kernels.build", lambda output: [str(output)], "building the kernels for this machine", say)

@@ -258,11 +258,12 @@ def _check_calls(calls: np.ndarray, words: np.ndarray, kernels: Sequence[Kernel]
 
 def _check_links(links: np.ndarray, words: np.ndarray, addresses: np.ndarray, sizes: Sizes) -> None:
     """Raises ImageError where a link leaves its region, or where an address is none of a link."""
-    at = links[:, 0]
-    if len(at) and (at.min() < 0 or at.max() + 1 >= len(words) or not addresses[at].all() or len(np.unique(at)) != len(at)):
+    at, linked = links[:, 0], np.zeros(len(words), bool)
+    if len(at) and (at.min() < 0 or at.max() + 1 >= len(words) or not addresses[at].all()):
         raise ImageError("expected links of words that are addresses, got another one")
-    linked = np.zeros(len(words), bool)
     linked[at] = True
+    if linked.sum() != len(at):
+        raise ImageError("expected one link a word, got two")
     if words[addresses].any() or words[np.flatnonzero(addresses & ~linked) + 1].any():
         raise ImageError("expected addresses to be of links only, got another one")
     for word, region, number, offset in links.tolist():

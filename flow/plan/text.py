@@ -15,6 +15,8 @@ def text(plan: Plan) -> str:
     chains = {chain.id: chain for chain in plan.chains}
     for lane in plan.lanes:
         parts += ["", _heading(lane), *table(("", "node", "reads", "gives"), _rows(plan, [chains[chain] for chain in lane.chains], names))]
+    if running := engines(plan):
+        parts += ["", "Engines", *table(("model", "runs on", "because"), running)]
     if plan.edges:
         rows = [
             (f"{edge.producer} → {edge.consumer}", ", ".join(names[ref] for ref in edge.refs), f"{edge.capacity} frames", edge.policy)
@@ -87,6 +89,13 @@ def _node(node: Node, names: dict[Ref, str]) -> tuple[str, ...]:
     engine = f" on {node.engine}" if node.engine else ""
     reads = ", ".join(names[ref] for _, ref in node.inputs)
     return f"{node.names[0]}{shared}{engine}", reads, ", ".join(str(spec) for _, spec in node.outputs)
+
+
+def engines(plan: Plan) -> list[tuple[str, str, str]]:
+    """Each model with its engine and the reason, once."""
+    nodes = [(node, plan.model(node)) for node in plan.nodes if node.engine]
+    rows = [(f"{model.name} {model.version}" if model else node.op, str(node.engine), node.why) for node, model in nodes]
+    return list(dict.fromkeys(rows))
 
 
 def goals(plan: Plan) -> dict[str, str]:

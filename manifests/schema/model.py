@@ -51,4 +51,6 @@ class Model(Manifest):
     """A named list (`coco80`), a file beside the manifest (one name a line), or the names themselves."""
     dims: dict[str, Annotated[int, Field(ge=1, le=65536)]] = Field(default={})
     """Values for symbolic dimensions of the file, by name."""
+    engine: Literal["auto", "native", "onnxruntime"] = "auto"
+    """What runs the model where no node says otherwise; `auto`: the faster one, once `ace prepare` has measured them."""
     license: str = ""
