@@ -163,7 +163,7 @@ def summary(native: Compiled) -> list[str]:
     return [
         *lines,
         f"  memory while it runs: {size(native.arena_bytes)} an item; {size(native.bound_bytes)} are alive at once at the most",
-        f"  weights and tables: {size(native.data_bytes)}, shared by all workers; {' or '.join(map(str, native.batches))} items at once",
+        f"  weights and tables: {size(native.data_bytes)}, shared by all workers; for batches of {' or '.join(map(str, native.batches))}",
     ]
 
 

@@ -83,7 +83,7 @@ def _memory(native: Compiled, x: int, top: int) -> list[str]:
     wide, high = MAP / steps, MAP_HEIGHT / max(1, native.arena_bytes)
     bottom = top + MAP_HEIGHT
     lines = [
-        _text(x, top - 8, f"memory while it runs: {size(native.arena_bytes)}, {steps} steps", "h2"),
+        _text(x, top - 8, f"memory while it runs: {size(native.arena_bytes)}", "h2"),
         f'<rect class="lane" x="{x}" y="{top}" width="{MAP}" height="{MAP_HEIGHT}"/>',
     ]
     ops = [step.op for step in native.steps]
