@@ -12,8 +12,8 @@ from pathlib import Path
 from devices.kernels.cache import OBJECT, KernelError
 
 Report = Callable[[str], None]
-REFUSED = 3
-"""Exit status of a compiler that will not have what it was given, and says why."""
+REFUSED = 65
+"""Exit status (EX_DATAERR) of a compiler that will not have what it was given, and says why."""
 BUILD_SECONDS = 900
 """Longest time a build may take before it counts as hung (a small ARM board needs about a minute)."""
 
