@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from devices.kernels import cache
 from devices.kernels.cache import KernelError
-from devices.kernels.signatures import SIGNATURES, called
 
 if TYPE_CHECKING:
     from devices.kernels.apart import Report
@@ -35,6 +34,8 @@ def functions() -> Mapping[str, Callable[..., Any]]:
 
     Raises KernelError when they are not built.
     """
+    from devices.kernels.signatures import SIGNATURES, called
+
     found = cache.find()
     if found is None:
         raise KernelError("the kernels are not built for this machine; call devices.kernels.ensure() before frames flow")
@@ -45,7 +46,7 @@ def functions() -> Mapping[str, Callable[..., Any]]:
     result: dict[str, Callable[..., Any]] = {}
     for name, signature in SIGNATURES.items():
         if signature.brief:
-            result[name] = _builtin(library, name)
+            result[name] = _builtin(library, called(name))
             continue
         function = getattr(library, name)
         function.argtypes = [ctypes.c_int64] * len(signature.arguments)
@@ -67,7 +68,7 @@ _methods: list[_Method] = []
 
 def _builtin(library: ctypes.CDLL, name: str) -> Callable[..., Any]:
     """A function of the library as one of the interpreter's own: a call costs a sixth of one through ctypes."""
-    address = ctypes.cast(getattr(library, called(name)), ctypes.c_void_p)
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p)
     method = _Method(name.encode(), address, METH_FASTCALL, None)
     _methods.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
