@@ -35,6 +35,7 @@ class ModelInfo:
     `input` is the Model manifest's input section with defaults filled (format, fit, align, pad, mean, std, layout, size) or None
     when the model has no image input. `labels` are class names by class id. `dims` are the values of the file's symbolic dimensions.
     `batch` is set where the file leaves the first dimension of all inputs and outputs open: then engines may take several items at once.
+    `engine` is the one that the manifest names, or `auto`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ModelInfo:
     input: PixelInput | None = None
     dims: tuple[tuple[str, int], ...] = ()
     batch: Batching | None = None
+    engine: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def model_info(resolved: ResolvedModel) -> ModelInfo:
         picture = pixels.pixel_input(name, dict(signature.inputs)[place.tensor], manifest.input, place)
     return ModelInfo(
         manifest.name, manifest.version, resolved.path, signature.digest, signature.inputs, signature.outputs,
-        resolved.labels, picture, signature.dims, _batching(name, manifest, signature.batch),
+        resolved.labels, picture, signature.dims, _batching(name, manifest, signature.batch), manifest.engine,
     )  # fmt: skip
 
 

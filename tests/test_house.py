@@ -81,6 +81,7 @@ def test_rooms_load_no_heavy_library() -> None:
         "schema",
         "plan",
         "explain",
+        "prepare",
         "ops",
         "devices",
         "bench",

@@ -13,6 +13,7 @@ from flow.cli.explain import explain
 from flow.cli.fleet import fleet
 from flow.cli.ops import ops
 from flow.cli.plan import plan
+from flow.cli.prepare import prepare
 from flow.cli.query import query
 from flow.cli.reload import reload
 from flow.cli.reset import reset
@@ -48,7 +49,7 @@ def main(version: Version = False) -> None:
     """Runs algorithm businesses, declared in manifests, on video streams."""
 
 
-for command in (demo, run, validate, schema, plan, explain, ops, devices, cloud, query, download, reload, reset):
+for command in (demo, run, validate, schema, plan, explain, prepare, ops, devices, cloud, query, download, reload, reset):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(rollout, name="rollout")

@@ -51,11 +51,12 @@ class Executor:
         self.stop()
 
     def start(self) -> None:
-        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had."""
-        from devices import kernels
+        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had, KernelError where
+        compiling fails."""
         from flow.pool import PoolError
+        from flow.prepare import ready
 
-        kernels.ensure()
+        ready(self.plan)
         self._started = time.monotonic()
         self._cpu_start = _cpu_of_this_process() + _cpu_of_children()
         try:

@@ -100,6 +100,7 @@ def _node(plan: Plan, node: Node) -> dict[str, Any]:
         "streams": list(node.streams),
         "device": node.device,
         "engine": node.engine,
+        "why": node.why,
         "model": f"{model.name}@{model.version}" if model is not None else None,
         "config": dict(node.config),
         "inputs": {port: _ref(ref) for port, ref in node.inputs},

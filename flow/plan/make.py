@@ -23,7 +23,7 @@ from flow.plan.transfer import nodes as placed
 from flow.plan.value import LinkMode, Node, Plan, Ref, Sink, Stream, WorkerMode
 from manifests.deployment import Deployment
 
-NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest"})
+NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest", "why"})
 """Fields that decide neither results nor placement: names, positions, paths, secrets."""
 
 

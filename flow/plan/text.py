@@ -17,6 +17,8 @@ def text(plan: Plan) -> str:
     for lane in plan.lanes:
         rows = _rows(plan, [chains[chain] for chain in lane.chains], names)
         parts += ["", _heading(lane, niceness(plan, lane)), *map(together, lane.batches), *table(("", "node", "reads", "gives"), rows)]
+    if running := engines(plan):
+        parts += ["", "Engines", *table(("model", "runs on", "because"), running)]
     if plan.edges:
         flowing = [
             (f"{edge.producer} → {edge.consumer}", ", ".join(names[ref] for ref in edge.refs), f"{edge.capacity} frames", edge.policy)
@@ -97,6 +99,13 @@ def _node(node: Node, names: dict[Ref, str]) -> tuple[str, ...]:
     engine = f" on {node.engine}" if node.engine else ""
     reads = ", ".join(names[ref] for _, ref in node.inputs)
     return f"{node.names[0]}{shared}{engine}", reads, ", ".join(str(spec) for _, spec in node.outputs)
+
+
+def engines(plan: Plan) -> list[tuple[str, str, str]]:
+    """Each model with its engine and the reason, once."""
+    nodes = [(node, plan.model(node)) for node in plan.nodes if node.engine]
+    rows = [(f"{model.name} {model.version}" if model else node.op, str(node.engine), node.why) for node, model in nodes]
+    return list(dict.fromkeys(rows))
 
 
 def goals(plan: Plan) -> dict[str, str]:

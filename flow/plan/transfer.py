@@ -62,6 +62,7 @@ class _Carrier:
             lifted=work.inferred.lifted,
             device=place.device,
             engine=place.engine,
+            why=place.why,
             on_error=work.on_error,
             deadline_ms=work.deadline_ms,
             batch=_batching(work, place),

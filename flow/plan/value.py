@@ -30,7 +30,7 @@ class Node:
     `address` is the hash of all that decides its results. `names` are the manifests' (`pet.boxes › decode.yolox`), `where` their
     `file:line`. `lifted`: input ports that carry a list taken item by item (the operator runs once an item). `outputs` are the specs of
     whole values (lists included). `deadline_ms` bounds one run before the worker counts as stalled. `model` is a file's digest, `manifest`
-    (`name@version`) says which of the Model manifests with this file.
+    (`name@version`) says which of the Model manifests with this file. `why` says why this engine runs it.
     """
 
     address: str
@@ -52,6 +52,7 @@ class Node:
     manifest: str | None = None
     batch: Batching | None = None
     """How frames of several streams go through equal nodes together; None: each alone."""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

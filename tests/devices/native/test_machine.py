@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from devices.native import operators as ops
+from devices.native.assemble import assembled
 from devices.native.crew import Crew
 from devices.native.execute import Executor
 from devices.native.importer.builder import Builder
@@ -183,7 +184,7 @@ def compare(graph: Graph, kernels: Library, items: int = 1) -> Machine:
     inputs = [random.standard_normal(told.shape).astype(told.dtype) for _, told in program.inputs]
     wanted, got = ([np.zeros(told.shape, told.dtype) for _, told in program.outputs] for _ in range(2))
     Executor(program).run(inputs, wanted)
-    machine = Machine(program, kernels)
+    machine = Machine(assembled(program, kernels.isa), kernels)
     machine._arena[:] = 0xA5  # what lies in the padding must not matter
     for _ in range(2):
         machine.run(inputs, got)
@@ -246,10 +247,10 @@ def test_threads_together_give_what_one_gives(name: str, kernels: Library) -> No
     program = lower(optimize(made(CASES[name])))
     inputs = [np.random.default_rng(0).standard_normal(told.shape).astype(told.dtype) for _, told in program.inputs]
     wanted, got = ([np.zeros(told.shape, told.dtype) for _, told in program.outputs] for _ in range(2))
-    Machine(program, kernels).run(inputs, wanted)
+    Machine(assembled(program, kernels.isa), kernels).run(inputs, wanted)
     for size in (2, 3):
         crew = Crew(size)
-        machine = Machine(program, kernels, crew)
+        machine = Machine(assembled(program, kernels.isa), kernels, crew)
         for _ in range(20):
             for array in got:
                 array[...] = 0
@@ -276,7 +277,7 @@ def test_a_step_whose_sums_could_leave_int32_is_left_to_the_reference(kernels: L
     y = b.add(ops.QConv(POINT, OUT), x, weight, b.constant(np.zeros(16, np.int32)))
     graph = b.graph([("y", y)])
     program = lower(optimize(graph))
-    assert Machine(program, kernels).interpreted == 1
+    assert Machine(assembled(program, kernels.isa), kernels).interpreted == 1
 
 
 def test_the_callers_arrays_are_only_read_and_written_where_they_are(kernels: Library) -> None:
@@ -285,7 +286,7 @@ def test_the_callers_arrays_are_only_read_and_written_where_they_are(kernels: Li
     x: Any = np.random.default_rng(0).standard_normal(program.inputs[0][1].shape).astype(np.float32)
     before, told = x.copy(), program.outputs[0][1]
     held = np.full(told.nbytes + 256, 0x5A, np.uint8)
-    Machine(program, kernels).run([x], [held[128 : 128 + told.nbytes].view(np.float32).reshape(told.shape)])
+    Machine(assembled(program, kernels.isa), kernels).run([x], [held[128 : 128 + told.nbytes].view(np.float32).reshape(told.shape)])
     assert np.array_equal(x, before)
     assert set(held[:128]) == set(held[-128:]) == {0x5A}
 
