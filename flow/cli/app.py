@@ -10,6 +10,7 @@ from flow.cli.devices import devices
 from flow.cli.explain import explain
 from flow.cli.ops import ops
 from flow.cli.plan import plan
+from flow.cli.quantize import quantize
 from flow.cli.run import run
 from flow.cli.schema import schema
 from flow.cli.validate import validate
@@ -40,6 +41,6 @@ def main(version: Version = False) -> None:
     """Runs algorithm businesses, declared in manifests, on video streams."""
 
 
-for command in (demo, run, validate, schema, plan, explain, ops, devices):
+for command in (demo, run, validate, schema, plan, explain, ops, devices, quantize):
     app.command()(command)
 app.add_typer(bench, name="bench")
