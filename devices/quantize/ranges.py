@@ -150,7 +150,8 @@ def _drawn_in(histogram: Histogram, parts: tuple[float, float]) -> Step:
 def _least_divergence(histogram: Histogram) -> Step:
     best, least = step_of(histogram.low, histogram.high), np.inf
     centres, counts = histogram.centres, histogram.counts.astype(np.float64)
-    counts[np.searchsorted(centres, 0.0) - 1 : np.searchsorted(centres, 0.0) + 1] = 0  # what Relu and padding give is exact in any range
+    zero = int(np.searchsorted(centres, 0.0))
+    counts[max(0, zero - 1) : zero + 1] = 0  # what Relu and padding give is exact in any range
     for shrink in np.linspace(1.0, 0.3, 29):
         step = step_of(histogram.low * shrink, histogram.high * shrink)
         inside = (centres >= histogram.low * shrink) & (centres <= histogram.high * shrink)

@@ -85,7 +85,7 @@ class _Writer:
         read |= _captured(self.nodes)
         constants = {**self.network.constants, **self.constants}
         graph.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items() if name in read
+            numpy_helper.from_array(array, name) for name, array in constants.items() if name in read
         )
         model.producer_name, model.producer_version = PRODUCER, ""
         return model
