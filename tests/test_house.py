@@ -84,6 +84,7 @@ def test_rooms_load_no_heavy_library() -> None:
         "prepare",
         "ops",
         "devices",
+        "quantize",
         "bench",
         "bench model",
         "cloud",

@@ -18,6 +18,7 @@ from flow.cli.query import query
 from flow.cli.reload import reload
 from flow.cli.reset import reset
 from flow.cli.rollout import rollout
+from flow.cli.quantize import quantize
 from flow.cli.run import run
 from flow.cli.schema import schema
 from flow.cli.trust import trust
@@ -49,7 +50,7 @@ def main(version: Version = False) -> None:
     """Runs algorithm businesses, declared in manifests, on video streams."""
 
 
-for command in (demo, run, validate, schema, plan, explain, prepare, ops, devices, cloud, query, download, reload, reset):
+for command in (demo, run, validate, schema, plan, explain, prepare, ops, devices, quantize, cloud, query, download, reload, reset):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(rollout, name="rollout")
