@@ -143,9 +143,11 @@ def _packed(context: Context, step: Step, out: Quantization) -> Packed:
 
 
 def _winograd(context: Context, step: Step, w: np.ndarray, window: Window, made: Packed, limits: Words) -> Call | None:
-    """The convolution in 4 multiplications where the direct one takes 9 (Lavin and Gray, arXiv:1509.09308), where it is exact."""
+    """The convolution in 4 multiplications where the direct one takes 9 (Lavin and Gray, arXiv:1509.09308), where it is exact.
+
+    Not where an instruction adds four products of bytes: it takes those of int16 two at a time, and loses that way."""
     x = step.inputs[0]
-    if not _is_winograd(x, w, window):
+    if context.isa.group == 4 or not _is_winograd(x, w, window):
         return None
     try:
         packed = pack_winograd.integers(context.isa, w.transpose(1, 2, 3, 0), **made)
