@@ -14,11 +14,11 @@ from flow.cli.fleet import fleet
 from flow.cli.ops import ops
 from flow.cli.plan import plan
 from flow.cli.prepare import prepare
+from flow.cli.quantize import quantize
 from flow.cli.query import query
 from flow.cli.reload import reload
 from flow.cli.reset import reset
 from flow.cli.rollout import rollout
-from flow.cli.quantize import quantize
 from flow.cli.run import run
 from flow.cli.schema import schema
 from flow.cli.trust import trust
