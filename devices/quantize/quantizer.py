@@ -94,9 +94,10 @@ def quantize(
     written = scheme.write(Choices(method, correct, kept))
     size = _save(written.model, output)
     before = path.stat().st_size
+    layers = _layers(scheme, Choices(method, correct, kept), written)
     return Report(
-        str(path), str(output), method, settings.pair_safe, smooth, equalized, correct, tried, _layers(scheme, Choices(method, correct, kept), written),
-        accuracy, len(calibration), len(held), before, size,
+        str(path), str(output), method, settings.pair_safe, smooth, equalized, correct, tried, layers, accuracy,
+        len(calibration), len(held), before, size,
     )  # fmt: skip
 
 
