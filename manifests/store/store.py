@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import BundleError, decode, digest, encode
-from manifests.store.blobs import CHUNK, Blobs
+from manifests.store.blobs import CHUNK, BlobError, Blobs
 from manifests.store.database import Database, DatabaseBroken, set_aside
 from manifests.store.effects import Effects
 from manifests.store.generations import FACTORY, Generations, content
@@ -99,10 +99,17 @@ class Store:
         for sha256 in sorted(digests):
             if self.blobs.has(sha256):
                 continue
-            done = self.blobs.begin(sha256, sizes[sha256])
-            for part in joined(bundle.chunks(sha256, done)):
-                done = self.blobs.append(sha256, part, done)
-            self.blobs.finish(sha256)
+            try:
+                self._copy(bundle, sha256, sizes[sha256])
+            except BlobError:
+                # What lay there from an earlier start was not what its row said; it is gone now.
+                self._copy(bundle, sha256, sizes[sha256])
+
+    def _copy(self, bundle: Bundle, sha256: str, size: int) -> None:
+        done = self.blobs.begin(sha256, size)
+        for part in joined(bundle.chunks(sha256, done)):
+            done = self.blobs.append(sha256, part, done)
+        self.blobs.finish(sha256)
 
     def _folders(self) -> None:
         self.effects.mkdir(self.root)
