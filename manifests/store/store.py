@@ -32,6 +32,10 @@ class StoreError(Exception):
     """A store that cannot be used: what was expected, what came, what to do next."""
 
 
+class StoreInUse(StoreError):
+    """Another process has the store open."""
+
+
 class Store:
     """Blobs, generations and facts of one device. One process has it open.
 
@@ -124,7 +128,7 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
-            raise StoreError(
+            raise StoreInUse(
                 f"{self.root}: expected a store that no other process has open, got one in use; stop the other agent"
             ) from None
         return lock

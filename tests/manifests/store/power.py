@@ -1,7 +1,7 @@
 """A power cut after any call: what a disk may hold then, worked out from the calls that were made.
 
-A name that was made, renamed or removed is durable once its folder was synced; until then it may or may not have happened. Content is durable
-once its file was synced; until then it may be absent, torn or whole. A transaction of the database is durable and whole.
+A name that was made, renamed or removed is durable once its folder was synced; until then it may or may not have happened. Content is
+durable once its file was synced; until then it may be absent, torn or whole. A transaction of the database is durable and whole.
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ class Folder:
     durable: dict[str, Any] = field(default_factory=dict)
 
 
+RECENT = 3
+STATES = ("absent", "torn", "full")
+
 Change = tuple[Folder, str, Any]
 """Folder, name, what is there then (None: nothing)."""
 
@@ -108,6 +111,8 @@ class Disk:
         self.root = Folder()
         self.pending: list[tuple[bool, list[Change]]] = []
         """(whether it is about derived files, the changes)"""
+        self.dirty: dict[File, bool] = {}
+        """Files that were written, and whether they are derived."""
         self.database: bytes | None = None
 
     def find(self, path: Path) -> Any:
@@ -140,15 +145,18 @@ class Disk:
             self.change((path, File()))
         else:
             file.now, file.dirty = b"", True
+            self.dirty[file] = path.parts[0] == "releases"
 
     def reserve(self, path: Path, size: int) -> None:
         file = self.find(path)
         file.now, file.dirty = file.now.ljust(size, b"\0"), True
+        self.dirty[file] = path.parts[0] == "releases"
 
     def write(self, path: Path, data: bytes, offset: int) -> None:
         file = self.find(path)
         file.now = file.now[:offset].ljust(offset, b"\0") + data + file.now[offset + len(data) :]
         file.dirty = True
+        self.dirty[file] = path.parts[0] == "releases"
 
     def protect(self, path: Path) -> None:
         pass
@@ -156,6 +164,7 @@ class Disk:
     def sync(self, path: Path) -> None:
         file = self.find(path)
         file.durable, file.dirty = file.now, False
+        self.dirty.pop(file, None)
 
     def sync_folder(self, path: Path) -> None:
         folder = self.find(path)
@@ -188,24 +197,27 @@ class Disk:
     def commit(self, content: bytes) -> None:
         self.database = content
 
-    def survivors(self, seed: int) -> Iterator[tuple[dict[Path, File | None], dict[int, bytes]]]:
-        """Every tree that may be left: path: file (None: a folder), and the content of each file by its id.
+    def survivors(self, seed: int, each: int | None) -> Iterator[tuple[dict[Path, File | None], dict[int, bytes]]]:
+        """Trees that may be left: path: file (None: a folder), and the content of each file by its id.
 
-        All subsets of what is stored; of what is derived from it nothing, everything, and a few at random.
+        All subsets of the last changes of stored names, and for each all contents of stored files that were not synced; of older changes,
+        and of what is derived, nothing, everything, and some at random. `each`: how many of them are given, the first and the last included.
         """
         chance = random.Random(seed)
         stored = [number for number, (derived, _) in enumerate(self.pending) if not derived]
-        derived = [number for number, (is_derived, _) in enumerate(self.pending) if is_derived]
-        choices: list[set[int]] = [set(), set(derived), {each for each in derived if chance.random() < 0.5}] if derived else [set()]
-        for count in range(len(stored) + 1):
-            for some in itertools.combinations(stored, count):
-                for other in choices:
-                    tree = self.tree(set(some) | other)
-                    dirty = [file for file in dict.fromkeys(each for each in tree.values() if each is not None) if file.dirty]
-                    first, rest = dirty[:2], dirty[2:]
-                    for states in itertools.product(("absent", "torn", "full"), repeat=len(first)):
-                        all_states = [*states, *(chance.choice(("absent", "torn", "full")) for _ in rest)]
-                        yield tree, {id(file): content(file, state) for file, state in zip(dirty, all_states, strict=True)}
+        recent = stored[-RECENT:]
+        older = [number for number in range(len(self.pending)) if number not in recent]
+        others: list[set[int]] = [set(), set(older), {number for number in older if chance.random() < 0.5}] if older else [set()]
+        subsets = [set(some) for count in range(len(recent) + 1) for some in itertools.combinations(recent, count)]
+        dirty = [file for file in self.dirty if file.dirty]
+        states = list(itertools.product(STATES, repeat=sum(not self.dirty[file] for file in dirty)))
+        choices = list(itertools.product(others, subsets, states))
+        if each is not None and len(choices) > each:
+            choices = [choices[0], *chance.sample(choices[1:-1], each - 2), choices[-1]]
+        for other, some, chosen in choices:
+            left = iter(chosen)
+            contents = {id(file): content(file, chance.choice(STATES) if self.dirty[file] else next(left)) for file in dirty}
+            yield self.tree(some | other), contents
 
     def tree(self, kept: set[int]) -> dict[Path, File | None]:
         changed: dict[Folder, dict[str, Any]] = {}
