@@ -201,7 +201,7 @@ class Disk:
         """Trees that may be left: path: file (None: a folder), and the content of each file by its id.
 
         All subsets of the last changes of stored names, and for each all contents of stored files that were not synced; of older changes,
-        and of what is derived, nothing, everything, and some at random. `each`: how many of them are given, the first and the last included.
+        and of what is derived, nothing, everything, and some at random. `each`: how many are given, the first and the last included.
         """
         chance = random.Random(seed)
         stored = [number for number, (derived, _) in enumerate(self.pending) if not derived]
