@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flow.golden import is_exact, record, replay, write_manifests
+from flow.golden import record, replay, write_manifests
 from manifests import examples
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import BundleError
-from manifests.bundle.golden import Clip, read_clip
+from manifests.bundle.golden import read_clip
 from manifests.bundle.pack import Pack, pack
 
 SOURCE = "synthetic:home?seed=2&rate=max"
@@ -70,15 +70,22 @@ def test_the_same_frames_give_the_same_bundle(packed: tuple[Pack, Path], tmp_pat
 def test_a_source_that_says_nothing_or_ends_early_is_refused(packed: tuple[Pack, Path], tmp_path: Path) -> None:
     made, _ = packed
     lock = made.locks[0]
+    for number in range(8):
+        write_black(tmp_path / f"{number}.png")
     with pytest.raises(BundleError, match="got nothing"):
-        record(made, lock, {"camera": "synthetic:pen?seed=2&rate=max"}, frames=8, every=1)
+        record(made, lock, {"camera": str(tmp_path)}, frames=8, every=1)
     with pytest.raises(BundleError, match="expected 8 frames"):
         record(made, lock, {"camera": SOURCE + "&frames=7"}, frames=8, every=1)
     with pytest.raises(BundleError, match="8 to 32 frames"):
         record(made, lock, {"camera": SOURCE}, frames=7)
 
 
+def write_black(path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    cv2.imwrite(str(path), np.zeros((90, 160, 3), np.uint8))
+
+
 def test_a_float_model_is_compared_by_tolerance(packed: tuple[Pack, Path]) -> None:
-    assert isinstance(clip := read_clip(packed[1]), Clip)
-    assert clip.exact is False
-    assert is_exact.__doc__
+    assert not read_clip(packed[1]).exact

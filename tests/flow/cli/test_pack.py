@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from manifests.bundle.bundle import Bundle
 from manifests.store.generations import FACTORY
 from manifests.store.store import Store, install_factory
 
@@ -68,9 +67,3 @@ def test_reset_without_a_cloud(ace: Ace, tmp_path: Path) -> None:
     done = ace("reset", "--local", "--store", "elsewhere")
     assert (done.returncode, done.stderr) == (2, "elsewhere: expected the folder of a store, got none; give the agent's --store\n")
 
-
-def test_the_factory_is_the_bundle(ace: Ace, tmp_path: Path) -> None:
-    ace("pack", "motion.yaml", "-o", "m.ace")
-    install_factory(tmp_path / "store", tmp_path / "m.ace")
-    with Store(tmp_path / "store") as store, Bundle(tmp_path / "m.ace") as bundle:
-        assert all(store.blobs.is_sound(entry.sha256) for entry in bundle.document.entries)
