@@ -87,6 +87,8 @@ def test_rooms_load_no_heavy_library() -> None:
         "quantize",
         "bench",
         "bench model",
+        "pack",
+        "inspect",
         "cloud",
         "query",
         "download",

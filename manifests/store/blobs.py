@@ -94,7 +94,6 @@ class Blobs:
         path = self.partial / sha256
         if done != size:
             raise BlobError(f"expected {size} bytes of {sha256}, got {done}; fetch the rest")
-        self._effects.truncate(path, size)
         got = _digest(path)
         if got != sha256:
             self.discard(sha256)
