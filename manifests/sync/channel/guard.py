@@ -7,6 +7,7 @@ import ctypes
 import os
 import resource
 import socket
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,8 +49,8 @@ class Descriptors:
 class Door:
     """The listening socket of `port`, which a library made and owns.
 
-    A ROUTER that may open no more descriptors spins on its listening socket and serves nobody (pyzmq issue 1642), and one that is unbound drops
-    the connections that it has. So the kernel is told to drop what knocks: a socket filter that lets nothing through.
+    A ROUTER that may open no more descriptors spins on its listening socket and serves nobody (pyzmq issue 1642), and one that is unbound
+    drops the connections that it has. So the kernel is told to drop what knocks: a socket filter that lets nothing through.
     """
 
     NOTHING = struct.pack("=HBBI", 0x06, 0, 0, 0)
@@ -72,22 +73,26 @@ class Door:
         self._shut = not opened
 
     def close(self) -> None:
-        """Lets go of the socket."""
+        """Lets go of the socket, before its owner closes it."""
         if self._socket is not None:
-            self._socket.close()
+            self._socket.detach()
 
 
 def _socket(descriptor: int) -> socket.socket | None:
-    """A socket of our own for the connection of another's descriptor; None where that is none."""
+    """A socket object around another's descriptor, to be detached and never closed; None where that is no internet socket.
+
+    The descriptor must not be duplicated: closing a duplicate of a database's file would release the locks of the whole process on it.
+    """
     try:
-        own = os.dup(descriptor)
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
+        found = socket.socket(fileno=descriptor)
     except OSError:
         return None
-    try:
-        return socket.socket(fileno=own)
-    except OSError:
-        os.close(own)
-        return None
+    if found.family in {socket.AF_INET, socket.AF_INET6}:
+        return found
+    found.detach()
+    return None
 
 
 def _listening(port: int) -> Iterator[socket.socket]:
@@ -95,14 +100,10 @@ def _listening(port: int) -> Iterator[socket.socket]:
         found = _socket(int(entry.name))
         if found is None:
             continue
-        if (
-            found.family in {socket.AF_INET, socket.AF_INET6}
-            and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            and found.getsockname()[1] == port
-        ):
+        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
             yield found
         else:
-            found.close()
+            found.detach()
 
 
 def count() -> int:
@@ -124,6 +125,7 @@ def hang_up(descriptor: int, port: int) -> None:
     peer = _socket(descriptor)
     if peer is None:
         return
-    with peer, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
         if peer.getsockname()[1] == port:
             peer.shutdown(socket.SHUT_RDWR)
+    peer.detach()

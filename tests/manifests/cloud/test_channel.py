@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -257,12 +258,12 @@ def test_it_stops_listening_before_descriptors_run_out(tmp_path: Path) -> None:
         with raw(cloud, keys) as peer:
             peer.ask(hello())
             peer.hear()
-            held = [Path("/dev/null").open() for _ in range(200)]
-            wait_for(lambda: cloud.gateway.counts.refused.get("descriptors"), "it has stopped listening")
-            peer.say(Heartbeat(revision=0, reported="0" * 64))
-            assert peer.hear().body == Ack(shadow=True)
-            for file in held:
-                file.close()
+            with contextlib.ExitStack() as held:
+                for _ in range(200):
+                    held.enter_context(Path("/dev/null").open())
+                wait_for(lambda: cloud.gateway.counts.refused.get("descriptors"), "it has stopped listening")
+                peer.say(Heartbeat(revision=0, reported="0" * 64))
+                assert peer.hear().body == Ack(shadow=True)
             with raw(cloud, let_in(cloud, "hall")) as new:
                 assert isinstance(new.ask(hello()), Welcome)
     finally:
@@ -315,3 +316,28 @@ def test_key_files_are_their_owners_alone(tmp_path: Path) -> None:
     path.write_text("short")
     with pytest.raises(KeyFileError, match="64 hexadecimal digits"):
         KeyPair.load(path)
+
+
+def test_no_lock_of_the_database_is_lost(tmp_path: Path) -> None:
+    """Looking at descriptors must not touch those of files: to close a copy of one releases its locks."""
+    import fcntl
+    import socket
+    import subprocess
+    import sys
+
+    from manifests.sync.channel.guard import Door, hang_up
+
+    with (tmp_path / "database").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        Door(1).close()
+        hang_up(file.fileno(), 1)
+        attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        assert subprocess.run([sys.executable, "-c", attempt, file.name], stderr=subprocess.DEVNULL).returncode == 1
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            Door(1).close()
+            door = Door(listener.getsockname()[1])
+            door.keep(False)
+            door.keep(True)
+            door.close()
+            with socket.create_connection(listener.getsockname(), timeout=20):
+                listener.accept()[0].close()

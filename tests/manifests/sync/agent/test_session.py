@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ def test_heartbeats_are_jittered_and_the_shadow_follows_what_changed() -> None:
     session = greeted(device)
     kinds = [[type(decode(message).body) for message in session.due(float(now))] for now in range(600)]
     beats = [now for now, sent in enumerate(kinds) if Heartbeat in sent]
-    gaps = {after - before for before, after in zip(beats, beats[1:], strict=False)}
+    gaps = {after - before for before, after in itertools.pairwise(beats)}
     assert all(48 <= gap <= 73 for gap in gaps)
     assert len(gaps) > 1
     assert sum(Shadow in sent for sent in kinds) == 1
