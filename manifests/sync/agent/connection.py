@@ -173,7 +173,7 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], cloud_key: bytes, keys: KeyP
         zmq.RECONNECT_IVL_MAX: 60_000,
         zmq.HEARTBEAT_IVL: 15_000,
         zmq.HEARTBEAT_TIMEOUT: 45_000,
-        zmq.HANDSHAKE_IVL: 30_000,
+        zmq.HANDSHAKE_IVL: 60_000,
         zmq.SNDHWM: 100,
         zmq.RCVHWM: 100,
         zmq.LINGER: 0,

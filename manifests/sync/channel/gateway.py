@@ -40,7 +40,8 @@ class Limits:
     """How many this process may have open; None: as many as the system lets it."""
     heartbeat_s: float = 15.0
     silence_s: float = 45.0
-    handshake_s: float = 10.0
+    handshake_s: float = 60.0
+    """Longer than it takes to let a whole fleet in that comes at once: what is cut off in the queue only comes again."""
     queue: int = 100
     """Messages that may wait for one peer, each way."""
 
