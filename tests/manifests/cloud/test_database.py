@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,23 +56,19 @@ def test_what_fails_midway_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL of our own."""
     found = next((place for place in PLACES if (place / "initdb").exists()), None)
     if found is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path / "postgres"
-    folder.mkdir()
+    # Not below pytest's folder, which other users may not enter.
+    folder = Path(tempfile.mkdtemp(prefix="ace-postgres-"))
     as_other: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("runuser") is None or subprocess.run(["id", "postgres"], capture_output=True).returncode:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
         as_other = ["runuser", "-u", "postgres", "--"]
         shutil.chown(folder, "postgres")
-        for parent in list(tmp_path.parents)[:3]:
-            if parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-        tmp_path.chmod(0o711)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     data = folder / "data"
@@ -82,7 +79,8 @@ def postgres(tmp_path: Path) -> Iterator[str]:
     try:
         yield f"postgresql+psycopg://ace@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd="/")
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
+        shutil.rmtree(folder)
 
 
 def test_postgresql_serves_as_well(postgres: str, tmp_path: Path) -> None:
