@@ -23,6 +23,7 @@ STATUS = {
     "flow.cli.remote.Misasked": WRONG_INPUT,
     "flow.cli.remote.CloudRefusal": FAILED,
     "manifests.bundle.canonical.BundleError": WRONG_INPUT,
+    "manifests.store.store.StoreError": WRONG_INPUT,
     "manifests.trust.keys.KeyRefusal": WRONG_INPUT,
     "manifests.sync.trust.Untrusted": WRONG_INPUT,
     "manifests.sync.channel.curve.KeyFileError": WRONG_INPUT,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +17,33 @@ Agree = Annotated[
 ]
 
 
-def reset(device: Device = "", cohort: Cohort = "", reason: Reason = "", agree: Agree = None, cloud: Cloud = ADDRESS) -> None:
+Local = Annotated[
+    bool, typer.Option("--local", help="This device, without a cloud: for root, or the owner of its store. Works with a broken database.")
+]
+Folder = Annotated[Path, typer.Option("--store", metavar="DIR", help="With --local: the folder of the agent's store.")]
+
+
+def reset(
+    device: Device = "",
+    cohort: Cohort = "",
+    reason: Reason = "",
+    agree: Agree = None,
+    local: Local = False,
+    store: Folder = Path("/var/lib/ace"),
+    cloud: Cloud = ADDRESS,
+) -> None:
     """Return a device to its factory state, where it stays until a newer state is approved."""
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed
 
+    if local:
+        if device or cohort or agree is not None:
+            raise typer.BadParameter("expected --local alone: it resets the device that it runs on")
+        with failures():
+            from manifests.store.reset import reset_local
+
+            print(reset_local(store, reason or "ace reset --local"))
+        return
     if agree is None and bool(device) == bool(cohort):
         raise typer.BadParameter("expected a DEVICE or --cohort, one of the two")
     if agree is None and not reason.strip():

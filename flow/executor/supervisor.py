@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -19,6 +19,7 @@ from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
+from flow.ledger import TOGETHER
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
 from flow.pool import PoolError
@@ -62,6 +63,8 @@ class Supervisor:
         self.failed = False
         self._poisoned: set[tuple[int, int, int]] = set()
         """(node, stream, seq)"""
+        self._suspects: dict[tuple[int, int], int] = {}
+        """(node, stream): seq of the last frame on which the node died while it ran several: it runs that one alone."""
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
         self._results_opened: Counter[int] = Counter()
@@ -126,6 +129,7 @@ class Supervisor:
             self.directory.address("control"),
             self.frames,
             poison,
+            tuple((node, stream, seq) for (node, stream), seq in self._suspects.items()),
             tuple(sorted(self.stopped)),
             tuple(results),
         )
@@ -295,9 +299,12 @@ class Supervisor:
             return
         node = self.plan.nodes[status["node"]]
         took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
-        if took_ms <= node.deadline_ms or worker.block.status() != status:
+        several = status["stream"] == TOGETHER
+        deadline_ms = node.deadline_ms * (status["seq"] if several else 1)
+        if took_ms <= deadline_ms or worker.block.status() != status:
             return
-        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on frame {status['seq']}, its deadline is {node.deadline_ms:.0f} ms"
+        what = f"{status['seq']} frames" if several else f"frame {status['seq']}"
+        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on {what}, its deadline is {deadline_ms:.0f} ms"
         if worker.process is None:
             self._give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
         else:
@@ -317,9 +324,13 @@ class Supervisor:
         where = ""
         if status["node"] >= 0:
             node = self.plan.nodes[status["node"]]
-            when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+            if status["stream"] == TOGETHER:
+                when = f"on {status['seq']} frames at once, each of which is tried alone now"
+                self._suspect(worker.block.entered())
+            else:
+                when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+                self._blame(node, status["stream"], status["seq"])
             where = f" in {node.names[0]} {when}"
-            self._blame(node, status["stream"], status["seq"])
         self._note(f"{self._title(worker)} died{where}: {cause}", "died")
         if len(worker.deaths) > MOST_RESTARTS:
             self._give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
@@ -348,6 +359,12 @@ class Supervisor:
             }
             self.poison.append(found)
             self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
+
+    def _suspect(self, frames: Sequence[tuple[int, int, int]]) -> None:
+        """A node died on several frames at once: that counts for each, and shows who was to blame when it runs them one at a time."""
+        for number, stream, seq in frames:
+            self._suspects[number, stream] = seq
+            self._deaths[self.plan.nodes[number].address, stream, seq] += 1
 
     def _forgive(self, worker: Worker) -> None:
         """All nodes of this worker are open: what died before them was an accident."""

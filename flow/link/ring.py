@@ -106,6 +106,10 @@ class RingSender(_End):
         self.durable = self._entry(self.tail - 1)[0] + 1 if self.tail else 0
         self.done = self._entry(self.head - 1)[0] + 1 if self.head else 0
 
+    def under_way(self) -> int:
+        """Entries published and not finished with, as the shared words say: any thread may ask."""
+        return int(self._observe(self.tail_word) - self._observe(self.head_word))
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Entries that an earlier life has published and the consumer has not finished with."""
         return [(index, bytes(data)) for index, data in map(self._entry, range(self.head, self.tail))]

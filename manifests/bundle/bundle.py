@@ -12,7 +12,7 @@ from pydantic import Field
 
 from manifests.bundle.archive import MAX_ENTRIES, UPDATE, Archive
 from manifests.bundle.canonical import BundleError, digest, encode
-from manifests.bundle.items import MAX_DOCUMENT, Blob, ItemDocument, Pair, plain, read_as, read_item
+from manifests.bundle.items import MAX_DOCUMENT, Blob, Cost, ItemDocument, Pair, plain, read_as, read_item
 from manifests.schema.common import Strict
 from manifests.sync.desired import Desired, DesiredBusiness, Digest, Item
 from manifests.versions import Version
@@ -23,10 +23,11 @@ MAX_FIRST = 4 << 20
 
 
 class Lock(Strict):
-    """What the version ranges of a business led to, and the golden clip of that pair."""
+    """What the version ranges of a business led to, the golden clip of that pair, and what the pair costs on every device alike."""
 
     pair: Pair
     golden: Digest | None = None
+    cost: Cost = Field(default={})
 
 
 class BundleDocument(Strict):

@@ -1,7 +1,7 @@
 """A golden clip: losslessly stored frames and the results that a business with certain models gives for them.
 
-A folder (or the files of an item) of `clip.json` and pictures. The business is replayed on each input's pictures as if they came from a
-camera; its rows must be the expected ones.
+A folder (or the files of an item) of `clip.json` and, in a folder for each input, pictures in the order of their names. The business is
+replayed on them as on any folder of images; its rows must be the expected ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Clip(Strict):
     """
 
     format: Literal["ace.golden/v1"] = "ace.golden/v1"
-    fps: Annotated[float, Field(gt=0, le=1000)] = 25.0
     frames: Annotated[dict[Name, Annotated[tuple[FilePath, ...], Field(min_length=FEWEST, max_length=MOST)]], Field(min_length=1)]
     results: Annotated[dict[Name, Annotated[tuple[dict[str, Any], ...], Field(max_length=MOST)]], Field(min_length=1, max_length=64)]
     exact: bool = False
@@ -151,7 +150,10 @@ def few(numbers: Sequence[Any]) -> str:
 
 
 def check_files(clip: Clip, paths: Sequence[str]) -> None:
-    """Raises BundleError unless the files of an item are exactly the clip and its pictures."""
+    """Raises BundleError unless the files of an item are exactly the clip and its pictures, those of an input in one folder, in order."""
     wanted = {CLIP, *(path for frames in clip.frames.values() for path in frames)}
     if wanted != set(paths):
         raise BundleError(f"a golden clip: expected {CLIP} and its pictures, got {few(sorted(wanted ^ set(paths)))} more or less")
+    for name, frames in clip.frames.items():
+        if len({path.rpartition("/")[0] for path in frames}) > 1 or list(frames) != sorted(frames):
+            raise BundleError(f"a golden clip: expected the pictures of {name} in one folder, in order, got {few(frames)}")

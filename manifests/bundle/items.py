@@ -30,6 +30,9 @@ def check_path(path: str) -> str:
     return path
 
 
+Cost = Annotated[dict[Name, Annotated[int, Field(ge=0, lt=1 << 53)]], Field(max_length=32)]
+"""What something takes, by what is counted: `file-bytes`, `ram-bytes`, `shared-memory-bytes`."""
+
 FilePath = Annotated[str, AfterValidator(check_path)]
 
 
@@ -59,7 +62,7 @@ class ItemDocument(Strict):
     files: Annotated[dict[FilePath, Blob], Field(min_length=1, max_length=MAX_FILES)]
     license: Annotated[str, Field(max_length=256)] = ""
     models: Annotated[dict[Name, Selector], Field(max_length=64)] = Field(default={})
-    cost: Annotated[dict[Name, Annotated[int, Field(ge=0, lt=1 << 53)]], Field(max_length=32)] = Field(default={})
+    cost: Cost = Field(default={})
     pair: Pair | None = None
 
     @model_validator(mode="after")

@@ -12,7 +12,8 @@ from typing import Any
 from manifests.bundle.archive import Opener, write
 from manifests.bundle.bundle import FIRST, FOLDER, BundleDocument, Lock
 from manifests.bundle.canonical import BundleError, digest, encode
-from manifests.bundle.items import MANIFEST, MAX_BLOB, Blob, ItemDocument, Pair, check_path, plain
+from manifests.bundle.golden import CLIP, MAX_CLIP, Clip, check_files
+from manifests.bundle.items import MANIFEST, MAX_BLOB, Blob, ItemDocument, Pair, check_path, plain, read_as
 from manifests.catalog import Catalog, Entry
 from manifests.document import Document, collect
 from manifests.errors import ManifestError, Problem
@@ -58,10 +59,15 @@ class Pack:
         return document.item
 
     def golden(self, pair: Pair, business: ItemDocument, files: Mapping[str, bytes]) -> None:
-        """Adds the golden clip of a business with its models."""
+        """Adds the golden clip of a business with its models. Raises BundleError for files that are none."""
+        check_files(read_as(Clip, files.get(CLIP, b""), what=f"the golden clip of {business.name}", limit=MAX_CLIP), list(files))
         blobs = {path: self.put(data) for path, data in files.items()}
         clip = self.add(ItemDocument(kind="golden", name=business.name, version=business.version, files=blobs, pair=pair))
-        self.locks = [Lock(pair=pair, golden=clip.digest) if lock.pair == pair else lock for lock in self.locks]
+        self.locks = [lock.model_copy(update={"golden": clip.digest}) if lock.pair == pair else lock for lock in self.locks]
+
+    def costs(self, pair: Pair, cost: Mapping[str, int]) -> None:
+        """States what a business with its models takes."""
+        self.locks = [lock.model_copy(update={"cost": dict(cost)}) if lock.pair == pair else lock for lock in self.locks]
 
     def document(self) -> BundleDocument:
         """`bundle.json`."""
@@ -109,8 +115,7 @@ def opener(path: Path) -> Opener:
 def pack(*paths: str | os.PathLike[str], costs: Mapping[str, Mapping[str, int]] | None = None) -> Pack:
     """Everything that these manifests (files, or folders of them) declare, version ranges resolved among them.
 
-    `costs` gives figures of a model or business, by `model/NAME@VERSION` or `business/NAME@VERSION`. Raises ManifestError with every
-    problem, BundleError and OSError.
+    `costs` are figures of a model by itself, by `model/NAME@VERSION`. Raises ManifestError with every problem, BundleError and OSError.
     """
     problems: list[Problem] = []
     catalog = Catalog()
@@ -142,9 +147,8 @@ def pack(*paths: str | os.PathLike[str], costs: Mapping[str, Mapping[str, int]] 
     for wanted, found in zip(businesses, chosen, strict=True):
         manifest = wanted.manifest
         files = {MANIFEST: made.put(manifest_bytes(manifest))}
-        cost = dict(figures.get(f"business/{manifest.name}@{manifest.version}", {}))
         document = ItemDocument(
-            kind="business", name=manifest.name, version=manifest.version, models=manifest.models, files=files, cost=cost
+            kind="business", name=manifest.name, version=manifest.version, models=manifest.models, files=files
         )  # fmt: skip
         item = made.add(document)
         pair = Pair(

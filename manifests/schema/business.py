@@ -72,7 +72,7 @@ class Business(Manifest):
     version: Version
     title: str = ""
     priority: Percent = 50
-    """Who should run where not all can: the refusal of a plan that does not fit names those of least priority."""
+    """Who keeps its rate where the device is short: workers of less important businesses step back for those of the most important."""
     inputs: dict[Name, Literal["image"]]
     models: dict[Name, Selector] = Field(default={})
     graph: Annotated[dict[Name, NodeManifest], Field(min_length=1, max_length=512)]

@@ -50,8 +50,9 @@ class Blobs:
         """Adds a small blob. Raises OSError."""
         sha256 = digest(data)
         if not self.has(sha256):
-            self.begin(sha256, len(data))
-            self.append(sha256, data, 0)
+            done = self.begin(sha256, len(data))
+            if done < len(data):
+                self.append(sha256, data[done:], done)
             self.finish(sha256)
         return sha256
 
@@ -93,7 +94,6 @@ class Blobs:
         path = self.partial / sha256
         if done != size:
             raise BlobError(f"expected {size} bytes of {sha256}, got {done}; fetch the rest")
-        self._effects.truncate(path, size)
         got = _digest(path)
         if got != sha256:
             self.discard(sha256)

@@ -44,10 +44,6 @@ class Effects:
         finally:
             os.close(handle)
 
-    def truncate(self, path: Path, size: int) -> None:
-        """Cuts a file, or lengthens it by zeros."""
-        os.truncate(path, size)
-
     def protect(self, path: Path) -> None:
         """Nobody writes this file again."""
         path.chmod(0o444)

@@ -9,7 +9,7 @@ from pathlib import Path
 from manifests.bundle.canonical import BundleError, decode, encode
 from manifests.store.effects import Effects
 from manifests.store.generations import FACTORY
-from manifests.store.store import FACTORY_FILE, Store, StoreError, write_file
+from manifests.store.store import FACTORY_FILE, Store, StoreError, StoreInUse, write_file
 
 MARKER = "reset.json"
 MAX_REASON = 500
@@ -27,6 +27,18 @@ def request_reset(root: str | os.PathLike[str], reason: str, *, effects: Effects
         raise StoreError(f"{root}: expected root or its owner (user {owner}) to reset it, got user {os.geteuid()}; use sudo")
     marker = encode({"id": secrets.token_hex(8), "reason": reason[:MAX_REASON]})
     write_file(effects or Effects(), path / f"{MARKER}.part", path / MARKER, marker)
+
+
+def reset_local(root: str | os.PathLike[str], reason: str) -> str:
+    """Resets a store, at once where no agent has it open, else when that next looks. Says what happened. Raises StoreError, OSError."""
+    request_reset(root, reason)
+    try:
+        with Store(root) as store:
+            apply_reset(store)
+            lost = f"; its database could not be read and lies at {store.lost}" if store.lost else ""
+    except StoreInUse:
+        return f"{root}: asked for; the agent that has the store open obeys at its next step"
+    return f"{root}: back to its factory state{lost}; it holds until a newer revision is approved"
 
 
 def is_requested(store: Store) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import BundleError, decode, digest, encode
-from manifests.store.blobs import CHUNK, Blobs
+from manifests.store.blobs import CHUNK, BlobError, Blobs
 from manifests.store.database import Database, DatabaseBroken, set_aside
 from manifests.store.effects import Effects
 from manifests.store.generations import FACTORY, Generations, content
@@ -30,6 +30,10 @@ Key = Literal["floor", "floor_digest", "reset_epoch", "hold", "time", "order", "
 
 class StoreError(Exception):
     """A store that cannot be used: what was expected, what came, what to do next."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the store open."""
 
 
 class Store:
@@ -99,10 +103,17 @@ class Store:
         for sha256 in sorted(digests):
             if self.blobs.has(sha256):
                 continue
-            done = self.blobs.begin(sha256, sizes[sha256])
-            for part in joined(bundle.chunks(sha256, done)):
-                done = self.blobs.append(sha256, part, done)
-            self.blobs.finish(sha256)
+            try:
+                self._copy(bundle, sha256, sizes[sha256])
+            except BlobError:
+                # What lay there from an earlier start was not what its row said; it is gone now.
+                self._copy(bundle, sha256, sizes[sha256])
+
+    def _copy(self, bundle: Bundle, sha256: str, size: int) -> None:
+        done = self.blobs.begin(sha256, size)
+        for part in joined(bundle.chunks(sha256, done)):
+            done = self.blobs.append(sha256, part, done)
+        self.blobs.finish(sha256)
 
     def _folders(self) -> None:
         self.effects.mkdir(self.root)
@@ -117,7 +128,7 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
-            raise StoreError(
+            raise StoreInUse(
                 f"{self.root}: expected a store that no other process has open, got one in use; stop the other agent"
             ) from None
         return lock

@@ -129,7 +129,8 @@ def reconcile(context: Context) -> None:
     store = context.store
     active = context.active()
     try:
-        if context.runtime.health().revision != int(store.fact("running", -1)):
+        running = int(store.fact("running", -1))
+        if running < 0 or context.runtime.health().revision != running:
             context.runtime.settle(activate(context, active).revision)
     except RuntimeRefusal as error:
         raise Failed("refused", str(error)) from None

@@ -1,8 +1,8 @@
 """A signed file: a bundle that carries its own desired state, signed by a key that is kept offline. It needs no network at all.
 
 `update.json` is an envelope: {"format", "payload": {"desired", "signed"}, "signatures": [{"key", "signature"}]}, canonical JSON. It is
-signed by Ed25519 (RFC 8032) over DOMAIN and the canonical payload; `key` is the raw public key in hex. The desired state names every item by digest,
-so that its signature holds for every byte of the bundle.
+signed by Ed25519 (RFC 8032) over DOMAIN and the canonical payload; `key` is the raw public key in hex. The desired state names every item
+by digest, so that its signature holds for every byte of the bundle.
 """
 
 from __future__ import annotations

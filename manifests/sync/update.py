@@ -165,26 +165,29 @@ class Updater:
         elif machine.state is State.IDLE:
             self._idle()
         elif self._newer(machine):
-            prepare.drop(self._context, machine)
             self._go(machine, Next(State.SUPERSEDED, "newer", "a newer desired state has come"))
-        elif self._overdue(machine):
-            self._fail(machine, "deadline", f"expected {machine.state.value} to end in time{self._why and ': ' + self._why}")
+            prepare.drop(self._context, machine)
         elif machine.transitions >= MAX_TRANSITIONS and machine.state is not State.ROLLING_BACK:
             self._fail(machine, "loop", f"expected at most {MAX_TRANSITIONS} steps in one update, got more")
         else:
             self._act(machine)
 
     def _act(self, machine: Machine) -> None:
+        """Tries the state's step; one that is over its time and does not go on has failed."""
         try:
             following = STEPS[machine.state](self._context, machine)
         except Pause as pause:
             self._pause(str(pause))
+            following = None
         except Failed as failed:
             self._fail(machine, failed.code, str(failed))
+            return
         else:
             self._resume()
-            if following is not None:
-                self._go(machine, following)
+        if following is not None:
+            self._go(machine, following)
+        elif self._overdue(machine):
+            self._fail(machine, "deadline", f"expected {machine.state.value} to end in time{self._why and ': ' + self._why}")
 
     def _go(self, machine: Machine, following: Next) -> None:
         """Writes down where the update is now, and a report of it."""
@@ -208,8 +211,8 @@ class Updater:
     def _fail(self, machine: Machine, code: str, reason: str) -> None:
         """Before the switch the update has failed and nothing else has happened; after it, it goes back."""
         if machine.state in BEFORE_SWAP:
-            prepare.drop(self._context, machine)
             self._go(machine, Next(State.FAILED, code, reason, within=lambda: self._count(machine, code)))
+            prepare.drop(self._context, machine)
         elif machine.state in AFTER_SWAP:
             changes = {"code": code, "reason": reason}
             self._go(
