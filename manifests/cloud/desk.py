@@ -38,7 +38,7 @@ from manifests.sync.reported import Transition
 log = logging.getLogger(__name__)
 
 TOKEN_S = 600.0
-SEEN_S = 10.0
+SEEN_S = 2.0
 """How often it is stored who was heard of."""
 
 Heard = Callable[[Connection, Sequence[tuple[str, Transition]]], None]

@@ -47,7 +47,7 @@ def impact(connection: Connection, library: Library, ids: Sequence[str], change:
             groups["held"].append(device)
 
     def shown(devices: Sequence[str]) -> dict[str, Any]:
-        return {"count": len(devices), "devices": [name_of(connection, device) for device in devices[:SHOWN]]}
+        return {"count": len(devices), "devices": sorted(name_of(connection, device) for device in devices[:SHOWN])}
 
     return {
         "devices": len(ids),

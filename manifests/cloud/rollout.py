@@ -248,7 +248,9 @@ def _issue(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, chos
 def _revisions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(ids):
-        found.update(connection.execute(select(devices.c.id, devices.c.revision).where(devices.c.id.in_(part))).tuples().all())
+        found.update(
+            (row.id, row.revision) for row in connection.execute(select(devices.c.id, devices.c.revision).where(devices.c.id.in_(part)))
+        )
     return found
 
 
@@ -317,5 +319,5 @@ def _end(connection: Connection, number: int, state: str, why: str) -> None:
 
 
 def _counts(connection: Connection, number: int) -> Counter[str]:
-    query = select(participants.c.state, func.count()).where(participants.c.rollout == number).group_by(participants.c.state)
-    return Counter(dict(connection.execute(query).tuples().all()))
+    query = select(participants.c.state, func.count().label("many")).where(participants.c.rollout == number).group_by(participants.c.state)
+    return Counter({row.state: row.many for row in connection.execute(query)})

@@ -75,6 +75,8 @@ class Cloud:
 
     def stop(self) -> None:
         """Ends what `start` began. What was acknowledged is stored."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         self.gateway.stop()
         for thread in self._threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
@@ -33,7 +34,7 @@ class Reported(Strict):
     about: Annotated[dict[str, Any], Field(max_length=64)] = Field(default={})
     problems: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=32)] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 of the canonical form."""
         return hashlib.sha256(encode(self.model_dump(mode="json"))).hexdigest()

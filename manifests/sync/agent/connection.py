@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from manifests.sync.agent.session import Outbox, Self, Session, Times
 from manifests.sync.channel.curve import KeyPair, z85_text
 from manifests.sync.channel.messages import MAX_BYTES, Offer
+from manifests.sync.channel.wake import Wake
 
 if TYPE_CHECKING:
     import zmq
@@ -55,7 +55,7 @@ class Connection:
         self._fetch_at = self._try_at = 0.0
         self._tried = ""
         self._stopped = self._renew = False
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = Wake()
         self._context = zmq.Context()
         self._socket = dealer(self._context, cloud_key, keys)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
@@ -68,7 +68,7 @@ class Connection:
 
     def wake(self) -> None:
         """There is something new to say. From any thread."""
-        os.eventfd_write(self._wake, 1)
+        self._wake.set()
 
     def token(self) -> str:
         """The newest token for HTTP; empty where there has been none yet. From any thread."""
@@ -84,7 +84,7 @@ class Connection:
         import zmq
 
         poller = zmq.Poller()
-        for each in (self._socket, self._monitor, self._wake):
+        for each in (self._socket, self._monitor, self._wake.descriptor):
             poller.register(each, zmq.POLLIN)
         try:
             while not self._stopped:
@@ -95,8 +95,8 @@ class Connection:
                     except zmq.Again:
                         break
                 ready = dict(poller.poll(int(1000 * self._wait(now)) + 1))
-                if self._wake in ready:
-                    os.eventfd_read(self._wake)
+                if self._wake.descriptor in ready:
+                    self._wake.clear()
                     self._hear_wake()
                 if self._monitor in ready:
                     self._watch()
@@ -106,7 +106,7 @@ class Connection:
         finally:
             self._socket.disable_monitor()
             self._context.destroy(linger=0)
-            os.close(self._wake)
+            self._wake.close()
 
     def _wait(self, now: float) -> float:
         until_fetch = max(0.0, self._fetch_at - now) if self._fetch else 60.0
@@ -173,7 +173,7 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], cloud_key: bytes, keys: KeyP
         zmq.RECONNECT_IVL_MAX: 60_000,
         zmq.HEARTBEAT_IVL: 15_000,
         zmq.HEARTBEAT_TIMEOUT: 45_000,
-        zmq.HANDSHAKE_IVL: 30_000,
+        zmq.HANDSHAKE_IVL: 60_000,
         zmq.SNDHWM: 100,
         zmq.RCVHWM: 100,
         zmq.LINGER: 0,

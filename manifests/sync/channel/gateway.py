@@ -7,7 +7,6 @@ another's place. The desk is asked about every single message: a key that was re
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -15,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from manifests.sync.channel.curve import KeyPair, z85_text
-from manifests.sync.channel.guard import Bucket, Descriptors, hang_up
+from manifests.sync.channel.guard import Bucket, Descriptors, Door, hang_up
 from manifests.sync.channel.messages import MAX_BYTES, NOBODY, Ack, Body, Envelope, FromCloud, Refused, WireError, decode, encode
+from manifests.sync.channel.wake import Wake
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,14 @@ class Limits:
     rate: float = 20.0
     burst: float = 200.0
     strangers: tuple[float, float] = (50.0, 200.0)
-    reserve: int = 64
+    reserve: int | None = None
+    """Descriptors that are kept free; None: an eighth, at most 1024."""
     descriptors: int | None = None
     """How many this process may have open; None: as many as the system lets it."""
     heartbeat_s: float = 15.0
     silence_s: float = 45.0
-    handshake_s: float = 10.0
+    handshake_s: float = 60.0
+    """Longer than it takes to let a whole fleet in that comes at once: what is cut off in the queue only comes again."""
     queue: int = 100
     """Messages that may wait for one peer, each way."""
 
@@ -117,7 +119,7 @@ class _Rejected(Exception):
 
 
 class Gateway:
-    """Serves devices on `endpoint` until `stop`. Raises zmq.ZMQError where it cannot listen there."""
+    """Serves devices on `endpoint` until `stop`. Raises OSError where it cannot listen there."""
 
     def __init__(self, desk: Desk, endpoint: str, keys: KeyPair, limits: Limits | None = None) -> None:
         import zmq
@@ -126,9 +128,10 @@ class Gateway:
         self.peers: dict[str, Peer] = {}
         self._descriptors = Descriptors(self.limits.reserve, self.limits.descriptors)
         self._changed: set[str] = set()
+        self._ending: list[int] = []
         self._lock = threading.Lock()
         self._stopped = False
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = Wake()
         self._buckets: dict[str, Bucket] = {}
         self._strangers = Bucket(*self.limits.strangers, time.monotonic())
         self._context = zmq.Context()
@@ -157,30 +160,31 @@ class Gateway:
         self._router.zap_domain = b"ace"
         try:
             self._router.bind(endpoint)
-        except zmq.ZMQError:
-            self.close()
-            raise
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            self._wake.close()
+            raise OSError(error.errno, f"devices cannot be served here: {error.strerror}", endpoint) from None
         self.endpoint = bytes(self._router.getsockopt(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
         self._port = int(self.endpoint.rpartition(":")[2])
-        self._listening = True
+        self._door = Door(self._port)
 
     def notify(self, devices: Iterable[str]) -> None:
         """Something changed for these: a new desired state, a revocation. From any thread."""
         with self._lock:
             self._changed.update(devices)
-        os.eventfd_write(self._wake, 1)
+        self._wake.set()
 
     def stop(self) -> None:
         """Ends `run` and closes the connections. From any thread."""
         self._stopped = True
-        os.eventfd_write(self._wake, 1)
+        self._wake.set()
 
     def run(self) -> None:
         """Serves; returns after `stop`."""
         import zmq
 
         poller = zmq.Poller()
-        for each in (self._zap, self._router, self._wake):
+        for each in (self._zap, self._router, self._wake.descriptor):
             poller.register(each, zmq.POLLIN)
         second = time.monotonic()
         try:
@@ -188,14 +192,15 @@ class Gateway:
                 ready = dict(poller.poll(250))
                 if self._zap in ready:
                     self._admit()
-                if self._wake in ready:
-                    os.eventfd_read(self._wake)
+                if self._wake.descriptor in ready:
+                    self._wake.clear()
                     self._push()
                 if self._router in ready:
                     self._serve()
                 if time.monotonic() >= second:
                     second = time.monotonic() + 1
                     self._listen()
+                    self._hang_up()
                     self._forget(second - 4 * SILENT_S)
                     self.desk.tick(len(self.peers))
         finally:
@@ -203,19 +208,25 @@ class Gateway:
 
     def close(self) -> None:
         """Closes the sockets. After `run` has returned."""
+        self._door.close()
         self._context.destroy(linger=0)
-        os.close(self._wake)
+        self._wake.close()
 
     def _listen(self) -> None:
-        """Stops listening while descriptors are short."""
-        room = self._descriptors.check()
-        if room and not self._listening:
-            self._router.bind(self.endpoint)
-        elif not room and self._listening:
+        """Takes no new connections while descriptors are short."""
+        before, room = self._descriptors.open, self._descriptors.check()
+        self._door.keep(room)
+        if before and not room:
             log.warning("file descriptors are short: no new connections")
-            self._router.unbind(self.endpoint)
             self.counts.refuse("descriptors")
-        self._listening = room
+        elif room and not before:
+            log.warning("there are file descriptors again: new connections are taken")
+
+    def _hang_up(self) -> None:
+        """Ends connections of keys that were revoked, a moment after they were told why."""
+        ending, self._ending = self._ending, []
+        for descriptor in ending:
+            hang_up(descriptor, self._port)
 
     def _forget(self, before: float) -> None:
         """Those that were not heard since may say hello again."""
@@ -238,7 +249,7 @@ class Gateway:
             device = key.hex() if mechanism == b"CURVE" and len(key) == 32 else ""
             standing = self.desk.standing(device) if device else "revoked"
             status = b"200"
-            if standing == "revoked" or (standing == "unknown" and not self._stranger()):
+            if standing == "revoked" or not self._descriptors.open or (standing == "unknown" and not self._stranger()):
                 status = b"400"
                 self.counts.refuse("handshake")
             self.counts.handshakes += 1
@@ -322,7 +333,7 @@ class Gateway:
         """Ends the connection of a key that was revoked."""
         self.peers.pop(device, None)
         self._send(peer.routing, encode(Refused(reason="this key was revoked", retry_s=3600)))
-        hang_up(peer.descriptor, self._port)
+        self._ending.append(peer.descriptor)
 
     def _apply(self, batch: list[Incoming]) -> list[Answer]:
         """One transaction for all; where that fails, one for each: one message cannot stop the others. What fails is not acknowledged."""

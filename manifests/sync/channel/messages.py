@@ -152,7 +152,7 @@ def decode(data: bytes) -> Envelope:
     if len(data) > MAX_BYTES:
         raise WireError(f"expected a message of at most {MAX_BYTES} bytes, got {len(data)}")
     try:
-        return Envelope.model_validate_json(data)
+        return Envelope.model_validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "message"

@@ -214,3 +214,27 @@ class Device:
         wait_for(lambda: self.cloud.desk.standing(self.keys.name) == "pending", f"{self.name} is pending")
         self.cloud.set_state(ROOT, self.name, "approved")
         wait_for(lambda: self.cloud.query(self.name)["reported"], f"{self.name} has reported")
+
+
+def populate(cloud: Cloud, count: int, cohort: str = "home", *, online: int | None = None) -> list[str]:
+    """Devices that are let in and have reported, without sockets; the first `online` of them were heard of just now."""
+    import time
+
+    from sqlalchemy import insert
+
+    from manifests.cloud import inventory
+    from manifests.cloud.tables import devices
+
+    ids = [secrets.token_hex(32) for _ in range(count)]
+    state = Reported(active=RUNNING, ram_bytes=1 << 30, disk_bytes=1 << 30)
+    with cloud.database.write() as connection:
+        rows = [
+            {"id": each, "name": f"{cohort}-{number}", "cohort": cohort, "state": "approved", "about": "{}"}
+            for number, each in enumerate(ids)
+        ]
+        connection.execute(insert(devices), [{**row, "enrolled": 0.0, "revision": 0} for row in rows])
+        for each in ids:
+            inventory.note_shadow(connection, each, state, 0.0)
+        inventory.note_seen(connection, dict.fromkeys(ids[:online], time.time()))
+    cloud.desk.refresh()
+    return ids
