@@ -62,7 +62,7 @@ def _from_pictures(model: ModelInfo, uri: str, limit: int, resize: int | None) -
     try:
         operator.open(HeapContext())
         for number, picture in _spread(reader, found.frames, limit):
-            made = operator.run(frame(number), image=Image(picture.spec, picture.planes))
+            made = operator.run(frame(number), image=Image(picture.spec, tuple(map(np.ascontiguousarray, picture.planes))))
             assert isinstance(made, Mapping)
             tensors = made["tensors"]
             assert isinstance(tensors, Tensors)
