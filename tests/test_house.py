@@ -54,7 +54,9 @@ def test_rooms_load_no_heavy_library() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "validate", "schema", "plan", "explain", "ops", "devices", "quantize", "bench", "bench model"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "run", "validate", "schema", "plan", "explain", "ops", "devices", "quantize", "bench", "bench model"]
+)
 def test_help_loads_nothing_but_the_command_line(command: str) -> None:
     arguments = [*command.split(), "--help"]
     code = (

@@ -84,9 +84,7 @@ class _Writer:
         read = {name for node in self.nodes for name in node.input} | set(self.network.outputs)
         read |= _captured(self.nodes)
         constants = {**self.network.constants, **self.constants}
-        graph.initializer.extend(
-            numpy_helper.from_array(array, name) for name, array in constants.items() if name in read
-        )
+        graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items() if name in read)
         model.producer_name, model.producer_version = PRODUCER, ""
         return model
 

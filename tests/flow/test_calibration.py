@@ -47,6 +47,10 @@ def test_frames_of_a_video_are_sampled(tmp_path: Path) -> None:
     assert found == pytest.approx([0, 60, 120, 180], abs=6)
 
 
+def test_a_live_source_gives_its_first_pictures() -> None:
+    assert len(list(calibration.samples(model(), "synthetic:pen?size=64x48&fps=120", 3))) == 3
+
+
 def test_bounds_are_those_of_pixels() -> None:
     assert calibration.pixel_bounds(model()) == {"x": (-5.0, (255 - 10) / 2)}
     assert calibration.pixel_bounds(model(pixels=False)) == {}
@@ -93,5 +97,3 @@ def test_sources_without_pictures_and_models_without_pixels(tmp_path: Path) -> N
         list(calibration.samples(model(pixels=False), str(tmp_path), 10))
     with pytest.raises(SourceError, match="threshold"):
         list(calibration.samples(model(others=("threshold",)), str(tmp_path), 10))
-
-

@@ -64,9 +64,8 @@ def network(save_model: Callable[..., Path]) -> Callable[..., Path]:
             node("Softmax", ["logits"], ["y"], axis=1),
         ]
         constants = {
-            "w1": weight(8, 3, 3, 3), "b1": weight(8, 4)[:, 0], "w2": weight(8, 1, 3, 3), "b2": weight(8, 4)[:, 0], "w3": weight(8, 8, 1, 1),
-            "w4": weight(8, 8, 1, 1), "b4": weight(8, 4)[:, 0], "w5": weight(8, 16, 1, 1), "b5": weight(8, 4)[:, 0],
-            "w6": weight(5, 8) * 3, "b6": weight(5, 4)[:, 0],
+            "w1": weight(8, 3, 3, 3), "w2": weight(8, 1, 3, 3), "w3": weight(8, 8, 1, 1), "w4": weight(8, 8, 1, 1),
+            "w5": weight(8, 16, 1, 1), "w6": weight(5, 8) * 3, **{f"b{at}": weight(5 if at == 6 else 8, 4)[:, 0] for at in (1, 2, 4, 5, 6)},
         }  # fmt: skip
         return save_model(nodes, [("x", "float32", SHAPE)], [("y", "float32", (1, 5))], constants, name=name, opset=opset)
 

@@ -125,7 +125,9 @@ def uneven(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", ["smooth", "equalize"])
-def test_scaling_channels_changes_nothing_in_float_and_helps_where_they_differ(network: Make, samples: Taken, tmp_path: Path, how: str) -> None:
+def test_scaling_channels_changes_nothing_in_float_and_helps_where_they_differ(
+    network: Make, samples: Taken, tmp_path: Path, how: str
+) -> None:
     path = uneven(network())
     given = samples(20)
     scheme = Scheme(read_network(path), Settings(), {})
