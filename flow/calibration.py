@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flow.sources.contract import Picture, SourceError
+from flow.sources.contract import Picture, Reader, SourceError
 
 if TYPE_CHECKING:
     from devices.engine import ModelInfo
 
 MAX_ARRAYS_BYTES = 1 << 32
+MAX_PICTURES = 100_000
+"""Of a source that does not know its length: it may have no end."""
 
 
 def samples(model: ModelInfo, uri: str, limit: int, *, resize: int | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Inputs of a model, made as its manifest says from the pictures of a source: a picture, a folder, a glob, a video, a stream.
 
-    Of a source that knows its length, `limit` pictures are made, evenly spread; of others, all. `resize`: the shorter side before the
+    Of a source that knows its length, `limit` pictures are made, evenly spread; of a live one the first; of others all, up to
+    `MAX_PICTURES`. `resize`: the shorter side before the
     crop of a model with `fit: crop`. An .npz file has an array for each input, its samples along a further first axis or along the
     batch. Raises SourceError and EngineError.
     """
@@ -61,8 +65,9 @@ def _from_pictures(model: ModelInfo, uri: str, limit: int, resize: int | None) -
     reader = sources.open_reader(uri)
     try:
         operator.open(HeapContext())
-        for number, picture in _spread(reader, found.frames, limit):
-            made = operator.run(frame(number), image=Image(picture.spec, picture.planes))
+        pictures = islice(_all(reader), limit if found.live else MAX_PICTURES)
+        for number, picture in _spread(pictures, found.frames, limit):
+            made = operator.run(frame(number), image=Image(picture.spec, tuple(map(np.ascontiguousarray, picture.planes))))
             assert isinstance(made, Mapping)
             tensors = made["tensors"]
             assert isinstance(tensors, Tensors)
@@ -72,13 +77,16 @@ def _from_pictures(model: ModelInfo, uri: str, limit: int, resize: int | None) -
         reader.close()
 
 
-def _spread(reader: object, frames: int | None, limit: int) -> Iterator[tuple[int, Picture]]:
+def _all(reader: Reader) -> Iterator[Picture]:
+    while (picture := reader.read()) is not None:
+        yield picture
+
+
+def _spread(pictures: Iterable[Picture], frames: int | None, limit: int) -> Iterator[tuple[int, Picture]]:
     """Pictures with their numbers: `limit` of the known number, evenly spread, or all."""
-    number = 0
-    while (picture := reader.read()) is not None:  # type: ignore[attr-defined]
+    for number, picture in enumerate(pictures):
         if not frames or frames <= limit or number * limit // frames != (number - 1) * limit // frames:
             yield number, picture
-        number += 1
 
 
 def _from_arrays(model: ModelInfo, path: Path) -> Iterator[dict[str, np.ndarray]]:

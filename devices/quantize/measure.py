@@ -35,8 +35,8 @@ class Accuracy:
 
     @property
     def mean_db(self) -> float:
-        """The mean SQNR of all float outputs, each counted up to 100 dB."""
-        found = [min(error.sqnr_db, 100.0) for error in self.outputs.values() if error.sqnr_db is not None]
+        """The mean SQNR of all outputs, each counted up to 100 dB; of those that are no float, the equal part in percent."""
+        found = [100.0 * (error.equal or 0.0) if error.sqnr_db is None else min(error.sqnr_db, 100.0) for error in self.outputs.values()]
         return float(np.mean(found)) if found else 100.0
 
 

@@ -18,12 +18,13 @@ Tick = Callable[[], None]
 @dataclass(frozen=True)
 class Seen:
     """`histograms` by value. For some values, float64, one number for each channel (axis 1 of pictures, the last axis otherwise): `means`,
-    and `lows` and `highs`, the bounds of a sample on average."""
+    `lows` and `highs`, the bounds of a sample on average, and `peaks`, the largest element of all."""
 
     histograms: Mapping[str, Histogram]
     means: Mapping[str, np.ndarray]
     lows: Mapping[str, np.ndarray]
     highs: Mapping[str, np.ndarray]
+    peaks: Mapping[str, np.ndarray]
 
 
 def observe(
@@ -36,6 +37,7 @@ def observe(
     wanted = set(averaged)
     bounds: dict[str, tuple[float, float]] = {}
     sums: dict[str, np.ndarray] = {}  # for each value three rows: of means, lows and highs
+    peaks: dict[str, np.ndarray] = {}
     count = 0
     for feed in feeds():
         count += 1
@@ -50,6 +52,7 @@ def observe(
             if name in wanted:
                 figures = of_channels(array)
                 sums[name] = figures if name not in sums else sums[name] + figures
+                peaks[name] = figures[2] if name not in peaks else np.maximum(peaks[name], figures[2])
         tick()
     histograms = {name: Histogram.empty(*bounds[name]) for name in values}
     for feed in feeds():
@@ -57,7 +60,7 @@ def observe(
             histograms[name].add(array)
         tick()
     means, lows, highs = ({name: total[row] / count for name, total in sums.items()} for row in range(3))
-    return Seen(histograms, means, lows, highs)
+    return Seen(histograms, means, lows, highs, peaks)
 
 
 def of_channels(array: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class Scheme:
         placement = place(self.network, self.units)
         values = sorted({name for unit in placement.units for name in (*unit.inputs, *unit.outputs)} - set(self._copied))
         averaged = {unit.layer.x for unit in self.units if unit.layer is not None}
-        averaged |= {name for unit in placement.units if unit.kind == "function" for name in (*unit.inputs, *unit.outputs)}
+        averaged |= {name for unit in placement.units if unit.kind in ("layer", "function") for name in (*unit.inputs, *unit.outputs)}
         values += sorted(averaged & set(self._copied))
         self._seen = observe(self.network, self.float_model(), values, averaged, feeds, threads=self.settings.threads, tick=tick)
 
@@ -83,8 +83,9 @@ class Scheme:
         return placement
 
     def steps(self, placement: Placement, method: Method) -> dict[str, Step]:
-        """The quantization of each group of values."""
-        return {group: self._step(sources, method) for group, sources in placement.sources.items()}
+        """The quantization of each group of values. What only float operators read keeps its whole range: the largest score counts."""
+        read = {placement.groups[name] for unit in placement.units for name in unit.inputs}
+        return {group: self._step(sources, method if group in read else "minmax") for group, sources in placement.sources.items()}
 
     def write(self, choices: Choices) -> Written:
         """The quantized model."""

@@ -96,9 +96,21 @@ def quantize(
     before = path.stat().st_size
     layers = _layers(scheme, Choices(method, correct, kept), written)
     return Report(
-        str(path), str(output), method, settings.pair_safe, smooth, equalized, correct, tried, layers, accuracy,
-        len(calibration), len(held), before, size,
-    )  # fmt: skip
+        model=str(path),
+        output=str(output),
+        ranges=method,
+        pair_safe=settings.pair_safe,
+        smoothed=smooth,
+        equalized=equalized,
+        bias_corrected=correct,
+        tried=tried,
+        layers=layers,
+        accuracy=accuracy,
+        calibrated_on=len(calibration),
+        held_out=len(held),
+        bytes_before=before,
+        bytes_after=size,
+    )
 
 
 def check_output(path: Path, output: Path) -> None:

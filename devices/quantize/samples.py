@@ -32,7 +32,15 @@ class Samples(Sequence[dict[str, np.ndarray]]):
             name: np.lib.format.open_memmap(Path(self._folder.name) / f"{index}.npy", "w+", np.dtype(spec.dtype), (limit, *spec.shape))
             for index, (name, spec) in enumerate(inputs.items())
         }
-        self._count, every = 0, 1
+        self._count = 0
+        try:
+            self._take(inputs, given, limit)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, inputs: Mapping[str, TensorSpec], given: Iterable[Mapping[str, np.ndarray]], limit: int) -> None:
+        every = 1
         for number, sample in enumerate(given):
             if number % every:
                 continue

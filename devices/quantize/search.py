@@ -18,7 +18,8 @@ RUNS = 3
 def kept_float_for(
     scheme: Scheme, choices: Choices, told: Yardstick, bar_db: float, progress: Callable[[str, int, int], None]
 ) -> tuple[tuple[str, ...], Accuracy]:
-    """Greedy: the layer without which the error falls most goes first, until the worst output reaches the bar.
+    """Greedy: the layer without which the error falls most goes first, until the worst output reaches the bar; then each that the bar
+    holds without is quantized after all.
 
     Only layers of the runs of neighbours without which it falls most are measured one by one. One layer stays quantized even where the
     bar is not reached.
@@ -51,4 +52,9 @@ def kept_float_for(
         progress("keeping layers float", count, len(layers))
         kept = tuple(order[:count])
         accuracy = measured(kept)
+    for name in reversed(kept[:-1]) if accuracy.worst_db >= bar_db else ():
+        progress("taking layers back", kept.index(name), len(kept))
+        fewer = tuple(each for each in kept if each != name)
+        if (found := measured(fewer)).worst_db >= bar_db:
+            kept, accuracy = fewer, found
     return kept, accuracy

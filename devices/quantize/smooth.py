@@ -1,9 +1,11 @@
-"""Channel smoothing: scales the channels of a function's value and result so that all of them use the 256 steps.
+"""Channel smoothing: scales the channels of stored values so that all of them use the 256 steps.
 
-Values have one scale for all channels, so channels that stay small next to large ones are rounded to a few steps. Around a function of
-one value (SiLU, PReLU), which has to be computed in any case, channels can be scaled: the layer before divides by t, the function is
-f(x t) s, the layers behind divide by s. A layer with a scale for each output channel takes t without loss, and a depthwise layer s; for
-others s is the balance of SmoothQuant (Xiao et al. 2023, arXiv:2211.10438) between what activations and weights lose.
+Values have one scale for all channels, so channels that stay small next to large ones are rounded to a few steps. Between two layers
+with nothing, a Relu or a Clip from 0 on, channels are scaled for nothing: the layer before divides by s, the layers behind multiply. A
+Clip then cuts each channel at a level of its own, which is kept above all that was seen. Around a function of one value (SiLU, PReLU),
+the layer before divides by t and the function is f(x t) / s. A layer with a scale for each output channel takes t without loss, and a
+depthwise layer s; for others s is the balance of SmoothQuant (Xiao et al. 2023, arXiv:2211.10438) between what activations and weights
+lose.
 """
 
 from __future__ import annotations
@@ -20,38 +22,61 @@ from devices.quantize.ranges import Step
 from devices.quantize.units import Layer, Unit
 
 MOST = 64.0
-"""The largest part that a channel is scaled by."""
+"""The largest factor by which a channel is scaled."""
+
+ROOM = 1.1
+"""How far above all that was seen a Clip cuts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A function between the layer that makes its value and the layers that alone read its result (none: others do as well)."""
+    """A layer, and the layers that alone read what it gives, or what a function of it gives (none: others read that as well)."""
 
-    function: Unit
     before: Layer
+    value: str
     behind: tuple[Layer, ...]
+    function: Unit | None = None
+    ceiling: float = np.inf
+    """Where a Clip cuts."""
 
 
 def sites(network: Network, units: Sequence[Unit]) -> list[Site]:
-    """Every function whose channels can be scaled."""
-    makers = {unit.outputs[0]: unit for unit in units if unit.layer is not None}
+    """Every layer whose output channels can be scaled."""
     readers: dict[str, list[Unit]] = {}
     for unit in units:
         for name in unit.inputs:
             readers.setdefault(name, []).append(unit)
+
+    def behind(value: str) -> tuple[Layer, ...]:
+        layers = [each.layer for each in readers.get(value, ()) if each.layer is not None]
+        alone = {layer.node for layer in layers} == set(network.users.get(value, ())) and value not in network.outputs
+        return tuple(layers) if alone and all(layer.axis == 0 and _own(network, layer) for layer in layers) else ()
+
     found = []
     for unit in units:
-        value, result = unit.inputs[0], unit.outputs[0]
-        maker = makers.get(value) if unit.kind == "function" else None
-        if maker is None or maker.layer is None or maker.activation is not None or readers[value] != [unit] or value in network.outputs:
+        if unit.layer is None or unit.layer.axis != 0 or not _own(network, unit.layer):
             continue
-        if maker.layer.axis != 0 or not set(network.users[value]) <= set(unit.nodes) or not _own(network, maker.layer):
-            continue
-        layers = [each.layer for each in readers.get(result, ()) if each.layer is not None]
-        alone = {layer.node for layer in layers} == set(network.users.get(result, ())) and result not in network.outputs
-        fits = alone and all(layer.axis == 0 and _own(network, layer) for layer in layers)
-        found.append(Site(unit, maker.layer, tuple(layers) if fits else ()))
+        value, ceiling = unit.outputs[0], _ceiling(network, unit)
+        first = readers.get(value, [])
+        if unit.activation is None and len(first) == 1 and first[0].kind == "function":
+            if value not in network.outputs and set(network.users[value]) <= set(first[0].nodes):
+                found.append(Site(unit.layer, value, behind(first[0].outputs[0]), first[0]))
+        elif ceiling is not None and (layers := behind(value)):
+            found.append(Site(unit.layer, value, layers, ceiling=ceiling))
     return found
+
+
+def _ceiling(network: Network, unit: Unit) -> float | None:
+    """Where what a layer gives is cut above; None where its activation is no Relu and no Clip from 0 on."""
+    if unit.activation is None:
+        return np.inf
+    node = network.nodes[unit.activation]
+    if node.op_type == "Relu":
+        return np.inf
+    low, high = (network.constant(node.input[at]) if len(node.input) > at else None for at in (1, 2))
+    if low is None or low.size != 1 or float(low.ravel()[0]) != 0:
+        return None
+    return np.inf if high is None else float(high.ravel()[0])
 
 
 @dataclass(frozen=True)
@@ -63,22 +88,28 @@ class Smoothed:
 
 
 def smoothed(network: Network, units: Sequence[Unit], seen: Seen, steps: Mapping[str, Step]) -> Smoothed | None:
-    """The network with all its functions' channels scaled; None where there is none. `steps` are those of the functions' values."""
-    found = [site for site in sites(network, units) if site.function.inputs[0] in steps]
+    """The network with the channels of all sites scaled; None where there is none. `steps` are those of the functions' values."""
+    found = [site for site in sites(network, units) if site.value in seen.highs and (site.function is None or site.value in steps)]
     if not found:
         return None
     edit = _Edit(network)
     floors = {}
     for site in found:
-        value, result = site.function.inputs[0], site.function.outputs[0]
-        reach = np.minimum(-seen.lows[value], -steps[value].low)
-        t = _relative(np.maximum(seen.highs[value], reach))
-        edit.scale_outputs(site.before, 1 / t)
-        edit.multiply_input(site.function, t)
-        floors[value] = float(-(reach / t).max())
+        value, result = site.value, site.value
+        if site.function is not None:
+            result = site.function.outputs[0]
+            reach = np.minimum(-seen.lows[value], -steps[value].low)
+            t = _relative(np.maximum(seen.highs[value], reach))
+            edit.scale_outputs(site.before, 1 / t)
+            edit.multiply_input(site.function, t)
+            floors[value] = float(-(reach / t).max())
         if site.behind:
             s = _balance(site.behind, edit.constants, _relative(np.maximum(seen.highs[result], -seen.lows[result])))
-            edit.multiply_output(site.function, 1 / s)
+            if site.function is not None:
+                edit.multiply_output(site.function, 1 / s)
+            else:
+                s = np.minimum(1.0, np.maximum(s, ROOM * seen.peaks[value] / site.ceiling))
+                edit.scale_outputs(site.before, 1 / s)
             for layer in site.behind:
                 edit.scale_inputs(layer, s)
     return Smoothed(edit.network(), floors)
