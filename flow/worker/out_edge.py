@@ -38,13 +38,19 @@ class Packed:
         self.slots.clear()
 
 
-class _Lane:
+class Lane:
     """The producer's side of one link: what the receiver has not finished with."""
 
     def __init__(self) -> None:
         self.sender: Sender | None = None
         self.unacked: deque[Packed] = deque()
         self.greeted = False
+        self.pictures: PicturesOut | None = None
+        """Who gives single pictures in our place."""
+
+    def under_way(self) -> int:
+        """Entries that the receiver has not finished with."""
+        return len(self.unacked) + (self.pictures.under_way() if self.pictures is not None else 0)
 
 
 class OutEdge:
@@ -60,7 +66,7 @@ class OutEdge:
         """Whether the consumer dies with us: then only what it has finished with is safe."""
         self.recovering = live and block.get(f"edge:{edge.id}.turn") > 0
         self.replicas = replicas
-        self.links = [_Lane() for _ in range(consumers)]
+        self.links = [Lane() for _ in range(consumers)]
         self.credits = max(1, -(-edge.capacity // max(consumers, 1)))
         self.turn = block.get(f"edge:{edge.id}.turn") or replica
         self._counts: dict[int, int] = {}
@@ -69,8 +75,6 @@ class OutEdge:
         """Frames that its gate holds back."""
         self.stopped = False
         self.key = f"edge:{edge.id}"
-        self.pictures: PicturesOut | None = None
-        """Who gives single pictures in our place."""
 
     def _recount(self) -> None:
         """What an earlier life offered and did not settle will be offered, and counted, again."""
@@ -97,8 +101,7 @@ class OutEdge:
     def credit(self) -> bool:
         """Whether an entry may be sent now."""
         link = self.links[self.turn % len(self.links)]
-        flying = len(link.unacked) + (self.pictures.under_way() if self.pictures is not None else 0)
-        return link.sender is not None and link.greeted and not self.recovering and flying < self.credits
+        return link.sender is not None and link.greeted and not self.recovering and link.under_way() < self.credits
 
     def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
@@ -165,10 +168,12 @@ class OutEdge:
 
     def poll(self) -> bool:
         """Takes in acknowledgements; whether anything moved."""
-        moved = self.pictures is not None and self.pictures.reap()
+        moved = False
         for index, link in enumerate(self.links):
             if link.sender is None:
                 continue
+            if link.pictures is not None:
+                moved |= link.pictures.reap()
             if link.sender.poll():
                 moved = True
                 if not link.greeted:
@@ -232,7 +237,7 @@ class OutEdge:
     def note(self) -> None:
         """Writes what is in flight, counted and not derived."""
         sent = sum(one.frame for link in self.links for one in link.unacked)
-        flying = self.pictures.under_way() if self.pictures is not None else 0
+        flying = sum(link.pictures.under_way() for link in self.links if link.pictures is not None)
         self.block.set(f"{self.key}.in_flight", sent + flying + self.waiting)
 
     def durable(self, turn: int) -> bool:
@@ -254,7 +259,7 @@ class OutEdge:
 
     def settled(self) -> bool:
         """Nothing is in flight."""
-        return not any(link.unacked for link in self.links) and not (self.pictures is not None and self.pictures.under_way())
+        return not any(link.under_way() for link in self.links)
 
     def open(self, consumer: int, sender: Sender) -> None:
         """Uses a new link to this replica. What is unfinished is taken over where the link kept it, and else sent once the receiver has
@@ -271,7 +276,7 @@ class OutEdge:
             self._greet(consumer)
             self.note()
 
-    def _take_over(self, link: _Lane, turn: int, data: bytes) -> None:
+    def _take_over(self, link: Lane, turn: int, data: bytes) -> None:
         """An entry that an earlier life has published; its slots are held already."""
         kind, named = named_slots(data)
         frame = kind is Kind.FRAME and (self.live or turn < self.turn)  # later turns will be offered, and counted, again
@@ -287,9 +292,9 @@ class OutEdge:
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""
         self.stopped = True
-        if self.pictures is not None:
-            self.block.add(f"{self.key}.dropped:stopped", self.pictures.let_go())
         for link in self.links:
+            if link.pictures is not None:
+                self.block.add(f"{self.key}.dropped:stopped", link.pictures.let_go())
             for sent in link.unacked:
                 self.drop(sent, "stopped")
             link.unacked.clear()

@@ -1,6 +1,6 @@
-"""A chain's common path: frames one after another from one source or one ring, through the nodes, into rings.
+"""A chain's common path: frames one after another from one source or one edge, through the nodes, into rings.
 
-What is rare is left to the chain: bounds, ends, frames set aside, replicas, joins, entries that do not decode, frames that thin out. Both
+What is rare is left to the chain: bounds, ends, frames set aside, joins, entries that do not decode, frames that thin out. Both
 work on the same links, counters and settlements, so either can take the next frame. The gain is in what frames share: one look at each
 link, one settlement, one acknowledgement; and in pictures, which cross a link in one native step.
 
@@ -49,15 +49,11 @@ class Straight:
         address = self._head_array.ctypes.data
         self.way_in: FramesIn | None = None
         for edge, places in chain.frames_in:
-            receiver = edge.links[0]
-            assert isinstance(receiver, RingReceiver)
-            self.way_in = FramesIn(edge, receiver, places, self.head, address)
+            self.way_in = FramesIn(edge, places, self.head, address)
         self.ways_out: list[FramesOut] = []
         for gate in chain.gates:
             for out, out_places, room in gate.edges:
-                sender = out.links[0].sender
-                assert isinstance(sender, RingSender)
-                self.ways_out.append(FramesOut(out, sender, out_places, room, self.head, address))
+                self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
         if self.source is not None:
             self.head[STREAM] = chain.streams.index(self.source.stream.name)
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
@@ -70,7 +66,7 @@ class Straight:
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
         self._sent_at_once = False
-        only = self.ways_out[0].pictures if len(self.ways_out) == 1 else None
+        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures else None
         if isinstance(self.source, WaitingSource):
             blocks = self.source.stream.policy == "block"  # what thins out is counted before it is sent, or a successor would send it again
             self.source.at_once = self._send_at_once if only is not None and blocks and not self._nodes else None
@@ -80,15 +76,11 @@ class Straight:
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
-        """None for a chain of another shape: with a join, replicas, other links than rings, or frames to set aside."""
-        senders = [[link.sender for link in edge.links] for edge in chain.outbound]
-        receivers = [edge.links for edge in chain.inbound]
+        """None for a chain of another shape: with a join, other links than rings, or frames to set aside."""
         if (
-            not all(len(links) == 1 and isinstance(links[0], RingSender) for links in senders)
-            or not all(len(links) == 1 and isinstance(links[0], RingReceiver) for links in receivers)
-            or any(edge.replicas > 1 for edge in chain.outbound)
-            or any(edge.replicas > 1 for edge in chain.inbound)
-            or len(receivers) + (chain.source is not None) != 1
+            not all(isinstance(link.sender, RingSender) for edge in chain.outbound for link in edge.links)
+            or not all(isinstance(link, RingReceiver) for edge in chain.inbound for link in edge.links)
+            or len(chain.inbound) + (chain.source is not None) != 1
             or chain.poison
         ):
             return None
@@ -127,7 +119,7 @@ class Straight:
     def stirs(self, *, room: bool) -> bool:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
         way_in = self.way_in
-        if way_in is not None and self._observe(way_in.receiver.tail_word) != way_in.position()[0]:
+        if way_in is not None and way_in.stirs():
             return True
         return room and any(way.stirs() for way in self.ways_out)
 
@@ -264,7 +256,7 @@ class Straight:
         head = self.head
         head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
         self._sent_at_once = True
-        self._only_way.give(image)
+        self._only_way.give_picture(image)
 
     def _published(self) -> None:
         assert self._shot is not None
@@ -297,7 +289,7 @@ class Straight:
     def _prepare_settling(self) -> None:
         """The words that a settlement changes, in the order in which `_settle` fills them in."""
         functions = kernels.functions()
-        self._commit, self._observe = functions["ace_commit"], functions["ace_observe"]
+        self._commit = functions["ace_commit"]
         key, index = f"chain:{self.chain.chain.id}", self.block.index
         changed = [index(f"{key}.state")] if self.chain.state_area is not None else []
         if self.source is not None:
@@ -337,13 +329,11 @@ class Straight:
         if self.source is not None:
             changes[place], changes[place + 2] = head[SEQ] + 1, head[PTS]
             place += 4
-        count = 0
         if way_in is not None:
             taken, out, _, _ = way_in.counts
             words[taken] += frames
             words[out] += frames
-            count, turn = way_in.position()
-            way_in.edge.settled_turn = changes[place] = turn
+            way_in.edge.settled_turn = changes[place] = way_in.turn()
             changes[place + 2] = words[taken]
             place += 4
         for way in self.ways_out:
@@ -351,7 +341,7 @@ class Straight:
             place += 4
         self._commit(*self._commit_what)
         if way_in is not None:
-            way_in.receiver.finish(count)
+            way_in.finish()
 
     def _settle_later(self, frames: int) -> None:
         """What has happened waits, in order, until results have arrived."""
