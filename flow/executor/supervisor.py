@@ -6,6 +6,7 @@ import json
 import math
 import os
 import queue
+import socket
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,8 @@ from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
+from flow.link.bell import Bell, LiveBell, Rest
+from flow.link.rows import SHAPE
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
 from flow.pool import PoolError
@@ -54,7 +57,7 @@ class Supervisor:
             for lane in (self.wiring.lanes[seat.lane],)
         }
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
-        self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
+        self.inboxes: dict[int, ResultsInbox] = {}
         self.problems: list[str] = []
         self.poison: list[dict[str, Any]] = []
         self.stopped: set[str] = set()
@@ -64,15 +67,16 @@ class Supervisor:
         """(node, stream, seq)"""
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
-        self._results_opened: Counter[int] = Counter()
         self._plan_json = encode_plan(plan).decode()
         self.nursery = Nursery(self._plan_json) if plan.workers == "processes" else None
         self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = LiveBell("executor")
+        self._rests = Bell(os.dup(self._bell.bell), os.dup(self._bell.word), own=True)
+        self._over_and_done = False
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
-        self._poller = zmq.Poller()
-        self._waitables: list[Any] = []
+        self._poller: zmq.Poller | None = None
+        self._born: socket.socket | None = None
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
         self._stalled: dict[Seat, str] = {}
@@ -85,11 +89,18 @@ class Supervisor:
         """Slots that were still held at the end; 0 after an orderly one."""
         try:
             self.memory = SharedMemory(self.wiring, self.workers)
+            for sink in plan.sinks:
+                if sink.target == RESULTS:
+                    self.inboxes[sink.id] = ResultsInbox(sink, self.arrived, self.workers[self._seat_of(sink.id)].bell)
         except BaseException:
             self._free_the_rest()
             raise
 
     # ---- asked from other threads
+
+    def shared_bytes(self) -> int:
+        """Shared memory of pools, links and results."""
+        return self.memory.nbytes() + len(self.inboxes) * SHAPE.nbytes
 
     def order(self, do: str, **fields: Any) -> None:
         """`drain` or `stop`."""
@@ -100,8 +111,8 @@ class Supervisor:
     def poke(self) -> None:
         """Wakes the supervisor; nothing once the run is over."""
         with self._lock:
-            if self._bell >= 0:
-                os.eventfd_write(self._bell, 1)
+            if not self._over_and_done:
+                os.eventfd_write(self._bell.bell, 1)
 
     # ---- starting
 
@@ -109,31 +120,27 @@ class Supervisor:
         seat = worker.seat
         worker.start(self.nursery)
         self._started[seat] = time.monotonic()
-        chains = set(self.wiring.lanes[seat.lane].chains)
-        results = []
-        for sink, inbox in self.inboxes.items():
-            if any(sink in self.wiring.chains[chain].sinks for chain in chains):
-                self._results_opened[sink] += 1
-                address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
-                inbox.poll()
-                inbox.open(self.context, address)
-                results.append(ResultsOrder(sink, address, dict(inbox.seen), inbox.arrived_rows))
+        results = {sink: inbox for sink, inbox in self.inboxes.items() if self._seat_of(sink) == seat}
+        for inbox in results.values():
+            inbox.renew()
         poison = tuple(sorted(self._poisoned))
         setup = Setup(
-            seat.lane,
-            seat.replica,
-            worker.incarnation,
-            self.directory.address("control"),
-            self.frames,
-            poison,
+            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, poison,
             tuple(sorted(self.stopped)),
-            tuple(results),
-        )
+            tuple(ResultsOrder(sink, dict(inbox.seen), inbox.arrived_rows) for sink, inbox in results.items()),
+        )  # fmt: skip
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
         message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json, "digest": self.plan.digest}
         worker.send(message, fds)
         self.memory.hand_over(worker)
+        for sink, inbox in results.items():
+            worker.send({"kind": "results", "sink": sink}, [inbox.ring, self._bell.bell, self._bell.word_read_only])
         worker.send({"kind": "build"})
+
+    def _seat_of(self, sink: int) -> Seat:
+        """The worker that writes a sink."""
+        lane = next(lane for chain, lane in self.wiring.lane_of.items() if sink in self.wiring.chains[chain].sinks)
+        return Seat(lane.id, 0)
 
     def _open_links(self, seat: Seat) -> None:
         """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
@@ -183,15 +190,19 @@ class Supervisor:
         return self._tick_ms if due is None else max(0, min(self._tick_ms, math.ceil((due - time.monotonic()) * 1e3)))
 
     def _poll(self, timeout_ms: int) -> None:
-        waitables = [inbox.waitable for inbox in self.inboxes.values()] + [self.nursery and self.nursery.sock]
-        if waitables != self._waitables:
-            self._waitables, self._poller = waitables, zmq.Poller()
-            for waitable in (self.router, self._bell, *waitables):
+        """Sleeps until a worker has published a result, or says something, or somebody pokes."""
+        born = None if self.nursery is None else self.nursery.sock
+        if self._poller is None or born != self._born:
+            self._born, self._poller = born, zmq.Poller()
+            for waitable in (self.router, self._bell.bell, born):
                 if waitable is not None:
                     self._poller.register(waitable, zmq.POLLIN)
-        events = dict(self._poller.poll(timeout_ms))
-        if self._bell in events:
-            os.eventfd_read(self._bell)
+        self._rests.rest(Rest.FOR_ENTRIES)
+        stirs = any(inbox.stirs() for inbox in self.inboxes.values())
+        events = dict(self._poller.poll(0 if stirs else timeout_ms))
+        self._rests.rise()
+        if self._bell.bell in events:
+            os.eventfd_read(self._bell.bell)
         if self.nursery is not None:
             self.nursery.take()
 
@@ -429,5 +440,6 @@ class Supervisor:
             self.nursery.close()
         self.directory.remove()
         with self._lock:
-            os.close(self._bell)
-            self._bell = -1
+            self._over_and_done = True
+            self._rests.close()
+            self._bell.close()

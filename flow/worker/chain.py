@@ -98,7 +98,9 @@ class ChainRunner:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
         if self.straight is not None and self.straight.active:
             return self.straight.stirs(room=room)
-        return any(edge.stirs() for edge in self.inbound) or (room and any(edge.stirs() for edge in self.outbound))
+        if any(edge.stirs() for edge in self.inbound):
+            return True
+        return room and (any(edge.stirs() for edge in self.outbound) or any(sink.stirs() for sink in self.sinks))
 
     def idle(self) -> None:
         """Nothing has happened for a while: what was put off is done."""
@@ -231,7 +233,7 @@ class ChainRunner:
                 if node.was_reset:
                     entry.flags |= RESET
             self.write(entry, stream, values)
-            settlement.results = [(sink.target, sink.target.turn) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
+            settlement.results = [(sink.target, sink.target.rows.given) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
             for gate in self.gates:
                 settlement.given += gate.offer([_outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
             for node in self.nodes:
@@ -301,7 +303,7 @@ class ChainRunner:
     def _safe(settlement: Settlement, *, within: bool = False) -> bool:
         """Whether what came of a frame survives this worker; `within`: but for what chains of this worker have not finished with."""
         return all((within and edge.inner) or edge.durable(turn) for edge, turn in settlement.given) and all(
-            target.sender.durable >= turn for target, turn in settlement.results
+            target.rows.published >= row for target, row in settlement.results
         )
 
     def save(self) -> bytes:

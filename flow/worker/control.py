@@ -44,6 +44,8 @@ class Control:
         self.sent: Callable[[], None] = lambda: None
         """Called before something is sent: sending may take in what the socket's descriptor would tell of."""
         self.connect: Callable[[RingGrant, Sequence[int]], None] = lambda grant, fds: None
+        self.results: dict[int, Sequence[int]] = {}
+        """By sink: the ring for its results, bell and word of the executor."""
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tells the executor."""
@@ -71,6 +73,8 @@ class Control:
             self.attach(grant, Pool(grant.shape, fds[0], fds[1], grant.row))
         elif message.get("kind") == "ring":
             self.connect(RING.validate_python(message["grant"]), fds)
+        elif message.get("kind") == "results":
+            self.results[int(message["sink"])] = fds
         return message
 
     def grow(self, chain: int, ref: Ref, nbytes: int) -> Pool:

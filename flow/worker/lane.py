@@ -16,7 +16,8 @@ from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
-from flow.link.zeromq import ZmqSender
+from flow.link.ring import RingSender
+from flow.link.rows import SHAPE, RowSender
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
@@ -202,9 +203,9 @@ class LaneWorker:
         sink = self.wiring.sinks[number]
         target: Any
         if number in results:
-            sender = ZmqSender(self.zmq, results[number].address)
-            target = ResultsTarget(sender, results[number].seen, self._sent, results[number].arrived)
-            self._waiter.add(sender.waitable)
+            ring, bell, word = self.control.results[number]
+            rows = RowSender(RingSender(SHAPE, ring, Bell(bell, word, own=False)))
+            target = ResultsTarget(rows, results[number].seen, results[number].arrived)
         else:
             target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
         return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)

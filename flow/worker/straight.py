@@ -121,7 +121,7 @@ class Straight:
         way_in = self.way_in
         if way_in is not None and way_in.stirs():
             return True
-        return room and any(way.stirs() for way in self.ways_out)
+        return room and (any(way.stirs() for way in self.ways_out) or any(target.stirs() for target in self._targets))
 
     # ---- frames
 
@@ -134,7 +134,7 @@ class Straight:
         self._frames = 0
         try:
             for target in self._targets:
-                if target.waiting or not target.greeted:
+                if not target.settled():
                     self._take_in_results()
                     break
             room = MOST_FRAMES
@@ -159,7 +159,7 @@ class Straight:
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return room == MOST_FRAMES
+                return self._frames == MOST_FRAMES
             found = take()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
@@ -191,7 +191,7 @@ class Straight:
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return room == MOST_FRAMES
+                return self._frames == MOST_FRAMES
             values: list[Any] = [None] * chain.size
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
@@ -306,13 +306,13 @@ class Straight:
     def _settle(self, frames: int) -> None:
         """Everything so far is published: what a successor needs to know, in one piece.
 
-        Results that our caller has not got yet, and what comes after them, the chain settles when they have arrived.
+        Results that there is no room for yet, and what comes after them, the chain settles when they are published.
         """
         chain, block, way_in, head, changes = self.chain, self.block, self.way_in, self.head, self._changes
         words = block.words
         chain.last_head = tuple(head)
         for target in self._targets:
-            if target.sender.durable < target.turn:
+            if not target.settled():
                 self._settle_later(frames)
                 return
         if chain.settling:
@@ -344,7 +344,7 @@ class Straight:
             way_in.finish()
 
     def _settle_later(self, frames: int) -> None:
-        """What has happened waits, in order, until results have arrived."""
+        """What has happened waits, in order, until results are published."""
         chain, way_in, head = self.chain, self.way_in, self.head
         state = chain.save() if chain.state_area is not None else None
         if way_in is not None:
@@ -356,6 +356,6 @@ class Straight:
         self.hand_back()
         marks_in = [] if way_in is None else [way_in.edge.mark()]
         marks_out = [way.edge.mark() for way in self.ways_out]
-        results = [(target, target.turn) for target in self._targets]
+        results = [(target, target.rows.given) for target in self._targets]
         chain.settling.append(Settlement(marks_in, marks_out, results, head[SEQ] + 1, head[PTS], state))
         self.take_over()
