@@ -79,6 +79,8 @@ class Supervisor:
         self._born: socket.socket | None = None
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
+        self._look_at = 0.0
+        """When workers are looked at though none has said anything."""
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
         self._lost: set[Seat] = set()
@@ -175,22 +177,24 @@ class Supervisor:
         return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
 
     def _turn(self) -> None:
-        self._poll(self._patience_ms())
-        self._take_orders()
-        self._take_events()
+        told = self._poll(max(0, math.ceil((self._look_at - time.monotonic()) * 1e3)))
         for inbox in self.inboxes.values():
             inbox.poll()
-        for worker in self.workers.values():
-            if worker.seat not in self._lost:
-                self._watch(worker)
+        self._take_orders()
+        if told or time.monotonic() >= self._look_at:
+            self._take_events()
+            for worker in self.workers.values():
+                if worker.seat not in self._lost:
+                    self._watch(worker)
+            self._look_at = self._next_look()
 
-    def _patience_ms(self) -> int:
-        """How long nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
-        due = min((worker.due for worker in self.workers.values() if worker.due is not None), default=None)
-        return self._tick_ms if due is None else max(0, min(self._tick_ms, math.ceil((due - time.monotonic()) * 1e3)))
+    def _next_look(self) -> float:
+        """Until when nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
+        due = [worker.due for worker in self.workers.values() if worker.due is not None]
+        return min([time.monotonic() + self._tick_ms / 1e3, *due])
 
-    def _poll(self, timeout_ms: int) -> None:
-        """Sleeps until a worker has published a result, or says something, or somebody pokes."""
+    def _poll(self, timeout_ms: int) -> bool:
+        """Sleeps until results come, somebody pokes, or a worker says something or ends: whether one did."""
         born = None if self.nursery is None else self.nursery.sock
         if self._poller is None or born != self._born:
             self._born, self._poller = born, zmq.Poller()
@@ -201,10 +205,11 @@ class Supervisor:
         stirs = any(inbox.stirs() for inbox in self.inboxes.values())
         events = dict(self._poller.poll(0 if stirs else timeout_ms))
         self._rests.rise()
-        if self._bell.bell in events:
+        if events.pop(self._bell.bell, 0):
             os.eventfd_read(self._bell.bell)
-        if self.nursery is not None:
+        if events and self.nursery is not None:
             self.nursery.take()
+        return bool(events)
 
     def _take_orders(self) -> None:
         with self._lock:

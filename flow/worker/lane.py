@@ -291,13 +291,16 @@ class LaneWorker:
         if straight is None or straight.way_in is None:
             return
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-        while straight.run() is False and not chain.blocked:
-            bell.rest(Rest.FOR_ENTRIES)
-            if straight.stirs(room=False):
+        while (more := straight.run()) is not None and not chain.blocked:
+            if not more:
+                bell.rest(Rest.FOR_ENTRIES)
+                if not straight.stirs(room=False):
+                    if waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+                        return
+                    listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
+                    continue
                 bell.rise()
-                if time.monotonic_ns() > listen_at:
-                    return
-            elif waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+            if time.monotonic_ns() > listen_at:
                 return
 
     def _rest(self) -> None:

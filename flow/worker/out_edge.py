@@ -71,6 +71,7 @@ class OutEdge:
         self.turn = block.get(f"edge:{edge.id}.turn") or replica
         self._counts: dict[int, int] = {}
         self._recount()
+        self._in, self._out, self._in_flight = (block.index(f"edge:{edge.id}.{name}") for name in ("in", "out", "in_flight"))
         self.waiting = 0
         """Frames that its gate holds back."""
         self.stopped = False
@@ -93,6 +94,10 @@ class OutEdge:
         self.block.set(f"{self.key}.turn", turn)
         self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
 
+    def forget(self) -> None:
+        """Everything sent so far has been settled elsewhere."""
+        self._counts.clear()
+
     def mark(self) -> tuple[OutEdge, int]:
         """Everything sent so far, to be settled later."""
         self._counts[self.turn] = self.block.get(f"{self.key}.in")
@@ -107,7 +112,7 @@ class OutEdge:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
         frame = entry.kind is Kind.FRAME
         if frame:
-            self.block.add(f"{self.key}.in")
+            self.block.words[self._in] += 1
         if self.stopped:
             if frame:
                 self.block.add(f"{self.key}.dropped:stopped")
@@ -148,7 +153,7 @@ class OutEdge:
                 link.sender.send(self.turn, packed.data)
         self.turn += self.replicas
         if not self.live:
-            self._counts[self.turn] = self.block.get(f"{self.key}.in")
+            self._counts[self.turn] = self.block.words[self._in]
 
     def end(self, entry: Entry) -> None:
         """Tells every consumer replica that the stream has ended."""
@@ -183,7 +188,7 @@ class OutEdge:
                 sent.release()
                 moved = True
                 if sent.frame:
-                    self.block.add(f"{self.key}.out")
+                    self.block.words[self._out] += 1
         if moved:
             self.note()
         return moved
@@ -238,7 +243,7 @@ class OutEdge:
         """Writes what is in flight, counted and not derived."""
         sent = sum(one.frame for link in self.links for one in link.unacked)
         flying = sum(link.pictures.under_way() for link in self.links if link.pictures is not None)
-        self.block.set(f"{self.key}.in_flight", sent + flying + self.waiting)
+        self.block.words[self._in_flight] = sent + flying + self.waiting
 
     def durable(self, turn: int) -> bool:
         """Whether every entry before `turn` survives this worker (frames of a live source cannot be read again: always)."""

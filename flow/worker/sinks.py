@@ -54,6 +54,8 @@ class SinkRunner:
         self.written: Mapping[str, int] = {}
         self.stopped = self.opened = False
         self._reset = False
+        index = block.index
+        self._results, self._latency, self._most = (index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns"))
 
     def open(self, *, resume: bool) -> None:
         """Raises SinkError."""
@@ -82,10 +84,10 @@ class SinkRunner:
         )  # fmt: skip
         self.target.write(result, picture)
         self._reset = False
-        self.block.add(f"{self.key}.results")
-        self.block.add(f"{self.key}.latency:{latency_bucket(latency)}")
-        if latency > self.block.get(f"{self.key}.max_ns"):
-            self.block.set(f"{self.key}.max_ns", latency)
+        words = self.block.words
+        words[self._results] += 1
+        words[self._latency + latency_bucket(latency)] += 1
+        words[self._most] = max(words[self._most], latency)
 
     def poll(self) -> bool:
         return isinstance(self.target, ResultsTarget) and self.target.poll()

@@ -338,6 +338,7 @@ class Straight:
             place += 4
         for way in self.ways_out:
             changes[place], changes[place + 2] = way.finish(), words[way.counts[0]]
+            way.edge.forget()
             place += 4
         self._commit(*self._commit_what)
         if way_in is not None:
