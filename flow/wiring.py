@@ -171,6 +171,8 @@ class Wiring:
     def layout(self, lane: Lane) -> Layout:
         """The counters of one worker of this lane."""
         keys = ["state_resets"]
+        most = max((batch.most for batch in lane.batches), default=0)
+        keys += [f"batch:{place}.{name}" for place in range(most) for name in ("node", "stream", "seq")]
         for chain in map(self.chains.__getitem__, lane.chains):
             keys.append(f"chain:{chain.id}.state")
             if chain.stream is not None:

@@ -20,6 +20,13 @@ STATUS = {
     "ops.contract.SpecError": WRONG_INPUT,
     "ops.catalog.UnknownOperator": WRONG_INPUT,
     "builtins.OSError": WRONG_INPUT,
+    "flow.cli.remote.Misasked": WRONG_INPUT,
+    "flow.cli.remote.CloudRefusal": FAILED,
+    "manifests.bundle.canonical.BundleError": WRONG_INPUT,
+    "manifests.trust.keys.KeyRefusal": WRONG_INPUT,
+    "manifests.sync.trust.Untrusted": WRONG_INPUT,
+    "manifests.sync.channel.curve.KeyFileError": WRONG_INPUT,
+    "manifests.trust.repository.TargetRefusal": WRONG_INPUT,
     "devices.kernels.cache.KernelError": FAILED,
     "flow.executor.RunError": FAILED,
 }

@@ -16,6 +16,7 @@ from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
+from flow.worker.turns import short_turns
 
 WAIT_S = 0.2
 
@@ -50,11 +51,12 @@ class Executor:
         self.stop()
 
     def start(self) -> None:
-        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had."""
-        from devices import kernels
+        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had, KernelError where
+        compiling fails."""
         from flow.pool import PoolError
+        from flow.prepare import ready
 
-        kernels.ensure()
+        ready(self.plan)
         self._started = time.monotonic()
         self._cpu_start = _cpu_of_this_process() + _cpu_of_children()
         try:
@@ -73,7 +75,8 @@ class Executor:
     def _run(self) -> None:
         assert self._supervisor is not None
         try:
-            self._supervisor.run()
+            with short_turns() if self.plan.workers == "threads" else contextlib.nullcontext():
+                self._supervisor.run()
         except BaseException as error:  # told to whoever waits for the run
             self._error = error
         finally:
@@ -177,9 +180,9 @@ class Executor:
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:
-        """The report of the whole run, once it has ended."""
-        if self._thread is not None:
-            self._thread.join()
+        """The report of the whole run; waits for its end as `wait` does."""
+        if self._thread is not None and self._thread.is_alive():
+            self.wait()
         return self.snapshot()
 
     def _cpu(self) -> float:

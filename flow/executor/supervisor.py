@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import queue
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zmq
 
+from flow.executor.alarm import Alarm
 from flow.executor.directory import RunDirectory
 from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
-from flow.link.bell import Bell, LiveBell, Rest
+from flow.ledger import TOGETHER
 from flow.link.rows import SHAPE
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
@@ -65,18 +64,16 @@ class Supervisor:
         self.failed = False
         self._poisoned: set[tuple[int, int, int]] = set()
         """(node, stream, seq)"""
+        self._suspects: dict[tuple[int, int], int] = {}
+        """(node, stream): seq of the last frame on which the node died while it ran several: it runs that one alone."""
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
         self._plan_json = encode_plan(plan).decode()
         self.nursery = Nursery(self._plan_json) if plan.workers == "processes" else None
         self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
-        self._bell = LiveBell("executor")
-        self._rests = Bell(os.dup(self._bell.bell), os.dup(self._bell.word), own=True)
-        self._over_and_done = False
+        self.alarm = Alarm()
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
-        self._poller: zmq.Poller | None = None
-        self._born: socket.socket | None = None
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
         self._look_at = 0.0
@@ -112,9 +109,7 @@ class Supervisor:
 
     def poke(self) -> None:
         """Wakes the supervisor; nothing once the run is over."""
-        with self._lock:
-            if not self._over_and_done:
-                os.eventfd_write(self._bell.bell, 1)
+        self.alarm.poke()
 
     # ---- starting
 
@@ -128,6 +123,7 @@ class Supervisor:
         poison = tuple(sorted(self._poisoned))
         setup = Setup(
             seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, poison,
+            tuple((node, stream, seq) for (node, stream), seq in self._suspects.items()),
             tuple(sorted(self.stopped)),
             tuple(ResultsOrder(sink, dict(inbox.seen), inbox.arrived_rows) for sink, inbox in results.items()),
         )  # fmt: skip
@@ -136,7 +132,7 @@ class Supervisor:
         worker.send(message, fds)
         self.memory.hand_over(worker)
         for sink, inbox in results.items():
-            worker.send({"kind": "results", "sink": sink}, [inbox.ring, self._bell.bell, self._bell.word_read_only])
+            worker.send({"kind": "results", "sink": sink}, [inbox.ring, self.alarm.bell.bell, self.alarm.bell.word_read_only])
         worker.send({"kind": "build"})
 
     def _seat_of(self, sink: int) -> Seat:
@@ -177,7 +173,10 @@ class Supervisor:
         return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
 
     def _turn(self) -> None:
-        told = self._poll(max(0, math.ceil((self._look_at - time.monotonic()) * 1e3)))
+        speakers = [self.router, None if self.nursery is None else self.nursery.sock]
+        told = self.alarm.sleep(speakers, self.inboxes.values(), max(0, math.ceil((self._look_at - time.monotonic()) * 1e3)))
+        if told and self.nursery is not None:
+            self.nursery.take()
         for inbox in self.inboxes.values():
             inbox.poll()
         self._take_orders()
@@ -192,24 +191,6 @@ class Supervisor:
         """Until when nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
         due = [worker.due for worker in self.workers.values() if worker.due is not None]
         return min([time.monotonic() + self._tick_ms / 1e3, *due])
-
-    def _poll(self, timeout_ms: int) -> bool:
-        """Sleeps until results come, somebody pokes, or a worker says something or ends: whether one did."""
-        born = None if self.nursery is None else self.nursery.sock
-        if self._poller is None or born != self._born:
-            self._born, self._poller = born, zmq.Poller()
-            for waitable in (self.router, self._bell.bell, born):
-                if waitable is not None:
-                    self._poller.register(waitable, zmq.POLLIN)
-        self._rests.rest(Rest.FOR_ENTRIES)
-        stirs = any(inbox.stirs() for inbox in self.inboxes.values())
-        events = dict(self._poller.poll(0 if stirs else timeout_ms))
-        self._rests.rise()
-        if events.pop(self._bell.bell, 0):
-            os.eventfd_read(self._bell.bell)
-        if events and self.nursery is not None:
-            self.nursery.take()
-        return bool(events)
 
     def _take_orders(self) -> None:
         with self._lock:
@@ -311,9 +292,12 @@ class Supervisor:
             return
         node = self.plan.nodes[status["node"]]
         took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
-        if took_ms <= node.deadline_ms or worker.block.status() != status:
+        several = status["stream"] == TOGETHER
+        deadline_ms = node.deadline_ms * (status["seq"] if several else 1)
+        if took_ms <= deadline_ms or worker.block.status() != status:
             return
-        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on frame {status['seq']}, its deadline is {node.deadline_ms:.0f} ms"
+        what = f"{status['seq']} frames" if several else f"frame {status['seq']}"
+        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on {what}, its deadline is {deadline_ms:.0f} ms"
         if worker.process is None:
             self._give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
         else:
@@ -333,9 +317,13 @@ class Supervisor:
         where = ""
         if status["node"] >= 0:
             node = self.plan.nodes[status["node"]]
-            when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+            if status["stream"] == TOGETHER:
+                when = f"on {status['seq']} frames at once, each of which is tried alone now"
+                self._suspect(worker.block.entered())
+            else:
+                when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+                self._blame(node, status["stream"], status["seq"])
             where = f" in {node.names[0]} {when}"
-            self._blame(node, status["stream"], status["seq"])
         self._note(f"{self._title(worker)} died{where}: {cause}", "died")
         if len(worker.deaths) > MOST_RESTARTS:
             self._give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
@@ -364,6 +352,12 @@ class Supervisor:
             }
             self.poison.append(found)
             self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
+
+    def _suspect(self, frames: Sequence[tuple[int, int, int]]) -> None:
+        """A node died on several frames at once: that counts for each, and shows who was to blame when it runs them one at a time."""
+        for number, stream, seq in frames:
+            self._suspects[number, stream] = seq
+            self._deaths[self.plan.nodes[number].address, stream, seq] += 1
 
     def _forgive(self, worker: Worker) -> None:
         """All nodes of this worker are open: what died before them was an accident."""
@@ -444,7 +438,4 @@ class Supervisor:
         if self.nursery is not None:
             self.nursery.close()
         self.directory.remove()
-        with self._lock:
-            self._over_and_done = True
-            self._rests.close()
-            self._bell.close()
+        self.alarm.close()

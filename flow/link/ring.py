@@ -110,6 +110,10 @@ class RingSender(_End):
         """The index after that of the last of `count` entries."""
         return self._entry(count - 1)[0] + 1 if count else 0
 
+    def under_way(self) -> int:
+        """Entries published and not finished with, as the shared words say: any thread may ask."""
+        return int(self._observe(self.tail_word) - self._observe(self.head_word))
+
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Entries that an earlier life has published and the consumer has not finished with."""
         return [(index, bytes(data)) for index, data in map(self._entry, range(self.head, self.tail))]

@@ -58,6 +58,7 @@ def budget(
     """
     by_address = {node.address: node for node in nodes}
     sizes = {model.digest: _file_bytes(model) for model in models}
+    signatures = {model.digest: model for model in models}
     shared, ram = [], []
     for pool in pools:
         copies = layout.lane_of(pool.chain).replicas
@@ -71,6 +72,9 @@ def budget(
         shared.append((f"counters and state of {lane.name}", lane.replicas * (LEDGER_BYTES + stateful * 2 * STATE_BYTES)))
         loaded = {by_address[a].model for a in addresses if by_address[a].engine is not None}
         weights = sum(MODEL_COPIES * sizes.get(str(digest), 0) for digest in loaded)
+        for batch in lane.batches:
+            rows = sum(_row_bytes(signatures[str(model)]) for group in batch.nodes if (model := by_address[group[0]].model) in signatures)
+            ram.append((f"batches of up to {batch.most} frames in {lane.name}", lane.replicas * batch.most * rows))
         ram.append(
             (f"the {'workers' if lane.replicas > 1 else 'worker'} of {lane.name}", lane.replicas * (weights + processes * WORKER_BYTES))
         )
@@ -98,6 +102,11 @@ def refuse(needed: Budget, available: int, device: str, without: Sequence[str], 
 def labels(specs: Mapping[Ref, Spec], names: Mapping[str, str]) -> dict[Ref, str]:
     """What each value is called in messages."""
     return {ref: f"{names.get(ref.address, ref.address)}.{ref.port} ({spec})" for ref, spec in specs.items()}
+
+
+def _row_bytes(model: ModelInfo) -> int:
+    """Inputs and outputs of one frame."""
+    return sum(spec.nbytes for _, spec in (*model.inputs, *model.outputs))
 
 
 def _file_bytes(model: ModelInfo) -> int:

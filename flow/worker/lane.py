@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -16,12 +17,12 @@ from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
-from flow.link.ring import RingSender
-from flow.link.rows import SHAPE, RowSender
+from flow.plan.priority import niceness
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
+from flow.worker.batch import BatchRunner, runners
 from flow.worker.chain import ChainRunner
 from flow.worker.control import ArrivingPools, Control
 from flow.worker.fault import describe
@@ -57,6 +58,8 @@ class LaneWorker:
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
         self.own_process = own_process
+        if own_process:
+            os.nice(niceness(plan, self.lane))  # before there are threads, which inherit it
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
@@ -65,12 +68,16 @@ class LaneWorker:
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
+        self.batches: list[BatchRunner] = []
         self._told: dict[str, int] = {}
         self._failed: set[str] = set()
         """Businesses that cannot go on for what happened here."""
         self._ended = False
         self._stopping = False
         self._waiter = Waiter(bell)
+        self._control_number = -1
+        self._cameras: dict[int, LiveSource] = {}
+        """By what is waited for."""
         self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self._waiter)
         self.control.connect = self.links.connect
 
@@ -91,6 +98,8 @@ class LaneWorker:
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
+        numbers = {address: number for number, address in enumerate(self.wiring.nodes)}
+        self.batches = runners(self.lane.batches, self.chains, self.block, numbers, frozenset(self.setup.alone))
         self.links.begin(self.chains, self.received)
         for name in {*self.setup.stopped, *self._failed}:
             self._stop_business(name)
@@ -171,8 +180,10 @@ class LaneWorker:
     def _session(self, model: ModelInfo, node: Node) -> Session:
         import devices
 
+        if not any(node.address in group for batch in self.lane.batches for group in batch.nodes):
+            model = replace(model, batch=None)
         precision = str(node.config.get("precision", "auto"))
-        key = (model.digest, model.dims, node.engine, precision)
+        key = (model.digest, model.dims, model.batch, node.engine, precision)
         if key not in self.sessions:
             self.sessions[key] = devices.load(model, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
         return self.sessions[key]
@@ -203,9 +214,7 @@ class LaneWorker:
         sink = self.wiring.sinks[number]
         target: Any
         if number in results:
-            ring, bell, word = self.control.results[number]
-            rows = RowSender(RingSender(SHAPE, ring, Bell(bell, word, own=False)))
-            target = ResultsTarget(rows, results[number].seen, results[number].arrived)
+            target = ResultsTarget(self.control.results[number], results[number].seen, results[number].arrived)
         else:
             target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
         return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)
@@ -223,6 +232,7 @@ class LaneWorker:
         stage: SourceStage
         if stream.live:
             stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+            self._cameras[stage.waitable] = stage
         else:
             stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
             stage.promised = self.block.get(f"stream:{name}.in")
@@ -267,23 +277,32 @@ class LaneWorker:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
         for waitable in (self.control.socket, self.control.sock):
             self._waiter.add(waitable)
+        self._control_number = int(self.control.socket.getsockopt(zmq.FD))
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
             if len(self.chains) == 1:
                 self._run_alone(self.chains[0])
-            more = False
-            for chain in self.chains:
-                try:
-                    if chain.step():
-                        more = True
-                except SourceError as error:
-                    self._source_failed(chain, error)
-                    more = True
-            if not more:
+            if not self.round():
                 self._rest()
             elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._listen(0)
+
+    def round(self) -> bool:
+        """What every chain can do now, and then what those in a batch do together; whether anything was done."""
+        more = False
+        for chain in self.chains:
+            if chain.straight is not None and not chain.straight.due():
+                continue
+            try:
+                if chain.step():
+                    more = True
+            except SourceError as error:
+                self._source_failed(chain, error)
+                more = True
+        for batch in self.batches:
+            more |= batch.step()
+        return more
 
     def _run_alone(self, chain: ChainRunner) -> None:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
@@ -308,7 +327,8 @@ class LaneWorker:
 
         We are said to sleep until we find something here: who rings while we work on what woke us does so in vain.
         """
-        patience, until = WAIT_MS, Rest.FOR_ENTRIES
+        patience: float = WAIT_MS
+        until = Rest.FOR_ENTRIES
         for chain in self.chains:
             if chain.straight is None or not chain.straight.active:
                 patience, until = self._unusual()
@@ -324,7 +344,7 @@ class LaneWorker:
                 return
         self._listen(patience)
 
-    def _unusual(self) -> tuple[int, Rest]:
+    def _unusual(self) -> tuple[float, Rest]:
         """How long to wait at most, and what for, when chains have more in hand than their common path."""
         if not self._ended and all(chain.finished() for chain in self.chains):
             self._ended = True
@@ -332,9 +352,12 @@ class LaneWorker:
             self.control.tell("ended")
         self._waiter.unsure = True  # links and results may have been sent over ZeroMQ
         until = Rest.FOR_ROOM if any(chain.wants_room() for chain in self.chains) else Rest.FOR_ENTRIES
+        patience: float = WAIT_MS
         if any(chain.starved() for chain in self.chains):
-            return STARVED_WAIT_MS, until
-        return OWING_WAIT_MS if any(edge.owes for edge in self.links.inbound.values()) else WAIT_MS, until
+            patience = STARVED_WAIT_MS
+        elif any(edge.owes for edge in self.links.inbound.values()):
+            patience = OWING_WAIT_MS
+        return min(patience, *(batch.wait_ms() for batch in self.batches), WAIT_MS), until
 
     def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
         assert chain.source is not None
@@ -343,17 +366,22 @@ class LaneWorker:
         chain.ended = True
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
-    def _listen(self, timeout_ms: int) -> None:
+    def _listen(self, timeout_ms: float) -> None:
         ready = self._waiter.wait(timeout_ms)
         if not ready and timeout_ms:
             for chain in self.chains:
                 chain.idle()
         if ready == self._waiter.bell_alone:
             return
-        if any(number == self.control.sock.fileno() for number, _ in ready):
+        numbers = [number for number, _ in ready]
+        for number in numbers:
+            if number in self._cameras:
+                self._cameras[number].rang = True
+        if self.control.sock.fileno() in numbers:
             self.control.take()
-        for command in self.control.commands():
-            self._obey(command)
+        if self._control_number in numbers:
+            for command in self.control.commands():
+                self._obey(command)
 
     def _obey(self, command: dict[str, Any]) -> None:
         for chain in self.chains:

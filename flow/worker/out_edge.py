@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from flow.entry import EdgeCodec, Entry, Kind, Overflow, Place, named_slots
 from flow.ledger import Block
 from flow.link.contract import Sender
+from flow.link.ring import RingSender
 from flow.plan.value import Edge
 from flow.pool import Pool, SlotRef
 from flow.wiring import EDGE_CAUSES
@@ -107,6 +108,16 @@ class OutEdge:
         """Whether an entry may be sent now."""
         link = self.links[self.turn % len(self.links)]
         return link.sender is not None and link.greeted and not self.recovering and link.under_way() < self.credits
+
+    def takes(self) -> bool:
+        """Whether an entry could be sent now, as far as any thread can see: for sources that ask before they write a picture."""
+        if self.stopped:
+            return True
+        for link in self.links:
+            sender = link.sender
+            if sender is not None and (not isinstance(sender, RingSender) or sender.under_way() < self.credits):
+                return True
+        return False
 
     def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""

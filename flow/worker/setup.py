@@ -55,7 +55,10 @@ class ResultsOrder:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Lane, replica, and what was known when the worker started. `poison`: (node, stream, seq), frames that a node is spared."""
+    """Lane, replica, and what was known when the worker started. `poison`: (node, stream, seq), frames that a node is spared.
+
+    `alone`: frames, told in the same way, that a node died on together with others: it runs each of them alone.
+    """
 
     lane: int
     replica: int
@@ -63,6 +66,7 @@ class Setup:
     control: str
     frames: int | None
     poison: tuple[tuple[int, int, int], ...] = ()
+    alone: tuple[tuple[int, int, int], ...] = ()
     stopped: tuple[str, ...] = ()
     results: tuple[ResultsOrder, ...] = ()
     """Sinks that the executor itself receives."""

@@ -21,7 +21,7 @@ from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
 from flow.worker.ways import FramesIn, FramesOut, entry_of
 from ops.value import Frame, Image
 
@@ -54,7 +54,9 @@ class Straight:
         for gate in chain.gates:
             for out, out_places, room in gate.edges:
                 self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
+        self._live = isinstance(self.source, LiveSource)
         if self.source is not None:
+            self._due = self.source.due
             self.head[STREAM] = chain.streams.index(self.source.stream.name)
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
@@ -117,11 +119,22 @@ class Straight:
             words[0] += alone
 
     def stirs(self, *, room: bool) -> bool:
-        """Whether a link has something new; `room`: also of what consumers have finished with."""
+        """Whether a link has something new; `room`: also of what consumers have finished with. While it is room that we lack, frames that
+        have come are no news.
+        """
         way_in = self.way_in
-        if way_in is not None and way_in.stirs():
+        if way_in is not None and not self.chain.blocked and way_in.stirs():
             return True
         return room and (any(way.stirs() for way in self.ways_out) or any(target.stirs() for target in self._targets))
+
+    def due(self) -> bool:
+        """Whether `run` may have something to do. Where many chains share a worker, most have nothing, and asking them is cheap."""
+        if not self.active or self.chain.blocked:
+            return True
+        for target in self._targets:
+            if not target.settled():
+                return True
+        return self._due() if self.source is not None else self.stirs(room=False)
 
     # ---- frames
 
@@ -159,7 +172,7 @@ class Straight:
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return self._frames == MOST_FRAMES
+                return self._frames >= MOST_FRAMES
             found = take()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
@@ -189,9 +202,11 @@ class Straight:
         chain, way_in, limited = self.chain, self.way_in, self._limited
         started = time.monotonic_ns()
         while self.active:
+            if self._live and self._frames and not self._due():
+                return False
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return self._frames == MOST_FRAMES
+                return self._frames >= MOST_FRAMES
             values: list[Any] = [None] * chain.size
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
