@@ -114,7 +114,8 @@ class Executor:
         while (arrival := supervisor.arrived.get()) is not None:
             inbox, result = arrival
             inbox.read += 1
-            supervisor.poke()
+            if inbox.held_back:
+                supervisor.poke()
             if id(inbox) in wanted:
                 yield result
         supervisor.arrived.put(None)
@@ -174,7 +175,7 @@ class Executor:
         assert self._supervisor is not None, "start the run first"
         supervisor = self._supervisor
         return make_report(
-            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.memory.nbytes(), cpu_seconds=self._cpu(),
+            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.shared_bytes(), cpu_seconds=self._cpu(),
             wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
         )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import queue
 import threading
 import time
@@ -14,12 +13,14 @@ from typing import Any
 
 import zmq
 
+from flow.executor.alarm import Alarm
 from flow.executor.directory import RunDirectory
 from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
 from flow.ledger import TOGETHER
+from flow.link.rows import SHAPE
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
 from flow.pool import PoolError
@@ -55,7 +56,7 @@ class Supervisor:
             for lane in (self.wiring.lanes[seat.lane],)
         }
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
-        self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
+        self.inboxes: dict[int, ResultsInbox] = {}
         self.problems: list[str] = []
         self.poison: list[dict[str, Any]] = []
         self.stopped: set[str] = set()
@@ -67,17 +68,16 @@ class Supervisor:
         """(node, stream): seq of the last frame on which the node died while it ran several: it runs that one alone."""
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
-        self._results_opened: Counter[int] = Counter()
         self._plan_json = encode_plan(plan).decode()
         self.nursery = Nursery(self._plan_json) if plan.workers == "processes" else None
         self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.alarm = Alarm()
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
-        self._poller = zmq.Poller()
-        self._waitables: list[Any] = []
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
+        self._look_at = 0.0
+        """When workers are looked at though none has said anything."""
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
         self._lost: set[Seat] = set()
@@ -88,11 +88,18 @@ class Supervisor:
         """Slots that were still held at the end; 0 after an orderly one."""
         try:
             self.memory = SharedMemory(self.wiring, self.workers)
+            for sink in plan.sinks:
+                if sink.target == RESULTS:
+                    self.inboxes[sink.id] = ResultsInbox(sink, self.arrived, self.workers[self._seat_of(sink.id)].bell)
         except BaseException:
             self._free_the_rest()
             raise
 
     # ---- asked from other threads
+
+    def shared_bytes(self) -> int:
+        """Shared memory of pools, links and results."""
+        return self.memory.nbytes() + len(self.inboxes) * SHAPE.nbytes
 
     def order(self, do: str, **fields: Any) -> None:
         """`drain` or `stop`."""
@@ -102,9 +109,7 @@ class Supervisor:
 
     def poke(self) -> None:
         """Wakes the supervisor; nothing once the run is over."""
-        with self._lock:
-            if self._bell >= 0:
-                os.eventfd_write(self._bell, 1)
+        self.alarm.poke()
 
     # ---- starting
 
@@ -112,32 +117,28 @@ class Supervisor:
         seat = worker.seat
         worker.start(self.nursery)
         self._started[seat] = time.monotonic()
-        chains = set(self.wiring.lanes[seat.lane].chains)
-        results = []
-        for sink, inbox in self.inboxes.items():
-            if any(sink in self.wiring.chains[chain].sinks for chain in chains):
-                self._results_opened[sink] += 1
-                address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
-                inbox.poll()
-                inbox.open(self.context, address)
-                results.append(ResultsOrder(sink, address, dict(inbox.seen), inbox.arrived_rows))
+        results = {sink: inbox for sink, inbox in self.inboxes.items() if self._seat_of(sink) == seat}
+        for inbox in results.values():
+            inbox.renew()
         poison = tuple(sorted(self._poisoned))
         setup = Setup(
-            seat.lane,
-            seat.replica,
-            worker.incarnation,
-            self.directory.address("control"),
-            self.frames,
-            poison,
+            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, poison,
             tuple((node, stream, seq) for (node, stream), seq in self._suspects.items()),
             tuple(sorted(self.stopped)),
-            tuple(results),
-        )
+            tuple(ResultsOrder(sink, dict(inbox.seen), inbox.arrived_rows) for sink, inbox in results.items()),
+        )  # fmt: skip
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
         message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json, "digest": self.plan.digest}
         worker.send(message, fds)
         self.memory.hand_over(worker)
+        for sink, inbox in results.items():
+            worker.send({"kind": "results", "sink": sink}, [inbox.ring, self.alarm.bell.bell, self.alarm.bell.word_read_only])
         worker.send({"kind": "build"})
+
+    def _seat_of(self, sink: int) -> Seat:
+        """The worker that writes a sink."""
+        lane = next(lane for chain, lane in self.wiring.lane_of.items() if sink in self.wiring.chains[chain].sinks)
+        return Seat(lane.id, 0)
 
     def _open_links(self, seat: Seat) -> None:
         """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
@@ -172,32 +173,24 @@ class Supervisor:
         return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
 
     def _turn(self) -> None:
-        self._poll(self._patience_ms())
-        self._take_orders()
-        self._take_events()
+        speakers = [self.router, None if self.nursery is None else self.nursery.sock]
+        told = self.alarm.sleep(speakers, self.inboxes.values(), max(0, math.ceil((self._look_at - time.monotonic()) * 1e3)))
+        if told and self.nursery is not None:
+            self.nursery.take()
         for inbox in self.inboxes.values():
             inbox.poll()
-        for worker in self.workers.values():
-            if worker.seat not in self._lost:
-                self._watch(worker)
+        self._take_orders()
+        if told or time.monotonic() >= self._look_at:
+            self._take_events()
+            for worker in self.workers.values():
+                if worker.seat not in self._lost:
+                    self._watch(worker)
+            self._look_at = self._next_look()
 
-    def _patience_ms(self) -> int:
-        """How long nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
-        due = min((worker.due for worker in self.workers.values() if worker.due is not None), default=None)
-        return self._tick_ms if due is None else max(0, min(self._tick_ms, math.ceil((due - time.monotonic()) * 1e3)))
-
-    def _poll(self, timeout_ms: int) -> None:
-        waitables = [inbox.waitable for inbox in self.inboxes.values()] + [self.nursery and self.nursery.sock]
-        if waitables != self._waitables:
-            self._waitables, self._poller = waitables, zmq.Poller()
-            for waitable in (self.router, self._bell, *waitables):
-                if waitable is not None:
-                    self._poller.register(waitable, zmq.POLLIN)
-        events = dict(self._poller.poll(timeout_ms))
-        if self._bell in events:
-            os.eventfd_read(self._bell)
-        if self.nursery is not None:
-            self.nursery.take()
+    def _next_look(self) -> float:
+        """Until when nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
+        due = [worker.due for worker in self.workers.values() if worker.due is not None]
+        return min([time.monotonic() + self._tick_ms / 1e3, *due])
 
     def _take_orders(self) -> None:
         with self._lock:
@@ -445,6 +438,4 @@ class Supervisor:
         if self.nursery is not None:
             self.nursery.close()
         self.directory.remove()
-        with self._lock:
-            os.close(self._bell)
-            self._bell = -1
+        self.alarm.close()

@@ -9,6 +9,7 @@ from devices.cpu import available_memory
 from devices.engine import ModelInfo
 from devices.spec import Spec
 from flow.ledger import STATE_BYTES
+from flow.link.rows import SHAPE
 from flow.plan.chains import Layout
 from flow.plan.pools import PAGE
 from flow.plan.problems import Problems
@@ -49,9 +50,12 @@ class Budget:
 
 def budget(
     layout: Layout, edges: Sequence[Edge], pools: Sequence[Pool], nodes: Sequence[Node], models: Sequence[ModelInfo], *,
-    processes: bool, labels: Mapping[Ref, str],
+    processes: bool, labels: Mapping[Ref, str], results: int = 0,
 ) -> Budget:  # fmt: skip
-    """Adds up pools (one a replica), edges, counters and snapshots of state; then workers and the models each of them loads."""
+    """Adds up pools (one a replica), edges, counters and snapshots of state; then workers and the models each of them loads.
+
+    `results`: outputs that come to the program's own process.
+    """
     by_address = {node.address: node for node in nodes}
     sizes = {model.digest: _file_bytes(model) for model in models}
     signatures = {model.digest: model for model in models}
@@ -61,7 +65,7 @@ def budget(
         what = f"{pool.slots * copies} slots of {pool.slot_bytes} bytes for {labels.get(pool.ref, pool.ref.port)}"
         shared.append((what, copies * (pool.slots * pool.slot_bytes + PAGE)))
     flowing = sum(edge.capacity * (edge.payload + ENTRY_BYTES) * layout.lane_of(edge.producer).replicas for edge in edges)
-    shared.append(("records on their way", flowing))
+    shared.append(("records on their way", flowing + results * SHAPE.nbytes))
     for lane in layout.lanes:
         addresses = [address for chain in lane.chains for address in layout.chains[chain].nodes]
         stateful = sum(any(by_address[a].kind == "stateful" for a in layout.chains[chain].nodes) for chain in lane.chains)

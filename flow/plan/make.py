@@ -97,7 +97,8 @@ def _plan(
     memory = pools(flowing, sources, replicas, specs)
     names = {node.address: node.names[0] for node in nodes} | {stream.address: stream.name for stream in streams}
     processes = workers != "threads"
-    needed = budget(layout, flowing, memory, nodes, models, processes=processes, labels=labels(specs, names))
+    to_program = sum(sink.target == results.RESULTS for sink in sinks)
+    needed = budget(layout, flowing, memory, nodes, models, processes=processes, labels=labels(specs, names), results=to_program)
     parts: dict[str, Any] = {
         "nodes": tuple(nodes),
         "streams": tuple(streams),

@@ -105,7 +105,9 @@ class ChainRunner:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
         if self.straight is not None and self.straight.active:
             return self.straight.stirs(room=room)
-        return any(edge.stirs() for edge in self.inbound) or (room and any(edge.stirs() for edge in self.outbound))
+        if any(edge.stirs() for edge in self.inbound):
+            return True
+        return room and (any(edge.stirs() for edge in self.outbound) or any(sink.stirs() for sink in self.sinks))
 
     def idle(self) -> None:
         """Nothing has happened for a while: what was put off is done."""
@@ -257,7 +259,7 @@ class ChainRunner:
         self.last, self.last_head = entry, None
         try:
             self.write(entry, self.streams[entry.stream], values)
-            settlement.results = [(sink.target, sink.target.turn) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
+            settlement.results = [(sink.target, sink.target.rows.given) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
             for gate in self.gates:
                 settlement.given += gate.offer([outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
             for node in self.nodes:
@@ -327,7 +329,7 @@ class ChainRunner:
     def _safe(settlement: Settlement, *, within: bool = False) -> bool:
         """Whether what came of a frame survives this worker; `within`: but for what chains of this worker have not finished with."""
         return all((within and edge.inner) or edge.durable(turn) for edge, turn in settlement.given) and all(
-            target.sender.durable >= turn for target, turn in settlement.results
+            target.rows.published >= row for target, row in settlement.results
         )
 
     def save(self) -> bytes:

@@ -17,7 +17,6 @@ from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
-from flow.link.zeromq import ZmqSender
 from flow.plan.priority import niceness
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
 from flow.pool import Pool
@@ -215,9 +214,7 @@ class LaneWorker:
         sink = self.wiring.sinks[number]
         target: Any
         if number in results:
-            sender = ZmqSender(self.zmq, results[number].address)
-            target = ResultsTarget(sender, results[number].seen, self._sent, results[number].arrived)
-            self._waiter.add(sender.waitable)
+            target = ResultsTarget(self.control.results[number], results[number].seen, results[number].arrived)
         else:
             target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
         return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)
@@ -313,13 +310,16 @@ class LaneWorker:
         if straight is None or straight.way_in is None:
             return
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-        while straight.run() is False and not chain.blocked:
-            bell.rest(Rest.FOR_ENTRIES)
-            if straight.stirs(room=False):
+        while (more := straight.run()) is not None and not chain.blocked:
+            if not more:
+                bell.rest(Rest.FOR_ENTRIES)
+                if not straight.stirs(room=False):
+                    if waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+                        return
+                    listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
+                    continue
                 bell.rise()
-                if time.monotonic_ns() > listen_at:
-                    return
-            elif waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+            if time.monotonic_ns() > listen_at:
                 return
 
     def _rest(self) -> None:

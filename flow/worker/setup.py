@@ -43,10 +43,12 @@ class LinkOrder:
 
 @dataclass(frozen=True, slots=True)
 class ResultsOrder:
-    """Where the results of a sink go, how many have come already, and the last seq of each stream among them."""
+    """A sink whose results the executor itself receives: how many have come already, and the last seq of each stream among them.
+
+    A message of its own brings the ring that they go over, and bell and word of the executor.
+    """
 
     sink: int
-    address: str
     seen: dict[str, int]
     arrived: int
 
