@@ -66,4 +66,3 @@ def test_reset_without_a_cloud(ace: Ace, tmp_path: Path) -> None:
         assert role.id == FACTORY
     done = ace("reset", "--local", "--store", "elsewhere")
     assert (done.returncode, done.stderr) == (2, "elsewhere: expected the folder of a store, got none; give the agent's --store\n")
-
