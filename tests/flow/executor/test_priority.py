@@ -33,7 +33,7 @@ def test_the_more_important_business_has_the_better_place_in_the_kernels_queue(b
                 break
         assert run._supervisor is not None
         steps = {
-            worker.seat.name: os.getpriority(os.PRIO_PROCESS, worker.pid) - own
+            plan.lanes[worker.seat.lane].name: os.getpriority(os.PRIO_PROCESS, worker.pid) - own
             for worker in run._supervisor.workers.values()
             if worker.pid is not None
         }
