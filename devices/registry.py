@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from devices.cpu import Cpu
 from devices.device import Device
 from devices.engine import Engine, EngineError
+from devices.vpu.device import Vpu
 
 DEVICES = "ace.devices"
 ENGINES = "ace.engines"
@@ -115,6 +116,16 @@ def _status(device: Device) -> DeviceStatus:
     )  # fmt: skip
 
 
+def emulated(name: str) -> bool:
+    """Whether a device of this name is known here and is an emulation."""
+    return name in devices() and devices()[name].emulated
+
+
+def titled(name: str) -> str:
+    """A device as listings name it: `vpu (emulated)`."""
+    return f"{name} (emulated)" if emulated(name) else name
+
+
 def refresh() -> None:
     """Forgets what was found; the next question looks again."""
     _found.cache_clear()
@@ -124,6 +135,7 @@ def refresh() -> None:
 def _found() -> _Found:
     found = _Found()
     _add_device(found, "built-in", Cpu())
+    _add_device(found, "built-in", Vpu())
     for name in _built_in():
         _add_engine(found, "built-in", import_module(f"devices.engines.{name}").ENGINE)
     _add_plugins(found, DEVICES, _add_device)

@@ -6,15 +6,23 @@ floats is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from devices.native.ir import Graph, Node, Quantization, Type
 from devices.native.operators import Dequantize, Quantize, Transpose, View
 from devices.native.passes.dead import remove_dead
 
 BYTES = ("uint8", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What stands against a model: an operator, the node of the file that it came from, and why."""
+
+    operator: str
+    node: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class Inner:
     graph: Graph
     inputs: tuple[str, ...]
     floats: tuple[Quantization | None, ...]
-    refused: tuple[str, ...]
+    refused: tuple[Reason, ...]
 
 
 def inner(graph: Graph) -> Inner:
@@ -36,10 +44,10 @@ def inner(graph: Graph) -> Inner:
     made_of: dict[str, str] = {}
     same: dict[str, str] = {}
     nodes: list[Node] = []
-    refused: list[str] = []
+    refused: list[Reason] = []
     for found in graph.nodes:
         node = replace(found, inputs=tuple(same.get(name, name) for name in found.inputs))
-        x, told = node.inputs[0], _one_scale(types[node.inputs[0]])
+        x, scaled = node.inputs[0], _one_scale(types[node.inputs[0]])
         match node.op:
             case Quantize(out) if x in graph.inputs and out.axis is None:
                 made_of[node.output] = x
@@ -47,8 +55,8 @@ def inner(graph: Graph) -> Inner:
                 same[node.output] = stored[x][0]
             case Quantize() if x not in (*graph.inputs, *stored):
                 pass  # what made the float is refused
-            case Dequantize() if told is not None:
-                stored[node.output] = x, told
+            case Dequantize() if scaled is not None:
+                stored[node.output] = x, scaled
             case (Transpose() | View()) as move if x in stored:
                 source, meant = stored[x]
                 op = replace(move, quantization=meant) if isinstance(move, View) else move
@@ -56,35 +64,35 @@ def inner(graph: Graph) -> Inner:
                 nodes.append(Node(op, (source,), node.output, node.origin))
                 stored[node.output] = node.output, meant
             case _ if other := _other(node, types):
-                refused.append(f"{name_of(node)} over {other}")
+                refused.append(reason(node, f"over {other}"))
             case _:
                 nodes.append(node)
-    outputs, floats = [], []
+    outputs: list[tuple[str, str]] = []
+    floats: list[Quantization | None] = []
     for public, name in graph.outputs:
-        value, meant = stored.get(name, (same.get(name, name), None))
+        value, as_float = stored[name] if name in stored else (same.get(name, name), None)
         if types[value].dtype not in BYTES and not refused:
-            refused.append(f"output {public!r} of {types[value].dtype} that no quantized operator makes")
+            refused.append(Reason("output", public, f"of {types[value].dtype} that no quantized operator makes"))
         outputs.append((public, value))
-        floats.append(meant)
+        floats.append(as_float)
     read = {name for node in nodes for name in node.inputs} | {value for _, value in outputs}
     made_of |= {name: name for name in graph.inputs if name in read}
     whole = Graph(tuple(made_of), tuple(outputs), tuple(nodes), types, graph.constants)
     return Inner(remove_dead(whole) if not refused else graph, tuple(made_of.values()), tuple(floats), tuple(refused))
 
 
-def name_of(node: Node) -> str:
-    """An operator as a refusal names it: `Binary add (node 'Add_9')`."""
+def reason(node: Node, why: str) -> Reason:
+    """A reason against an operator, which is named as `Binary add`."""
     kind = getattr(node.op, "kind", "")
-    label = f" (node {node.origin!r})" if node.origin else ""
-    return f"{type(node.op).__name__}{f' {kind}' if kind else ''}{label}"
+    return Reason(f"{type(node.op).__name__} {kind}".strip(), node.origin or node.output, why)
 
 
-def stored_bytes(x: np.ndarray, scale: np.float32, zero: int, dtype: str) -> np.ndarray:
-    """Float32 values as the bytes that stand for them, as `Quantize` makes them, as uint8."""
-    limits = np.iinfo(dtype)
-    with np.errstate(all="ignore"):
-        whole = np.rint(x / scale) + np.float32(zero)
-    return np.asarray(np.fmin(np.fmax(whole, limits.min), limits.max)).astype(dtype).view(np.uint8)
+def told(reasons: Sequence[Reason]) -> tuple[str, ...]:
+    """Each operator once for every why: `Binary add over float32 (node 'Add_26' and 9 more)`."""
+    found: dict[str, list[str]] = {}
+    for each in reasons:
+        found.setdefault(f"{each.operator} {each.why}", []).append(each.node)
+    return tuple(f"{what} (node {nodes[0]!r}{f' and {more} more' if (more := len(nodes) - 1) else ''})" for what, nodes in found.items())
 
 
 def _other(node: Node, types: dict[str, Type]) -> str:

@@ -76,9 +76,9 @@ def _check(instruction: Instruction, local: int, spaces: Sequence[int], read_onl
                 raise ProgramError(f"expected a space that can be written, got {move.space}")
         case Fill() as fill:
             _within("value", fill.value, 0, 255)
-            _inside("the local memory", _bytes(fill.local, fill.count), local)
+            _inside("the local memory", _bytes(fill.local, fill.length), local)
         case Lookup() as one:
-            _apart(local, _bytes(one.y, one.count), _bytes(one.x, one.count), _bytes(one.table, 256))
+            _apart(local, _bytes(one.y, one.length), _bytes(one.x, one.length), _bytes(one.table, 256))
         case Add() | Multiply() as two:
             _check_two(two, local)
         case _:

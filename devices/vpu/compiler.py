@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,79 +13,63 @@ from devices.model import declared_inputs
 from devices.native.compiler import load_graph
 from devices.native.importer import Unsupported
 from devices.native.importer import lacks as importer_lacks
-from devices.native.ir import Graph, GraphError, Node, Op
+from devices.native.ir import Graph, GraphError, Node, Op, Quantization, Type
 from devices.native.memory import Buffer, plan
-from devices.native.operators import (
-    Broadcast,
-    Concat,
-    FlipSign,
-    MaxPool,
-    Pad,
-    QAdd,
-    QAveragePool,
-    QConv,
-    QDense,
-    QMean,
-    QMul,
-    Resize,
-    Slice,
-    Table,
-    Tile,
-    Transpose,
-    View,
-)
+from devices.native.operators import View
 from devices.native.passes import optimize
-from devices.vpu import layers, moves
-from devices.vpu.border import Inner, inner, name_of
-from devices.vpu.emitter import Emitter, Place, Refusal
+from devices.native.passes.batch import rebatched
+from devices.vpu.border import Inner, Reason, inner, reason, told
+from devices.vpu.emitter import Emitter, Place, Refusal, Step
+from devices.vpu.layers import LAYERS
+from devices.vpu.moves import MOVES
 from devices.vpu.program import ARENA, Layer, Port, Program, ProgramError, whole_scale
 from devices.vpu.strided import copy
 
 OPEN = 64
-"""What stands for an open dimension while it is asked which operators are lacking."""
+"""What stands for an open dimension (1 for the first of an input) while it is asked which operators are lacking."""
 
-Write = Callable[[Emitter, Node, Graph, tuple[Place, ...], Place], None]
-
-
-def _moved(move: Callable[..., None]) -> Write:
-    def write(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-        move(e, node.op, tuple(graph.types[name] for name in node.inputs), graph.types[node.output], places, y)
-
-    return write
+WRITES: Mapping[type[Op], Callable[[Emitter, Step], None]] = {**LAYERS, **MOVES}
 
 
-WRITES: Mapping[type[Op], Write] = {
-    QConv: layers.conv, QDense: layers.dense, MaxPool: layers.max_pool, QMean: layers.mean, QAveragePool: layers.average_pool,
-    QAdd: layers.add, QMul: layers.multiply, Table: layers.table, FlipSign: layers.flip_sign, Transpose: _moved(moves.transpose),
-    Concat: _moved(moves.concat), Slice: _moved(moves.cut), Pad: _moved(moves.pad), Broadcast: _moved(moves.broadcast),
-    Tile: _moved(moves.tile), Resize: _moved(moves.resize),
-}  # fmt: skip
+NOWHERE = Place(-1, 0)
 
 
 class Refused(GraphError):
     """A model that the machine cannot run; `reasons` name each operator and why."""
 
-    def __init__(self, reasons: tuple[str, ...]) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = reasons
+    def __init__(self, reasons: Sequence[Reason]) -> None:
+        self.reasons = told(reasons)
+        super().__init__("; ".join(self.reasons))
 
 
 def compile_model(path: Path, dims: Mapping[str, int], local_bytes: int, digest: str = "") -> Program:
-    """The program of a model file with `dims` put for its open dimensions, for one item. Raises EngineError, which names what the machine
-    cannot do."""
+    """The program of a model file with `dims` put for its open dimensions, for a machine with so much local memory. Raises
+    EngineError, which names what the machine cannot do."""
     try:
-        return lower(optimize(load_graph(path, dims, digest)), local_bytes)
+        return lower(_of_size(optimize(load_graph(path, dims, digest)), path, dims), local_bytes)
     except (GraphError, ProgramError) as error:
         raise EngineError(f"vpu: {path}: it cannot run {error}") from error
+
+
+def _of_size(graph: Graph, path: Path, dims: Mapping[str, int]) -> Graph:
+    """A graph with an open batch for as many items as `dims` say."""
+    items = max((dims.get(name, 1) for place, name in _open_dims(path) if place == 0), default=1)
+    return rebatched(graph, items) if graph.batch and items != 1 else graph
+
+
+def _open_dims(path: Path) -> list[tuple[int, str]]:
+    """The axis and the name of each open dimension of the inputs."""
+    declared = declared_inputs(onnx_file.read(path)).values()
+    return [(axis, size) for _, sizes in declared for axis, size in enumerate(sizes) if isinstance(size, str)]
 
 
 def lacks(path: Path, local_bytes: int) -> tuple[str, ...]:
     """What the machine cannot do of a model. Raises EngineError for a file that no engine could load."""
     if missing := importer_lacks(path):
         return missing
-    names = {size for _, sizes in declared_inputs(onnx_file.read(path)).values() for size in sizes if isinstance(size, str)}
+    names = {size: 1 if place == 0 else OPEN for place, size in _open_dims(path)}
     try:
-        lower(optimize(load_graph(path, dict.fromkeys(names, OPEN))), local_bytes)
+        lower(optimize(load_graph(path, names)), local_bytes)
     except Refused as error:
         return error.reasons
     except Unsupported as error:
@@ -99,9 +83,8 @@ def lacks(path: Path, local_bytes: int) -> tuple[str, ...]:
 def lower(graph: Graph, local_bytes: int) -> Program:
     """The program of an optimized graph. Raises Refused."""
     found = inner(graph)
-    reasons = [*found.refused, *(name_of(node) for node in found.graph.nodes if not _known(node))] if not found.refused else found.refused
-    if reasons:
-        raise Refused(tuple(reasons))
+    if reasons := found.refused or tuple(reason(node, "is no operator of the machine") for node in found.graph.nodes if not _known(node)):
+        raise Refused(reasons)
     homes = _homes(found.graph)
     emitter = Emitter(local_bytes)
     written = _write(emitter, found.graph, homes)
@@ -127,6 +110,8 @@ def _homes(graph: Graph) -> _Homes:
     root = {name: name for name in (*graph.inputs, *graph.constants)}
     for node in graph.nodes:
         root[node.output] = root[node.inputs[0]] if isinstance(node.op, View) else node.output
+        if root[node.output] in graph.constants:
+            raise Refused([reason(node, "of a constant")])
     places = {name: Place(2 + number, 0) for number, name in enumerate(graph.inputs)}
     copies = []
     for number, (_, name) in enumerate(graph.outputs):
@@ -153,46 +138,51 @@ def _homes(graph: Graph) -> _Homes:
 
 def _write(e: Emitter, graph: Graph, homes: _Homes) -> list[Layer]:
     written, reasons = [], []
-
-    def place(name: str) -> Place:
-        return homes.places[name] if name in homes.places else e.constant(graph.constants[name])
-
     for node in graph.nodes:
         if isinstance(node.op, View):
             continue
-        kept = 1 if isinstance(node.op, QConv | QDense | Table) else len(node.inputs)
-        y = place(node.output)
+        out, y = graph.types[node.output], homes.places[node.output]
         try:
-            WRITES[type(node.op)](e, node, graph, tuple(map(place, node.inputs[:kept])), y)
+            WRITES[type(node.op)](e, _step(e, graph, node, homes))
         except Refusal as error:
-            reasons.append(f"{name_of(node)}: {error}")
+            reasons.append(reason(node, f"({error})"))
             continue
-        size = prod(graph.types[node.output].shape)
-        written.append(Layer(node.origin or node.output, type(node.op).__name__, len(e.instructions), y.space, y.address, size))
+        written.append(Layer(node.origin or node.output, type(node.op).__name__, len(e.instructions), y.space, y.address, prod(out.shape)))
     for name, target in homes.copies:
         size = prod(graph.types[name].shape)
-        copy(e, place(name), target, (size,), (1,), (1,))
+        source = homes.places[name] if name in homes.places else e.constant(graph.constants[name])
+        copy(e, source, target, (size,), (1,), (1,))
         written.append(Layer(name, "Copy", len(e.instructions), target.space, target.address, size))
     if reasons:
-        raise Refused(tuple(reasons))
+        raise Refused(reasons)
     return written
+
+
+def _step(e: Emitter, graph: Graph, node: Node, homes: _Homes) -> Step:
+    """Constants that are values like any other (one of a sum's two) are given a place; weights have their own way there."""
+    constants = tuple(graph.constants.get(name) for name in node.inputs)
+    places = tuple(
+        homes.places[name] if name in homes.places else e.constant(graph.constants[name]) if graph.types[name].dtype == "uint8" else NOWHERE
+        for name in node.inputs
+    )
+    types = tuple(graph.types[name] for name in node.inputs)
+    return Step(node.op, types, graph.types[node.output], places, homes.places[node.output], constants)
 
 
 def _ports(found: Inner) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     graph = found.graph
-    inputs = []
-    for name, public in zip(graph.inputs, found.inputs, strict=True):
-        told = graph.types[name]
-        if name == public:
-            inputs.append(Port(public, told.dtype, told.shape))
-        else:
-            assert told.quantization is not None
-            inputs.append(Port(public, "float32", told.shape, whole_scale(float(told.quantization.scale)), told.quantization.zero))
-    outputs = []
-    for (public, name), meant in zip(graph.outputs, found.floats, strict=True):
-        told = graph.types[name]
-        if meant is None:
-            outputs.append(Port(public, told.dtype, told.shape))
-        else:
-            outputs.append(Port(public, "float32", told.shape, whole_scale(float(meant.scale)), meant.zero))
+    inputs = [
+        _port(public, graph.types[name], None if name == public else graph.types[name].quantization)
+        for name, public in zip(graph.inputs, found.inputs, strict=True)
+    ]
+    outputs = [_port(public, graph.types[name], meant) for (public, name), meant in zip(graph.outputs, found.floats, strict=True)]
     return tuple(inputs), tuple(outputs)
+
+
+def _port(public: str, given: Type, meant: Quantization | None) -> Port:
+    """With a quantization the caller's values are floats."""
+    if not prod(given.shape):
+        raise Refused([Reason("value", public, f"has no elements: {given}")])
+    if meant is None:
+        return Port(public, given.dtype, given.shape)
+    return Port(public, "float32", given.shape, whole_scale(float(meant.scale)), meant.zero, given.dtype)

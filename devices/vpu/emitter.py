@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from devices.native.ir import Type
 from devices.vpu.instructions import Instruction, Load, Store
 
 ALIGNMENT = 16
@@ -25,6 +27,18 @@ class Place:
 
     def at(self, offset: int) -> Place:
         return Place(self.space, self.address + offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operator of the graph, types of its inputs and output, where they lie, and the constants among its inputs."""
+
+    op: Any
+    types: tuple[Type, ...]
+    out: Type
+    places: tuple[Place, ...]
+    y: Place
+    constants: tuple[np.ndarray | None, ...]
 
 
 class Emitter:
@@ -67,6 +81,7 @@ class Emitter:
 
 
 def aligned(nbytes: int) -> int:
+    """Bytes rounded up to the alignment."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 

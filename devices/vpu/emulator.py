@@ -72,7 +72,7 @@ class Emulator:
             case Store() as store:
                 self._there(store)[...] = self._here(store)
             case Fill() as fill:
-                self.local[fill.local : fill.local + fill.count] = fill.value
+                self.local[fill.local : fill.local + fill.length] = fill.value
             case Conv() as conv:
                 self._conv(conv)
             case Depthwise() as depthwise:
@@ -81,7 +81,8 @@ class Emulator:
                 taps = _taps(self._picture(pool), pool)
                 self._take(pool.y, pool.out_height, pool.out_width, pool.channels)[...] = np.max(taps, axis=(2, 3))
             case Mean() as mean:
-                sums = np.sum(_taps(self._picture(mean), mean), axis=(2, 3), dtype=np.int64)
+                taps = _taps(self._picture(mean), mean)
+                sums = np.asarray(np.sum(taps, axis=(2, 3), dtype=np.int64))
                 sums -= mean.zero_x * mean.kernel_height * mean.kernel_width
                 self._take(mean.y, *sums.shape)[...] = requantized(sums, mean.multiplier, mean.shift, mean.zero_y)
             case Add() as add:
@@ -91,7 +92,7 @@ class Emulator:
                 product = (a.astype(np.int32) - two.zero_a) * (b.astype(np.int32) - two.zero_b)
                 self._take(two.y, *counts)[...] = requantized(product.astype(np.int64), two.multiplier, two.shift, two.zero_y)
             case Lookup() as one:
-                np.take(self._take(one.table, 256), self._take(one.x, one.count), out=self._take(one.y, one.count))
+                np.take(self._take(one.table, 256), self._take(one.x, one.length), out=self._take(one.y, one.length))
 
     def _conv(self, conv: Conv) -> None:
         taps = conv.kernel_height, conv.kernel_width, conv.channels
@@ -101,7 +102,7 @@ class Emulator:
         w = weights.astype(np.int16) - zeros[:, None].astype(np.int16) if zeros.any() else weights
         most = 255 * int(np.abs(w, dtype=np.int16).max()) * w.shape[1]
         exact = np.float32 if most < EXACT_FLOAT32 else np.float64
-        x = np.subtract(_taps(self._picture(conv), conv).transpose(0, 1, 2, 3, 4), conv.zero_x, dtype=np.int16)
+        x = np.subtract(_taps(self._picture(conv), conv), conv.zero_x, dtype=np.int16)
         rows = x.astype(exact).reshape(conv.out_height * conv.out_width, -1)
         sums = (rows @ w.T.astype(exact)).astype(np.int64)
         self._finish(conv, sums, params, conv.out_channels)

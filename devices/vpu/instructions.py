@@ -48,7 +48,7 @@ class Fill(NamedTuple):
     """One byte, so many times."""
 
     local: int
-    count: int
+    length: int
     value: int
 
 
@@ -194,7 +194,7 @@ class Lookup(NamedTuple):
     x: int
     table: int
     y: int
-    count: int
+    length: int
 
 
 Instruction = Load | Store | Fill | Conv | Depthwise | Largest | Mean | Add | Multiply | Lookup
@@ -220,6 +220,6 @@ def work(instruction: Instruction) -> tuple[int, int]:
         case Add() | Multiply() as two:
             return 2 * two.n0 * two.n1 * two.n2, 0
         case Lookup() as one:
-            return one.count, 0
+            return one.length, 0
         case _:
             return 0, 0

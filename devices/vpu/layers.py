@@ -1,32 +1,35 @@
 """Quantized operators of the intermediate representation as tiles of the machine's instructions."""
 
+# What each function computes is said where its operator is declared.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from math import prod
 
 import numpy as np
 
-from devices.native.ir import Graph, Node, Quantization, Type
+from devices.native.ir import Op, Quantization, Type
 from devices.native.operators import FlipSign, MaxPool, QAdd, QAveragePool, QConv, QDense, QMean, QMul, Table, Window
 from devices.vpu import windows
-from devices.vpu.emitter import Emitter, Place, Refusal, placed
+from devices.vpu.emitter import Emitter, Place, Refusal, Step, placed
 from devices.vpu.fixed import RangeError, factor, factors
-from devices.vpu.instructions import Add, Lookup, Multiply
+from devices.vpu.instructions import Add, Instruction, Lookup, Multiply
 from devices.vpu.moves import broadcast_steps
 from devices.vpu.strided import Box, collapsed, offset, pieces, row_steps, three
-from devices.vpu.windows import Pass, Sizes, Weights
+from devices.vpu.windows import Make, Pass, Sizes, Weights
 
 POINT = Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
 
 
-def conv(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    op = node.op
-    assert isinstance(op, QConv)
-    x, weight, _ = (graph.types[name] for name in node.inputs)
-    out = graph.types[node.output]
+def conv(e: Emitter, step: Step) -> None:
+    op = step.op
+    x, weight, _ = step.types
+    out = step.out
     sizes, made = _picture(x), _picture(out)
-    array, params = _constants(node, graph, op.out)
+    array, params = _constants(step)
     deep = x.channels // op.group
     if op.group > 1 and deep == 1 and weight.shape[0] == op.group:
         given = Weights(e.constant(array.reshape(op.group, -1).T), e.constant(params), own=False)
@@ -42,85 +45,77 @@ def conv(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Pla
         for group in range(groups):
             own = Weights(given.weights.at(group * wide * taps), given.params.at(group * wide * 16), given.own) if groups > 1 else given
             windows.emit(e, Pass(
-                places[0].at(n * prod(_picture(x)) + group * deep), sizes, x.channels,
-                y.at(n * prod(_picture(out)) + group * wide * (groups > 1)), made, out.channels,
+                step.places[0].at(n * prod(_picture(x)) + group * deep), sizes, x.channels,
+                step.y.at(n * prod(_picture(out)) + group * wide * (groups > 1)), made, out.channels,
                 op.window, _zero(x), ((0, made[0]), (0, made[1])), make, own,
             ))  # fmt: skip
 
 
-def dense(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
+def dense(e: Emitter, step: Step) -> None:
     """A product with a matrix is a 1 x 1 convolution over its rows."""
-    op = node.op
-    assert isinstance(op, QDense)
-    x, weight, _ = (graph.types[name] for name in node.inputs)
-    array, params = _constants(node, graph, op.out)
+    op = step.op
+    x, weight, _ = step.types
+    array, params = _constants(step)
     rows, (deep, wide) = prod(x.shape[:-1]), weight.shape
     make = windows.conv(POINT, _zero(x), op.out.zero, op.low, op.high)
     given = Weights(e.constant(array.T), e.constant(params), own=True)
     sizes, made = (1, rows, deep), (1, rows, wide)
-    windows.emit(e, Pass(places[0], sizes, deep, y, made, wide, POINT, 0, ((0, 1), (0, rows)), make, given))
+    windows.emit(e, Pass(step.places[0], sizes, deep, step.y, made, wide, POINT, 0, ((0, 1), (0, rows)), make, given))
 
 
-def max_pool(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    assert isinstance(node.op, MaxPool)
-    x, out = graph.types[node.inputs[0]], graph.types[node.output]
-    _pool(e, x, out, places[0], y, node.op.window, 0, windows.largest(node.op.window))
+def max_pool(e: Emitter, step: Step) -> None:
+    x, out = step.types[0], step.out
+    _pool(e, x, out, step.places[0], step.y, step.op.window, 0, windows.largest(step.op.window))
 
 
-def mean(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    assert isinstance(node.op, QMean)
-    x, out = graph.types[node.inputs[0]], graph.types[node.output]
+def mean(e: Emitter, step: Step) -> None:
+    x, out = step.types[0], step.out
     window = Window(_picture(x)[:2], (1, 1), (0, 0, 0, 0), (1, 1))
-    make = windows.mean(window, _zero(x), *_factor(_scale(x), node.op.out, prod(window.kernel)), node.op.out.zero)
-    _pool(e, x, out, places[0], y, window, _zero(x), make)
+    make = windows.mean(window, _zero(x), *_factor(_scale(x), step.op.out, prod(window.kernel)), step.op.out.zero)
+    _pool(e, x, out, step.places[0], step.y, window, _zero(x), make)
 
 
-def average_pool(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
+def average_pool(e: Emitter, step: Step) -> None:
     """Windows of one count at a time: at the border a mean may be over fewer values."""
-    op = node.op
-    assert isinstance(op, QAveragePool)
-    x, out = graph.types[node.inputs[0]], graph.types[node.output]
+    op = step.op
+    x, out = step.types[0], step.out
     _picture(x)
     counts = [_counts(op, axis, x.spatial[axis], out.spatial[axis]) for axis in range(2)]
     for rows in _runs(counts[0]):
         for columns in _runs(counts[1]):
             count = counts[0][rows[0]] * counts[1][columns[0]]
             make = windows.mean(op.window, _zero(x), *_factor(_scale(x), op.out, count), op.out.zero)
-            _pool(e, x, out, places[0], y, op.window, _zero(x), make, (rows, columns))
+            _pool(e, x, out, step.places[0], step.y, op.window, _zero(x), make, (rows, columns))
 
 
-def add(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    op = node.op
-    assert isinstance(op, QAdd)
-    a, b = (graph.types[name] for name in node.inputs)
+def add(e: Emitter, step: Step) -> None:
+    op = step.op
+    a, b = step.types
     wide = float(op.out.scale)
     try:
         ma, mb, shift = factors(_scale(a) / wide, _scale(b) / wide)
     except RangeError as error:
         raise Refusal(f"its scales: {error}") from None
     tail = (_zero(a), ma, _zero(b), mb, shift, op.out.zero, op.low, op.high)
-    _two(e, node, graph, places, y, lambda *head: Add(*head, *tail))
+    _two(e, step, lambda *head: Add._make((*head, *tail)))
 
 
-def multiply(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    op = node.op
-    assert isinstance(op, QMul)
-    a, b = (graph.types[name] for name in node.inputs)
+def multiply(e: Emitter, step: Step) -> None:
+    op = step.op
+    a, b = step.types
     tail = (_zero(a), _zero(b), *_factor(_scale(a) * _scale(b), op.out), op.out.zero)
-    _two(e, node, graph, places, y, lambda *head: Multiply(*head, *tail))
+    _two(e, step, lambda *head: Multiply._make((*head, *tail)))
 
 
-def table(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    assert isinstance(node.op, Table)
-    entries = graph.constants.get(node.inputs[1])
+def table(e: Emitter, step: Step) -> None:
+    entries = step.constants[1]
     if entries is None:
         raise Refusal("expected a table that is known before it runs, got one that is computed")
-    _lookup(e, places[0], y, prod(graph.types[node.output].shape), entries)
+    _lookup(e, step.places[0], step.y, prod(step.out.shape), entries)
 
 
-def flip_sign(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place) -> None:
-    assert isinstance(node.op, FlipSign)
-    _lookup(e, places[0], y, prod(graph.types[node.output].shape), np.arange(256, dtype=np.uint8) ^ 0x80)
+def flip_sign(e: Emitter, step: Step) -> None:
+    _lookup(e, step.places[0], step.y, prod(step.out.shape), np.arange(256, dtype=np.uint8) ^ 0x80)
 
 
 def _lookup(e: Emitter, x: Place, y: Place, count: int, entries: np.ndarray) -> None:
@@ -134,34 +129,34 @@ def _lookup(e: Emitter, x: Place, y: Place, count: int, entries: np.ndarray) -> 
         e.store_bytes(256 + room, y.at(begin), size)
 
 
-def _two(e: Emitter, node: Node, graph: Graph, places: tuple[Place, ...], y: Place, make: object) -> None:
+def _two(e: Emitter, step: Step, make: Callable[..., Instruction]) -> None:
     """Tiles of an operator over two values, either of which may be broadcast."""
-    out = graph.types[node.output].shape
-    reads = [broadcast_steps(graph.types[name].shape, out) for name in node.inputs]
+    out = step.out.shape
+    reads = [broadcast_steps(told.shape, out) for told in step.types]
     box: Box = collapsed(out, *reads, row_steps(out))
     (at_a, at_b, at_y), _ = placed(*[room := e.local_bytes // 3 // 16 * 16] * 3)
     for index, sizes in pieces(box, room):
         last, counts = len(sizes), three(sizes, 1)
-        inner = []
-        for place, steps, local in ((places[0], box.steps[0], at_a), (places[1], box.steps[1], at_b)):
+        inner: list[int] = []
+        for place, steps, local in ((step.places[0], box.steps[0], at_a), (step.places[1], box.steps[1], at_b)):
             # What is broadcast is loaded once and read again.
             short = [1 if step == 0 else size for size, step in zip(sizes, steps[-last:], strict=True)]
             dense = row_steps(short)
             e.load(place.at(offset(index, steps)), local, three(short, 1), three(steps[-last:], 0), three(dense, 0))
             inner += three([0 if step == 0 else own for step, own in zip(steps[-last:], dense, strict=True)], 0)
-        e.emit(make(at_a, at_b, at_y, *counts, *inner))  # type: ignore[operator]
-        e.store(at_y, y.at(offset(index, box.steps[2])), counts, three(box.steps[2][-last:], 0), three(row_steps(sizes), 0))
+        e.emit(make(at_a, at_b, at_y, *counts, *inner))
+        e.store(at_y, step.y.at(offset(index, box.steps[2])), counts, three(box.steps[2][-last:], 0), three(row_steps(sizes), 0))
 
 
 def _pool(
-    e: Emitter, x: Type, out: Type, place: Place, y: Place, window: Window, fill: int, make: object,
+    e: Emitter, x: Type, out: Type, place: Place, y: Place, window: Window, fill: int, make: Make,
     region: tuple[tuple[int, int], tuple[int, int]] | None = None,
 ) -> None:  # fmt: skip
     sizes, made = _picture(x), _picture(out)
     for n in range(x.shape[0]):
         windows.emit(e, Pass(
             place.at(n * prod(sizes)), sizes, x.channels, y.at(n * prod(made)), made, out.channels, window, fill,
-            region or ((0, made[0]), (0, made[1])), make,  # type: ignore[arg-type]
+            region or ((0, made[0]), (0, made[1])), make,
         ))  # fmt: skip
 
 
@@ -171,21 +166,20 @@ def _picture(told: Type) -> Sizes:
     return (*told.shape[1:3], told.channels)  # type: ignore[return-value]
 
 
-def _constants(node: Node, graph: Graph, out: Quantization) -> tuple[np.ndarray, np.ndarray]:
+def _constants(step: Step) -> tuple[np.ndarray, np.ndarray]:
     """Weights as they are, and parameters (channels, 4) int32. Raises Refusal where sums may pass 32 bits."""
-    names = node.inputs[1:]
-    if any(name not in graph.constants for name in names):
+    _, weight, bias = step.constants
+    if weight is None or bias is None:
         raise Refusal("expected weights and bias that are known before it runs, got some that are computed")
-    weight, bias = (graph.constants[name] for name in names)
-    x, told = graph.types[node.inputs[0]], graph.types[names[0]].quantization
+    x, told = step.types[0], step.types[1].quantization
     assert told is not None
     channels = len(bias)
     zeros = np.broadcast_to(np.array(told.zeros, np.int64), channels)
-    rows = weight.astype(np.int64).reshape(channels, -1) if isinstance(node.op, QConv) else weight.T.astype(np.int64)
+    rows = weight.astype(np.int64).reshape(channels, -1) if isinstance(step.op, QConv) else weight.T.astype(np.int64)
     most = np.abs(rows - zeros[:, None]).sum(1) * max(_zero(x), 255 - _zero(x)) + np.abs(bias.astype(np.int64))
     if most.max(initial=0) >= 2**31:
         raise Refusal(f"expected sums below 2^31, got weights with which they can reach {int(most.max())}")
-    found = [_factor(_scale(x) * scale, out) for scale in np.broadcast_to(np.array(told.scales, np.float64), channels).tolist()]
+    found = [_factor(_scale(x) * scale, step.op.out) for scale in np.broadcast_to(np.array(told.scales, np.float64), channels).tolist()]
     params = np.stack([bias, *np.array(found, np.int64).T, zeros], 1)
     return weight, params.astype("<i4")
 
@@ -223,3 +217,9 @@ def _zero(told: Type) -> int:
 def _scale(told: Type) -> float:
     assert told.quantization is not None
     return float(told.quantization.scale)
+
+
+LAYERS: Mapping[type[Op], Callable[[Emitter, Step], None]] = {
+    QConv: conv, QDense: dense, MaxPool: max_pool, QMean: mean, QAveragePool: average_pool, QAdd: add, QMul: multiply, Table: table,
+    FlipSign: flip_sign,
+}  # fmt: skip

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import frexp, ldexp, prod
 
@@ -40,14 +40,15 @@ MANTISSA_BITS = 24
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of the caller. With `scale` its values are float32 and stand for (stored - zero) * mantissa * 2^exponent, which
-    whoever calls converts; the program sees one stored byte a value."""
+    """An input or output of the caller. With `scale` its values are float32, which whoever calls converts: one stands for
+    (stored - zero) * mantissa * 2^exponent, stored as uint8 or int8. The program sees one byte a value."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     scale: tuple[int, int] | None = None
     zero: int = 0
+    stored: str = "uint8"
 
     @property
     def nbytes(self) -> int:
@@ -93,7 +94,9 @@ class Program:
         self.constants.flags.writeable = False
         sizes = self.space_bytes
         if not 0 < self.local_bytes <= MOST_LOCAL or max(sizes) > MOST_BYTES or sum(sizes) > MOST_BYTES:
-            raise ProgramError(f"expected at most {MOST_LOCAL} bytes of local and {MOST_BYTES} of other memory, got {self.local_bytes}, {sizes}")
+            raise ProgramError(
+                f"expected at most {MOST_LOCAL} bytes of local and {MOST_BYTES} of other memory, got {self.local_bytes}, {sizes}"
+            )
         counts = len(self.instructions), len(self.inputs) + len(self.outputs), len(self.layers)
         if any(got > most for got, most in zip(counts, (MOST_INSTRUCTIONS, MOST_PORTS, MOST_LAYERS), strict=True)):
             raise ProgramError(f"expected at most {MOST_INSTRUCTIONS} instructions, {MOST_PORTS} ports, {MOST_LAYERS} layers, got {counts}")
@@ -138,7 +141,9 @@ def unpack(content: bytes) -> Program:
     if digest != (got := hashlib.sha256(memoryview(content)[48:]).digest()):
         raise ProgramError(f"expected content with sha256 {digest.hex()[:16]}…, got {got.hex()[:16]}…")
     if inputs + outputs > MOST_PORTS or layers > MOST_LAYERS or instructions > MOST_INSTRUCTIONS or max(constants, arena) > MOST_BYTES:
-        raise ProgramError(f"expected fewer ports, layers, instructions or bytes, got {(inputs, outputs, layers, instructions, constants, arena)}")
+        raise ProgramError(
+            f"expected fewer ports, layers, instructions or bytes, got {(inputs, outputs, layers, instructions, constants, arena)}"
+        )
     reader = _Reader(content, HEADER.size)
     ports = [reader.port() for _ in range(inputs + outputs)]
     told = tuple(reader.layer() for _ in range(layers))
@@ -163,7 +168,7 @@ def _instructions(words: np.ndarray) -> Iterator[Instruction]:
 def _port_bytes(port: Port) -> bytes:
     mantissa, exponent = port.scale or (0, 0)
     shape = (*port.shape, *[0] * (8 - len(port.shape)))
-    packed = PORT.pack(DTYPES.index(port.dtype), len(port.shape), 0, 0, mantissa, exponent, port.zero, *shape)
+    packed = PORT.pack(DTYPES.index(port.dtype), len(port.shape), DTYPES.index(port.stored), 0, mantissa, exponent, port.zero, *shape)
     return packed + _text_bytes(port.name)
 
 
@@ -197,14 +202,13 @@ class _Reader:
             raise ProgramError(f"expected a name in UTF-8, got {error.object!r}") from None
 
     def port(self) -> Port:
-        dtype, rank, *_, mantissa, exponent, zero = PORT.unpack(packed := self.take(PORT.size))[:7]
-        shape: Sequence[int] = PORT.unpack(packed)[7:]
-        if dtype >= len(DTYPES) or rank > 8 or prod(shape[:rank]) > MOST_BYTES or any(shape[rank:]):
-            raise ProgramError(f"expected a dtype of {', '.join(DTYPES)} and at most 8 sizes, got {dtype}, {rank}: {shape}")
+        dtype, rank, stored, _, mantissa, exponent, zero, *shape = PORT.unpack(self.take(PORT.size))
+        if dtype >= len(DTYPES) or stored > 1 or rank > 8 or not 0 < prod(shape[:rank]) <= MOST_BYTES or any(shape[rank:]):
+            raise ProgramError(f"expected a dtype of {', '.join(DTYPES)} and at most 8 sizes, got {dtype}, {stored}, {rank}: {shape}")
         scaled = DTYPES[dtype] == "float32"
         if (scaled and not (0 < mantissa < 2**MANTISSA_BITS and -256 < exponent < 256)) or not -128 <= zero <= 255:
             raise ProgramError(f"expected a scale of {MANTISSA_BITS} bits and a zero point of 8, got {mantissa} * 2^{exponent} and {zero}")
-        return Port(self.text(), DTYPES[dtype], tuple(shape[:rank]), (mantissa, exponent) if scaled else None, zero)
+        return Port(self.text(), DTYPES[dtype], tuple(shape[:rank]), (mantissa, exponent) if scaled else None, zero, DTYPES[stored])
 
     def layer(self) -> Layer:
         end, space, address, nbytes = LAYER.unpack(self.take(LAYER.size))

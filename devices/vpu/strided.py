@@ -47,7 +47,7 @@ def three(values: Sequence[int], filler: int) -> tuple[int, ...]:
 
 
 def pieces(box: Box, room: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Parts of at most three axes and `room` bytes: the index of each one's first byte along all axes, and its sizes along the last ones."""
+    """Parts of at most three axes and `room` bytes: the index of each one's first byte along all axes, its sizes along the last ones."""
     outer, inner = box.shape[:-AXES], box.shape[-AXES:]
     sizes = list(inner)
     for axis in range(len(sizes)):
@@ -61,6 +61,7 @@ def pieces(box: Box, room: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ..
 
 
 def offset(index: Sequence[int], steps: Sequence[int]) -> int:
+    """Bytes from the first one to the one with this index."""
     return sum(at * step for at, step in zip(index, steps, strict=True))
 
 

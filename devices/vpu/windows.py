@@ -20,6 +20,8 @@ TILE_BYTES = 1024
 
 Sizes = tuple[int, int, int]
 """Height, width, channels."""
+Make = Callable[[tuple[int, int, int, int], Sizes, Sizes], Instruction]
+"""A tile's instruction from the addresses of its input, weights, parameters and output, and the sizes of input and output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,8 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One picture through one window. Channels `x_step` and `y_step` bytes apart from pixel to pixel; `channels` are the input's that are
-    read, `region` the output rows and columns that are made. `make` gives the tile's instruction from the addresses of its input, weights,
-    parameters and output, and the sizes of input and output."""
+    """One picture through one window: pixels `x_step` and `y_step` bytes apart, `fill` for padding, `region` the output rows and columns
+    that are made."""
 
     x: Place
     x_sizes: Sizes
@@ -60,7 +61,7 @@ class Pass:
     window: Window
     fill: int
     region: tuple[tuple[int, int], tuple[int, int]]
-    make: Callable[[tuple[int, int, int, int], Sizes, Sizes], Instruction]
+    make: Make
     weights: Weights | None = None
 
     @property
@@ -170,27 +171,25 @@ def _store_picture(e: Emitter, one: Pass, tile: Tile, local: int) -> None:
     e.store(local, place, (rows, columns, channels), (width * one.y_step, one.y_step, 1), (columns * channels, channels, 1))
 
 
-def conv(window: Window, zero_x: int, zero_y: int, low: int, high: int) -> Callable[[tuple[int, int, int, int], Sizes, Sizes], Instruction]:
+def conv(window: Window, zero_x: int, zero_y: int, low: int, high: int) -> Make:
     """The instruction of a tile of a convolution over all channels."""
     steps = (*window.kernel, *window.strides, *window.dilations)
-    return lambda at, x, y: Conv(at[0], *x, at[1], at[2], at[3], *y, *steps, zero_x, zero_y, low, high)
+    return lambda at, x, y: Conv._make((at[0], *x, at[1], at[2], at[3], *y, *steps, zero_x, zero_y, low, high))
 
 
-def depthwise(
-    window: Window, zero_x: int, zero_y: int, low: int, high: int
-) -> Callable[[tuple[int, int, int, int], Sizes, Sizes], Instruction]:
+def depthwise(window: Window, zero_x: int, zero_y: int, low: int, high: int) -> Make:
     """The instruction of a tile of a convolution of each channel by itself."""
     steps = (*window.kernel, *window.strides, *window.dilations)
-    return lambda at, x, y: Depthwise(at[0], *x, at[1], at[2], at[3], *y[:2], *steps, zero_x, zero_y, low, high)
+    return lambda at, x, y: Depthwise._make((at[0], *x, at[1], at[2], at[3], *y[:2], *steps, zero_x, zero_y, low, high))
 
 
-def largest(window: Window) -> Callable[[tuple[int, int, int, int], Sizes, Sizes], Instruction]:
+def largest(window: Window) -> Make:
     """The instruction of a tile of max pooling."""
     steps = (*window.kernel, *window.strides, *window.dilations)
-    return lambda at, x, y: Largest(at[0], *x, at[3], *y[:2], *steps)
+    return lambda at, x, y: Largest._make((at[0], *x, at[3], *y[:2], *steps))
 
 
-def mean(window: Window, zero_x: int, multiplier: int, shift: int, zero_y: int) -> Callable[[tuple[int, int, int, int], Sizes, Sizes], Instruction]:
+def mean(window: Window, zero_x: int, multiplier: int, shift: int, zero_y: int) -> Make:
     """The instruction of a tile of average pooling."""
     steps = (*window.kernel, *window.strides, *window.dilations)
-    return lambda at, x, y: Mean(at[0], *x, at[3], *y[:2], *steps, zero_x, multiplier, shift, zero_y)
+    return lambda at, x, y: Mean._make((at[0], *x, at[3], *y[:2], *steps, zero_x, multiplier, shift, zero_y))
