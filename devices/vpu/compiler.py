@@ -46,13 +46,14 @@ def compile_model(path: Path, dims: Mapping[str, int], local_bytes: int, digest:
     """The program of a model file with `dims` put for its open dimensions, for a machine with so much local memory. Raises
     EngineError, which names what the machine cannot do."""
     try:
-        return lower(_of_size(optimize(load_graph(path, dims, digest)), path, dims), local_bytes)
+        return lower(quantized_graph(path, dims, digest), local_bytes)
     except (GraphError, ProgramError) as error:
         raise EngineError(f"vpu: {path}: it cannot run {error}") from error
 
 
-def _of_size(graph: Graph, path: Path, dims: Mapping[str, int]) -> Graph:
-    """A graph with an open batch for as many items as `dims` say."""
+def quantized_graph(path: Path, dims: Mapping[str, int], digest: str = "") -> Graph:
+    """The optimized graph of a model file, one with an open batch for as many items as `dims` say. Raises EngineError, GraphError."""
+    graph = optimize(load_graph(path, dims, digest))
     items = max((dims.get(name, 1) for place, name in _open_dims(path) if place == 0), default=1)
     return rebatched(graph, items) if graph.batch and items != 1 else graph
 

@@ -89,7 +89,8 @@ def _with_engines(here: Sequence[DeviceStatus], engine: str | None, precision: s
     if not usable:
         raise PlaceError(key="engine", expected="an engine that can run the model", got="; ".join(reasons))
     if not usable[0].why:
-        usable[0] = replace(usable[0], why="; ".join(reasons))
+        first = usable[0]
+        usable[0] = replace(first, why="; ".join(reasons) or (f"the engine of device {first.device}" if first.device != HOST else ""))
     return usable
 
 

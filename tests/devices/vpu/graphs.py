@@ -49,7 +49,23 @@ def networks(draw: st.DrawFn, most: int = 5) -> Graph:
 
 def grown(draw: st.DrawFn, b: Builder, random: np.random.Generator, x: str, values: list[str]) -> str:
     told = b.types[x]
-    kinds = ["conv", "depthwise", "grouped", "add", "mul", "channel", "max", "average", "mean", "table", "move", "cut", "pad", "resize", "joined"]
+    kinds = [
+        "conv",
+        "depthwise",
+        "grouped",
+        "add",
+        "mul",
+        "channel",
+        "max",
+        "average",
+        "mean",
+        "table",
+        "move",
+        "cut",
+        "pad",
+        "resize",
+        "joined",
+    ]
     limits = sorted((draw(st.integers(0, 255)), draw(st.integers(0, 255))))
     window = ops.Window(
         (draw(st.integers(1, 3)), draw(st.integers(1, 3))), (draw(st.integers(1, 2)), draw(st.integers(1, 2))),
@@ -92,7 +108,9 @@ def grown(draw: st.DrawFn, b: Builder, random: np.random.Generator, x: str, valu
             size = told.shape[2]
             first, count = draw(st.integers(0, size - 1)), draw(st.integers(1, size))
             stride = draw(st.sampled_from([1, 2, -1]))
-            return b.add(ops.Slice((2,), (first,), (stride,), (min(count, (size - 1 - first if stride > 0 else first) // abs(stride) + 1),)), x)
+            return b.add(
+                ops.Slice((2,), (first,), (stride,), (min(count, (size - 1 - first if stride > 0 else first) // abs(stride) + 1),)), x
+            )
         case "pad":
             return b.add(ops.Pad((0, 0, 1, 2), (0, 1, 0, 1), "constant", float(draw(st.integers(0, 255)))), x)
         case "resize":

@@ -24,7 +24,9 @@ def save_network(path: Path, *, batch: int | str = 1, softmax: bool = False, mea
 
     def weight(key: str, *shape: int, axis: int = 0) -> str:
         scales = random.uniform(0.002, 0.01, shape[axis]).astype(np.float32)
-        constants.update({key: random.integers(-127, 128, shape).astype(np.int8), f"{key}.s": scales, f"{key}.z": np.zeros(len(scales), np.int8)})
+        constants.update(
+            {key: random.integers(-127, 128, shape).astype(np.int8), f"{key}.s": scales, f"{key}.z": np.zeros(len(scales), np.int8)}
+        )
         nodes.append(helper.make_node("DequantizeLinear", [key, f"{key}.s", f"{key}.z"], [f"{key}.d"], f"{key}.d", axis=axis))
         return f"{key}.d"
 

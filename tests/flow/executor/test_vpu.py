@@ -1,7 +1,8 @@
-"""A business on the device `vpu` beside one on the CPU: other workers, transfers in between, and the results of the program run by itself."""
+"""A business on the device `vpu` beside one on the CPU: other workers, transfers in between, results as of the program run by itself."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,17 @@ def test_a_model_that_it_cannot_run_is_refused_with_the_operator(folder: Path) -
     with pytest.raises(manifests.ManifestError) as caught:
         planned(folder)
     assert "vpu: it has no Softmax over float32 (node 'last')" in str(caught.value)
+
+
+def test_the_program_is_shown_with_its_work(folder: Path) -> None:
+    from flow.cli.plan import graphs_of
+
+    plan = planned(folder)
+    plan = dataclasses.replace(plan, nodes=tuple(node for node in plan.nodes if node.engine != "onnxruntime"))
+    text = graphs_of(plan, "net", "text")
+    assert "net@1.0.0 runs on vpu: the engine of device vpu" in text
+    assert "vpu, emulated: 6 layers; declared: 512 KiB local, 64 GMAC/s, 4000 MB/s" in text
+    told = json.loads(graphs_of(plan, "net", "json"))["vpu"]
+    assert told["emulated"]
+    assert told["macs"] == sum(layer["macs"] for layer in told["layers"]) > 8 * 4 * 4 * 27
+    assert "compiled by vpu (emulated): 6 steps" in graphs_of(plan, "net", "svg")
