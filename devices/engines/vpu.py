@@ -97,7 +97,10 @@ class VpuSession:
             made = [
                 np.empty(port.nbytes, np.uint8) if port.scale else given[port.name].reshape(-1).view(np.uint8) for port in program.outputs
             ]
-            self._emulator.run(taken, made)
+            try:
+                self._emulator.run(taken, made)
+            except MemoryError as error:
+                raise EngineError(f"{self._name}: not enough memory to emulate a run") from error
             for port, stored in zip(program.outputs, made, strict=True):
                 if port.scale:
                     _write_real(port, stored, given[port.name])

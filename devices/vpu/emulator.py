@@ -7,7 +7,7 @@ they are kept modulo 2^32, as an int32 accumulator keeps them. All else is compu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -28,16 +28,22 @@ from devices.vpu.instructions import (
     work,
 )
 from devices.vpu.machine import Machine
-from devices.vpu.program import ARENA, CONSTANTS, Layer, Program
+from devices.vpu.program import ARENA, CONSTANTS, Layer, Program, ProgramError
 
 EXACT_FLOAT32 = 2**24
 """Whole numbers up to here are float32 values."""
+BLOCK = 2**20
+"""Values that the emulation itself takes at once, so that it needs some megabytes whatever the window is."""
 
 
 class Emulator:
-    """Runs one program. `local` is all the memory its operators see."""
+    """Runs one program. `local` is all the memory its operators see. Raises ProgramError for one that needs more than the machine has."""
 
     def __init__(self, program: Program, machine: Machine) -> None:
+        if program.local_bytes > machine.local_bytes:
+            raise ProgramError(
+                f"expected a program for at most {machine.local_bytes} bytes of local memory, got one for {program.local_bytes}"
+            )
         self.program, self.machine = program, machine
         self.local = np.zeros(program.local_bytes, np.uint8)
         self.spaces = [np.zeros(nbytes, np.uint8) for nbytes in program.space_bytes]
@@ -95,17 +101,19 @@ class Emulator:
                 np.take(self._take(one.table, 256), self._take(one.x, one.length), out=self._take(one.y, one.length))
 
     def _conv(self, conv: Conv) -> None:
-        taps = conv.kernel_height, conv.kernel_width, conv.channels
-        weights = self._take(conv.weights, conv.out_channels, taps[0] * taps[1] * taps[2]).view(np.int8)
+        length = conv.kernel_height * conv.kernel_width * conv.channels
+        weights = self._take(conv.weights, conv.out_channels, length).view(np.int8)
         params = self._params(conv.params, conv.out_channels)
         zeros = params[:, 3]
         w = weights.astype(np.int16) - zeros[:, None].astype(np.int16) if zeros.any() else weights
-        most = 255 * int(np.abs(w, dtype=np.int16).max()) * w.shape[1]
+        most = 255 * int(np.abs(w, dtype=np.int16).max()) * length
         exact = np.float32 if most < EXACT_FLOAT32 else np.float64
-        x = np.subtract(_taps(self._picture(conv), conv), conv.zero_x, dtype=np.int16)
-        rows = x.astype(exact).reshape(conv.out_height * conv.out_width, -1)
-        sums = (rows @ w.T.astype(exact)).astype(np.int64)
-        self._finish(conv, sums, params, conv.out_channels)
+        taps, columns = _taps(self._picture(conv), conv), w.T.astype(exact)
+        sums = np.empty((conv.out_height, conv.out_width, conv.out_channels), np.int64)
+        for rows, across in _blocks(conv.out_height, conv.out_width, length):
+            x = np.subtract(taps[rows, across], conv.zero_x, dtype=np.int16).astype(exact)
+            sums[rows, across] = (x.reshape(-1, length) @ columns).reshape(*x.shape[:2], -1)
+        self._finish(conv, sums.reshape(-1, conv.out_channels), params, conv.out_channels)
 
     def _depthwise(self, conv: Depthwise) -> None:
         params = self._params(conv.params, conv.channels)
@@ -170,6 +178,15 @@ def requantized(
     sums += zero
     np.clip(sums, low, high, out=sums)
     return sums.astype(np.uint8)
+
+
+def _blocks(height: int, width: int, length: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of output values whose windows together are at most BLOCK values, or one."""
+    rows = max(1, BLOCK // (width * length))
+    columns = width if rows > 1 else max(1, BLOCK // length)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield slice(top, top + rows), slice(left, left + columns)
 
 
 def _taps(x: np.ndarray, window: Conv | Depthwise | Largest | Mean) -> np.ndarray:

@@ -18,7 +18,7 @@ from devices.vpu.compiler import Refused, compile_model, lower
 from devices.vpu.emulator import Emulator
 from devices.vpu.instructions import Conv, Load, Store, work
 from devices.vpu.machine import Machine
-from devices.vpu.program import Layer, Port, Program, pack, unpack
+from devices.vpu.program import Layer, Port, Program, ProgramError, pack, unpack
 from tests.devices.vpu.graphs import networks
 from tests.devices.vpu.interpreter import Interpreter
 
@@ -41,7 +41,7 @@ def stored_inputs(program: Program, seed: int = 0) -> list[np.ndarray]:
 
 def emulated(program: Program, inputs: list[np.ndarray], watch=None) -> list[np.ndarray]:
     outputs = [np.zeros(port.nbytes, np.uint8) for port in program.outputs]
-    Emulator(program, Machine()).run(inputs, outputs, watch)
+    Emulator(program, Machine(local_bytes=2**20)).run(inputs, outputs, watch)
     return outputs
 
 
@@ -130,7 +130,7 @@ def test_halves_are_rounded_up() -> None:
 @given(networks())
 def test_work_is_counted_from_the_instructions(graph: Graph) -> None:
     program = made(graph, 2**16)
-    machine = Machine(macs_per_second=10**9, bytes_per_second=10**9)
+    machine = Machine(2**16, macs_per_second=10**9, bytes_per_second=10**9)
     emulator = Emulator(program, machine)
     assert (emulator.macs, emulator.moved) == tuple(map(sum, zip(*map(work, program.instructions), strict=True)))
     assert emulator.nanoseconds == emulator.macs + emulator.moved
@@ -153,3 +153,17 @@ def test_float_inputs_are_quantized_outside(network: Path) -> None:
         ("pixels", "float32", False), ("out", "float32", False),
     ]  # fmt: skip
     assert Quantize.__name__ not in {layer.operator for layer in program.layers}
+
+
+def test_a_program_for_more_memory_than_there_is(network: Path) -> None:
+    with pytest.raises(ProgramError, match="expected a program for at most 1024 bytes of local memory, got one for 65536"):
+        Emulator(compile_model(network, {}, 2**16), Machine(local_bytes=1024))
+
+
+def test_windows_are_taken_in_blocks(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compile_model(network, {}, 2**16)
+    inputs = stored_inputs(program)
+    expected = [each.tobytes() for each in emulated(program, inputs)]
+    for block in (1, 30, 100):
+        monkeypatch.setattr("devices.vpu.emulator.BLOCK", block)
+        assert [each.tobytes() for each in emulated(program, inputs)] == expected
