@@ -111,6 +111,8 @@ def test_it_is_taken_only_where_it_is_named(folder: Path) -> None:
     text = (folder / "net.yaml").read_text()
     (folder / "net.yaml").write_text(text.replace("device: vpu", "precision: auto"))
     assert {node.device for node in planned(folder).nodes} == {"cpu"}
+    (folder / "net.yaml").write_text(text.replace("engine: onnxruntime, precision: exact", "precision: auto"))
+    assert [node.device for node in planned(folder).nodes if node.engine] == ["cpu", "vpu"]  # not merged into the emulation
     (folder / "net.yaml").write_text(text.replace("device: vpu", "precision: auto").replace("labels:", "engine: vpu\nlabels:"))
     assert {(node.device, node.engine) for node in planned(folder).nodes if node.engine} == {("cpu", "onnxruntime"), ("vpu", "vpu")}
 
