@@ -31,6 +31,8 @@ OPEN = 64
 WRITES: Mapping[type[Op], Callable[[Emitter, Step], None]] = {**LAYERS, **MOVES}
 
 
+LEAST_LOCAL = 320
+"""Bytes of local memory that every program needs: a table of 256 entries with what it reads and gives."""
 NOWHERE = Place(-1, 0)
 
 
@@ -82,7 +84,9 @@ def lacks(path: Path, local_bytes: int) -> tuple[str, ...]:
 
 
 def lower(graph: Graph, local_bytes: int) -> Program:
-    """The program of an optimized graph. Raises Refused."""
+    """The program of an optimized graph. Raises Refused, and GraphError for a local memory that is too small for any."""
+    if local_bytes < LEAST_LOCAL:
+        raise GraphError(f"with a local memory of {local_bytes} bytes: expected at least {LEAST_LOCAL}")
     found = inner(graph)
     if reasons := found.refused or tuple(reason(node, "is no operator of the machine") for node in found.graph.nodes if not _known(node)):
         raise Refused(reasons)

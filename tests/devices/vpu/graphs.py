@@ -74,7 +74,7 @@ def grown(draw: st.DrawFn, b: Builder, random: np.random.Generator, x: str, valu
     out = step(draw)
     match draw(st.sampled_from(kinds)) if told.rank == 4 else draw(st.sampled_from(["dense", "table", "add"])):
         case "conv":
-            outs = draw(st.integers(1, 6))
+            outs = draw(st.integers(1, 6) | st.just(24))
             return b.add(ops.QConv(window, out, 1, *limits), x, *weights(draw, b, random, (outs, told.channels, *window.kernel), outs, 0))
         case "depthwise":
             outs = told.channels
@@ -84,7 +84,7 @@ def grown(draw: st.DrawFn, b: Builder, random: np.random.Generator, x: str, valu
             shape = (outs, told.channels // 2, *window.kernel)
             return b.add(ops.QConv(window, out, 2, *limits), x, *weights(draw, b, random, shape, outs, 0))
         case "dense":
-            outs = draw(st.integers(1, 9))
+            outs = draw(st.integers(1, 9) | st.just(40))
             return b.add(ops.QDense(out, *limits), x, *weights(draw, b, random, (told.shape[-1], outs), outs, 1))
         case "add":
             return b.add(ops.QAdd(out, *limits), x, draw(st.sampled_from(values)))
