@@ -182,3 +182,8 @@ def test_a_process_of_its_own_compiles(tmp_path: Path) -> None:
     loaded, refused = done.stdout.splitlines()
     assert loaded == "[]"
     assert refused.endswith("it cannot run Softmax over float32 (node 'last')")
+
+
+def test_a_measurement_says_that_it_is_of_an_emulation(model: ModelInfo) -> None:
+    ours, other = devices.bench_model(model.path, ["vpu", "onnxruntime"], runs=2)
+    assert (ours["engine"], ours["emulated"], other["emulated"]) == ("vpu", True, False)

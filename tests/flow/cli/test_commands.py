@@ -189,7 +189,9 @@ def test_bench_model_as_json(ace: Ace, network: Path) -> None:
     done = ace("bench", "model", network.name, "--threads", "1", "--json")
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
-    assert measured.keys() == {"model", "engine", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs"}
+    assert measured.keys() == {
+        "model", "engine", "emulated", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs",
+    }  # fmt: skip
     assert (measured["engine"], measured["threads"]) == ("onnxruntime", 1)
 
 
