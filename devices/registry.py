@@ -41,7 +41,7 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """A device, why it cannot be used here (None: it can), and its engines."""
+    """A device, why it cannot be used here (None: it can), its engines, and what an emulated one was declared to be."""
 
     name: str
     kind: str
@@ -51,6 +51,7 @@ class DeviceStatus:
     emulated: bool
     missing: str | None
     engines: tuple[EngineStatus, ...]
+    declared: str = ""
 
 
 @dataclass(slots=True)
@@ -113,7 +114,16 @@ def _status(device: Device) -> DeviceStatus:
     return DeviceStatus(
         device.name, device.kind, device.domain, _ask(lambda: device.cores), _ask(lambda: device.memory_bytes), device.emulated,
         why_missing(device), tuple(EngineStatus(name, e.precisions, why_missing(e)) for name, e in engines(device.name).items()),
+        _declared(device),
     )  # fmt: skip
+
+
+def _declared(device: Device) -> str:
+    """What an emulated device says of its machine."""
+    try:
+        return str(getattr(device, "declared", "")) if device.emulated else ""
+    except Exception:
+        return ""
 
 
 def emulated(name: str) -> bool:

@@ -25,6 +25,11 @@ class Vpu:
     def memory_bytes(self) -> int:
         return available_memory()
 
+    @property
+    def declared(self) -> str:
+        """The machine's local memory and speed, in words; empty where the declaration makes no sense, as `missing` says."""
+        return "" if self.missing() else str(declared())
+
     def missing(self) -> str | None:
         try:
             declared()

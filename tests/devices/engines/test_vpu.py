@@ -63,6 +63,7 @@ def test_it_keeps_the_contracts(loaded: Session) -> None:
 def test_the_device_is_listed_as_an_emulation() -> None:
     (vpu,) = [status for status in devices.available() if status.name == "vpu"]
     assert (vpu.kind, vpu.domain, vpu.emulated, vpu.missing) == ("vpu", "vpu", True, None)
+    assert vpu.declared == "512 KiB local, 64 GMAC/s, 4000 MB/s"
     assert [(engine.name, engine.precisions, engine.missing) for engine in vpu.engines] == [("vpu", ("fixed",), None)]
     assert (registry.titled("vpu"), registry.titled("cpu"), registry.titled("moon")) == ("vpu (emulated)", "cpu", "moon")
 
@@ -134,6 +135,7 @@ def test_a_declaration_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch, mode
     monkeypatch.setenv("ACE_VPU", "gmac=4")
     assert "did you mean 'gmacs'" in str(ENGINE.missing())
     assert "did you mean 'gmacs'" in str(registry.device("vpu").missing())
+    assert [status.declared for status in devices.available() if status.name == "vpu"] == [""]
     with pytest.raises(EngineError, match="did you mean 'gmacs'"):
         devices.load(model, engine="vpu")
 

@@ -170,6 +170,7 @@ def test_devices_lists_the_processor_and_its_engines(ace: Ace) -> None:
     head, *lines = ace("devices").stdout.splitlines()
     assert head.split()[0] == "device"
     assert any(line.split()[0] == "cpu" and "onnxruntime" in line and line.endswith("yes") for line in lines)
+    assert any(line.startswith("vpu  ") and " (emulated: 512 KiB local, 64 GMAC/s, 4000 MB/s) " in line for line in lines)
 
 
 @pytest.fixture
