@@ -77,9 +77,12 @@ def lacks(path: Path, local_bytes: int) -> tuple[str, ...]:
         return error.reasons
     except Unsupported as error:
         return (error.what,)
-    except (GraphError, ProgramError, EngineError):
+    except EngineError:
         if not names:
             raise
+    except (GraphError, ProgramError) as error:
+        if not names:
+            raise EngineError(f"vpu: {path}: it cannot run {error}") from error
     return ()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from devices.native.ir import Type
-from devices.vpu.instructions import Instruction, Load, Store
+from devices.vpu.instructions import MOST_INSTRUCTIONS, Instruction, Load, Store
 
 ALIGNMENT = 16
 
@@ -51,6 +51,9 @@ class Emitter:
         self._known: dict[bytes, int] = {}
 
     def emit(self, instruction: Instruction) -> None:
+        """Raises Refusal for one more than a program may have."""
+        if len(self.instructions) >= MOST_INSTRUCTIONS:
+            raise Refusal(f"expected a program of at most {MOST_INSTRUCTIONS} instructions, got more")
         self.instructions.append(instruction)
 
     def constant(self, array: np.ndarray) -> Place:
@@ -102,4 +105,8 @@ def parts(begin: int, end: int, size: int) -> Iterator[tuple[int, int]]:
 
 def even_parts(count: int) -> list[int]:
     """Sizes of parts that cut a count into 1, 2, 3, ... as even as can be, each once, the largest first."""
-    return list(dict.fromkeys(-(-count // number) for number in range(1, count + 1)))
+    sizes = [count]
+    while sizes[-1] > 1:
+        number = -(-count // (sizes[-1] - 1))
+        sizes.append(-(-count // number))
+    return sizes

@@ -200,6 +200,7 @@ class Lookup(NamedTuple):
 Instruction = Load | Store | Fill | Conv | Depthwise | Largest | Mean | Add | Multiply | Lookup
 KINDS: tuple[type[Instruction], ...] = (Load, Store, Fill, Conv, Depthwise, Largest, Mean, Add, Multiply, Lookup)
 """By operation code, from 1 on."""
+MOST_INSTRUCTIONS = 2**20
 WORDS = 21
 """int32 of one record: its operation code and its fields, zeros behind them."""
 PARAMS = 4

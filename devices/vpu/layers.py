@@ -65,6 +65,8 @@ def dense(e: Emitter, step: Step) -> None:
 
 def max_pool(e: Emitter, step: Step) -> None:
     x, out = step.types[0], step.out
+    if x.dtype != "uint8":
+        raise Refusal(f"expected uint8, got {x}")
     _pool(e, x, out, step.places[0], step.y, step.op.window, 0, windows.largest(step.op.window))
 
 

@@ -20,7 +20,7 @@ from math import frexp, ldexp, prod
 import numpy as np
 
 from devices.vpu.check import ProgramError, check
-from devices.vpu.instructions import KINDS, WORDS, Instruction
+from devices.vpu.instructions import KINDS, MOST_INSTRUCTIONS, WORDS, Instruction
 from devices.vpu.machine import MOST_LOCAL
 
 __all__ = ["FORMAT", "Layer", "Port", "Program", "ProgramError", "pack", "unpack"]
@@ -31,7 +31,7 @@ HEADER = struct.Struct("<16s32s7I")
 PORT = struct.Struct("<BBBBiii8I")
 LAYER = struct.Struct("<IIII")
 CONSTANTS, ARENA = 0, 1
-MOST_INSTRUCTIONS, MOST_PORTS, MOST_LAYERS = 2**20, 256, 2**16
+MOST_PORTS, MOST_LAYERS = 256, 2**16
 MOST_BYTES = 2**31 - 1
 MOST_NAME = 255
 DTYPES = ("uint8", "int8", "float32")

@@ -87,23 +87,24 @@ class Pass:
 def emit(e: Emitter, one: Pass) -> None:
     """Writes all tiles. Raises Refusal where not even one output value's operands fit the local memory."""
     (rows, columns), channels = one.region, one.y_sizes[2]
-    tile_rows, tile_columns, tile_channels, weights_first = _tiling(one, e.local_bytes)
-    blocks = list(parts(0, channels, tile_channels))
-    bands = list(product(parts(*rows, tile_rows), parts(*columns, tile_columns)))
-    held: dict[str, object] = {}
-    order = product(blocks, bands) if weights_first else ((block, band) for band, block in product(bands, blocks))
-    for block, (high, wide) in order:
-        tile = Tile(high, wide, block)
-        # Operands lie where the largest tile's do, so that what stays is found there.
-        addresses, _ = placed(*one.bytes_of(tile_rows, tile_columns, tile_channels))
-        reads = (high, wide, None if one.whole else block)
-        if held.get("x") != reads:
-            _load_picture(e, one, tile, addresses[0])
-        if one.weights and held.get("w") != block:
-            _load_weights(e, one.weights, one, block, addresses[1], addresses[2])
-        held = {"x": reads, "w": block}
-        e.emit(one.make((addresses[0], addresses[1], addresses[2], addresses[3]), one.read(tile), tile.shape))
-        _store_picture(e, one, tile, addresses[3])
+    if not channels or rows[0] == rows[1] or columns[0] == columns[1]:
+        return
+    *sizes, weights_first = _tiling(one, e.local_bytes)
+    # Operands lie where the largest tile's do, so that what stays is found there.
+    (x, weights, params, y), _ = placed(*one.bytes_of(*sizes))
+    blocks = list(parts(0, channels, sizes[2]))
+    bands = list(product(parts(*rows, sizes[0]), parts(*columns, sizes[1])))
+    loaded_x = loaded_weights = None
+    for block, (high, wide) in product(blocks, bands) if weights_first else ((block, band) for band, block in product(bands, blocks)):
+        tile, wanted = Tile(high, wide, block), (high, wide, None if one.whole else block)
+        if loaded_x != wanted:
+            _load_picture(e, one, tile, x)
+            loaded_x = wanted
+        if one.weights and loaded_weights != block:
+            _load_weights(e, one.weights, one, block, weights, params)
+            loaded_weights = block
+        e.emit(one.make((x, weights, params, y), one.read(tile), tile.shape))
+        _store_picture(e, one, tile, y)
 
 
 def _tiling(one: Pass, local_bytes: int) -> tuple[int, int, int, bool]:

@@ -16,6 +16,7 @@ from devices.native.ir import Graph, GraphError, Quantization, Type
 from devices.native.passes import optimize
 from devices.native.reference import run
 from devices.vpu.compiler import Refused, compile_model, lacks, lower
+from devices.vpu.emitter import even_parts
 from devices.vpu.emulator import Emulator
 from devices.vpu.instructions import Load, Store
 from devices.vpu.machine import Machine
@@ -147,3 +148,27 @@ def test_real_models(data: Path) -> None:
     for name in ("mbv2_qop_u8s8pc", "det320_qdq_u8s8pc"):
         assert lacks(models / "bench" / f"{name}.onnx", 2**19) == ()
     assert lacks(models / "mobilenetv2_12_qdq.onnx", 2**19) == ("Binary add over float32 (node 'Add_26' and 9 more)",)
+
+
+def test_a_value_without_elements() -> None:
+    b = Builder()
+    x = b.input("x", Type("uint8", (0, 4), quantization=Q))
+    weight = b.constant(np.ones((4, 3), np.int8), "w", Quantization((0.01,), (0,)))
+    y = b.add(ops.QDense(Q), x, weight, b.constant(np.zeros(3, np.int32)))
+    with pytest.raises(Refused, match=r"value has no elements"):
+        lower(b.graph([("y", y)]), LOCAL)
+
+
+def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devices.vpu.emitter.MOST_INSTRUCTIONS", 20)
+    b = Builder()
+    x = picture(b, 1, 8, 16, 16)
+    y = b.add(ops.QConv(ops.Window((3, 3), (1, 1), (1,) * 4, (1, 1)), Q), x, *weights(b, 64, 8, 3, 3))
+    with pytest.raises(Refused, match="expected a program of at most 20 instructions, got more"):
+        lower(optimize(b.graph([("y", y)])), 2048)
+
+
+def test_parts_are_even_and_each_once() -> None:
+    assert even_parts(7) == [7, 4, 3, 2, 1]
+    assert all(even_parts(count) == list(dict.fromkeys(-(-count // number) for number in range(1, count + 1))) for count in range(1, 80))
+    assert len(even_parts(2**24)) < 2**14
