@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
-from devices import session, threads
+from devices import registry, session, threads
 from devices.engine import EngineError, ModelInfo
 from devices.model import inspect
 
@@ -26,10 +26,12 @@ PATIENCE_S = 300.0
 
 class BenchResult(TypedDict):
     """One engine's figures. `load_ms`: file to session, the engine's library already imported; `first_ms`: the first run; `median_ms` and
-    `p99_ms`: of `runs` later runs; `peak_mb`: largest resident memory of a process that did only this, interpreter and NumPy included."""
+    `p99_ms`: of `runs` later runs; `peak_mb`: largest resident memory of a process that did only this, interpreter and NumPy included.
+    `emulated`: no hardware is behind the engine's device; the figures are the emulation's."""
 
     model: str
     engine: str
+    emulated: bool
     precision: str
     threads: int
     median_ms: float
@@ -77,7 +79,7 @@ def bench_model(
             process.end()
     return [
         BenchResult(
-            model=str(path), engine=name, precision=precision, threads=threads,
+            model=str(path), engine=name, emulated=registry.emulated(registry.engine(name).device), precision=precision, threads=threads,
             median_ms=statistics.median(mine) / 1e6, p99_ms=_percentile(mine, 0.99) / 1e6,
             load_ms=load["load_ns"] / 1e6, first_ms=load["first_ns"] / 1e6, peak_mb=peak / 2**20, runs=len(mine),
         )

@@ -32,18 +32,19 @@ class Prepared:
 Progress = Callable[[str], None]
 
 
-def ready(models: Sequence[ModelInfo], report: Report | None = None) -> list[Prepared]:
-    """Makes what is missing before a run: the image kernels, and for these models (those that run on native) kernels and programs.
+def ready(models: Sequence[ModelInfo], report: Report | None = None, *, vpu: Sequence[ModelInfo] = ()) -> list[Prepared]:
+    """Makes what is missing before a run: the image kernels, for these models (those that run on native) kernels and programs, and the
+    programs of those that run on the vpu.
 
-    All of it is made in processes of their own. Raises EngineError for a model that native cannot run, KernelError.
+    All of it is made in processes of their own. Raises EngineError for a model that its engine cannot run, KernelError.
     """
-    done = [_kernels("image kernels", kernels.ensure, report)]
+    done = [_made("image kernels", kernels.ensure, report)]
     if models:
         from devices.native import kernels as native
 
-        done.append(_kernels("native kernels", lambda say: native.ensure(report=say), report))
+        done.append(_made("native kernels", lambda say: native.ensure(report=say), report))
         done += [_program(model, report) for model in models]
-    return done
+    return done + [_vpu_program(model, report) for model in vpu]
 
 
 def prepare(models: Sequence[ModelInfo], report: Report | None = None, progress: Progress | None = None) -> list[Prepared]:
@@ -109,7 +110,7 @@ def _measure(model: ModelInfo, report: Report | None, progress: Progress | None)
     choice.keep(model, (), measured)
 
 
-def _kernels(what: str, make: Callable[[Report], Path], report: Report | None) -> Prepared:
+def _made(what: str, make: Callable[[Report], Path], report: Report | None) -> Prepared:
     said: list[str] = []
 
     def heard(line: str) -> None:
@@ -124,13 +125,21 @@ def _kernels(what: str, make: Callable[[Report], Path], report: Report | None) -
 def _program(model: ModelInfo, report: Report | None) -> Prepared:
     from devices.native import programs
 
-    said: list[str] = []
+    def make(heard: Report) -> Path:
+        programs.load(model, heard)  # what is damaged is made again
+        return programs.ensure(model)
 
-    def heard(line: str) -> None:
-        said.append(line)
-        if report:
-            report(line)
+    return _made(f"program of {model.name}", make, report)
 
-    programs.load(model, heard)  # what is damaged is made again
-    path = programs.ensure(model)
-    return Prepared(f"program of {model.name}", path, path.stat().st_size, bool(said))
+
+def _vpu_program(model: ModelInfo, report: Report | None) -> Prepared:
+    from devices.vpu import programs
+    from devices.vpu.machine import declared
+
+    local_bytes = declared().local_bytes
+
+    def make(heard: Report) -> Path:
+        programs.load(model, local_bytes, heard)
+        return programs.ensure(model, local_bytes)
+
+    return _made(f"vpu program of {model.name}", make, report)

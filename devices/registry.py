@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from devices.cpu import Cpu
 from devices.device import Device
 from devices.engine import Engine, EngineError
+from devices.vpu.device import Vpu
 
 DEVICES = "ace.devices"
 ENGINES = "ace.engines"
@@ -40,7 +41,7 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """A device, why it cannot be used here (None: it can), and its engines."""
+    """A device, why it cannot be used here (None: it can), its engines, and what an emulated one was declared to be."""
 
     name: str
     kind: str
@@ -50,6 +51,7 @@ class DeviceStatus:
     emulated: bool
     missing: str | None
     engines: tuple[EngineStatus, ...]
+    declared: str = ""
 
 
 @dataclass(slots=True)
@@ -112,7 +114,26 @@ def _status(device: Device) -> DeviceStatus:
     return DeviceStatus(
         device.name, device.kind, device.domain, _ask(lambda: device.cores), _ask(lambda: device.memory_bytes), device.emulated,
         why_missing(device), tuple(EngineStatus(name, e.precisions, why_missing(e)) for name, e in engines(device.name).items()),
+        _declared(device),
     )  # fmt: skip
+
+
+def _declared(device: Device) -> str:
+    """What an emulated device says of its machine."""
+    try:
+        return str(getattr(device, "declared", "")) if device.emulated else ""
+    except Exception:
+        return ""
+
+
+def emulated(name: str) -> bool:
+    """Whether a device of this name is known here and is an emulation."""
+    return name in devices() and devices()[name].emulated
+
+
+def titled(name: str) -> str:
+    """A device as listings name it: `vpu (emulated)`."""
+    return f"{name} (emulated)" if emulated(name) else name
 
 
 def refresh() -> None:
@@ -124,6 +145,7 @@ def refresh() -> None:
 def _found() -> _Found:
     found = _Found()
     _add_device(found, "built-in", Cpu())
+    _add_device(found, "built-in", Vpu())
     for name in _built_in():
         _add_engine(found, "built-in", import_module(f"devices.engines.{name}").ENGINE)
     _add_plugins(found, DEVICES, _add_device)

@@ -1,4 +1,5 @@
-"""What a plan needs made ahead, before its workers start: image kernels, and kernels and programs of the models that run on native."""
+"""What a plan needs made ahead, before its workers start: image kernels, native's kernels, and programs of the models that run on native or
+on the vpu."""
 
 from __future__ import annotations
 
@@ -11,17 +12,17 @@ if TYPE_CHECKING:
     from devices import ModelInfo
     from devices.prepare import Prepared
 
-NATIVE = "native"
+NATIVE, VPU = "native", "vpu"
 
 
 def ready(plan: Plan, report: Callable[[str], None] | None = None) -> list[Prepared]:
     """Makes what is missing, in processes of their own; `report` hears of each step. Raises EngineError, KernelError."""
     from devices import prepare
 
-    return prepare.ready(native_models(plan), report)
+    return prepare.ready(models_on(plan, NATIVE), report, vpu=models_on(plan, VPU))
 
 
-def native_models(plan: Plan) -> list[ModelInfo]:
-    """The models of the plan that run on native, each once."""
-    found = [plan.model(node) for node in plan.nodes if node.engine == NATIVE]
+def models_on(plan: Plan, engine: str) -> list[ModelInfo]:
+    """The models of the plan that run on an engine, each once."""
+    found = [plan.model(node) for node in plan.nodes if node.engine == engine]
     return list(dict.fromkeys(model for model in found if model is not None))

@@ -11,7 +11,8 @@ def devices() -> None:
 
     rows = []
     for device in available():
-        kind = f"{device.kind} (emulated)" if device.emulated else device.kind
+        declared = f": {device.declared}" if device.declared else ""
+        kind = f"{device.kind} (emulated{declared})" if device.emulated else device.kind
         about = [device.name, kind, str(device.cores), f"{device.memory_bytes / 2**20:.0f}"]
         for engine in device.engines:
             why = device.missing or engine.missing

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from devices import ModelInfo
     from devices.native.describe import Compiled
+    from devices.vpu.describe import Described
 
 GraphNode = dict[str, Any]
 """`op`, `name`, `inputs` (names), `outputs` (name -> dtype and shape in words, empty where unknown); with native `kernels`, None where the
 reference does it."""
 
-NATIVE = "native"
-TITLES = {NATIVE: "native", "onnxruntime": "ONNX Runtime"}
+NATIVE, VPU = "native", "vpu"
+TITLES = {NATIVE: "native", "onnxruntime": "ONNX Runtime", VPU: "vpu (emulated)"}
+SLOWEST = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Graphs:
     """A model before and after compiling for the engine that the plan chose (`engine`, because `why`), and what native makes of it:
-    `native` is None where it lacks something, which `missing` names."""
+    `native` is None where it lacks something, which `missing` names. `vpu` is there where the model runs on the vpu."""
 
     model: ModelInfo
     engine: str
@@ -34,6 +36,7 @@ class Graphs:
     after: list[GraphNode]
     native: Compiled | None
     missing: tuple[str, ...]
+    vpu: Described | None = None
 
 
 def graphs(model: ModelInfo, engine: str, why: str) -> Graphs:
@@ -45,8 +48,9 @@ def graphs(model: ModelInfo, engine: str, why: str) -> Graphs:
     lacking = missing(model.path, dict(model.dims))
     native = None if lacking else describe(model.path, dict(model.dims))
     before = _nodes(onnx_file.read(model.path).model, model)
-    after = steps(native) if engine == NATIVE and native is not None else _by_onnxruntime(model)
-    return Graphs(model, engine, why, before, after, native, tuple(map(str, lacking)))
+    vpu = _on_vpu(model) if engine == VPU else None
+    after = layers(vpu) if vpu else steps(native) if engine == NATIVE and native is not None else _by_onnxruntime(model)
+    return Graphs(model, engine, why, before, after, native, tuple(map(str, lacking)), vpu)
 
 
 def steps(native: Compiled) -> list[GraphNode]:
@@ -55,6 +59,22 @@ def steps(native: Compiled) -> list[GraphNode]:
         {"op": step.op, "name": step.origin, "inputs": list(step.reads), "outputs": dict(step.gives),
          "kernels": None if step.kernels is None else list(step.kernels)}
         for step in native.steps
+    ]  # fmt: skip
+
+
+def _on_vpu(model: ModelInfo) -> Described:
+    from devices.vpu.describe import describe
+    from devices.vpu.machine import declared
+
+    return describe(model.path, dict(model.dims), declared())
+
+
+def layers(vpu: Described) -> list[GraphNode]:
+    """The layers of the vpu's program as nodes; their kernels are its instructions."""
+    return [
+        {"op": layer.op, "name": layer.origin, "inputs": list(layer.reads), "outputs": dict(layer.gives),
+         "kernels": [f"{count} {kind}" for kind, count in layer.instructions.items()]}
+        for layer in vpu.layers
     ]  # fmt: skip
 
 
@@ -128,7 +148,8 @@ def document(found: Graphs) -> dict[str, Any]:
             ],
         }  # fmt: skip
     model = found.model
-    return {
+    whole = {} if found.vpu is None else {"vpu": vpu_document(found.vpu)}
+    return whole | {
         "model": model.name, "version": model.version, "engine": found.engine, "why": found.why, "before": found.before,
         "after": found.after, "native": told,
     }  # fmt: skip
@@ -142,6 +163,8 @@ def text(found: Graphs) -> list[str]:
         f"{name}: as {TITLES.get(found.engine, found.engine)} compiled it here", *_listed(found.after), "",
         f"{name} runs on {found.engine}" + (f": {found.why}" if found.why else ""),
     ]  # fmt: skip
+    if found.vpu is not None:
+        return [*lines, "", *vpu_summary(found.vpu)]
     if found.native is None:
         return [*lines, "", f"native lacks {', '.join(found.missing)}"]
     return [*lines, "", *summary(found.native)]
@@ -164,6 +187,38 @@ def summary(native: Compiled) -> list[str]:
         *lines,
         f"  memory while it runs: {size(native.arena_bytes)} an item; {size(native.bound_bytes)} are alive at once at the most",
         f"  weights and tables: {size(native.data_bytes)}, shared by all workers; for batches of {' or '.join(map(str, native.batches))}",
+    ]
+
+
+def vpu_document(vpu: Described) -> dict[str, Any]:
+    """Plain JSON values."""
+    machine = vpu.machine
+    return {
+        "emulated": True, "local_bytes": machine.local_bytes, "macs_per_second": machine.macs_per_second,
+        "bytes_per_second": machine.bytes_per_second, "macs": vpu.macs, "moved_bytes": vpu.moved_bytes, "ns": vpu.nanoseconds,
+        "data_bytes": vpu.data_bytes, "arena_bytes": vpu.arena_bytes,
+        "layers": [
+            {"op": layer.op, "name": layer.origin, "macs": layer.macs, "moved_bytes": layer.moved_bytes, "ns": layer.nanoseconds}
+            for layer in vpu.layers
+        ],
+    }  # fmt: skip
+
+
+def vpu_summary(vpu: Described) -> list[str]:
+    """What the vpu's compiler makes of the model, in some lines."""
+    from flow.plan.text import size
+
+    counted = Counter[str]()
+    for layer in vpu.layers:
+        counted.update(layer.instructions)
+    slowest = sorted(vpu.layers, key=lambda layer: -layer.nanoseconds)[:SLOWEST]
+    return [
+        f"vpu, emulated: {len(vpu.layers)} layers; declared: {vpu.machine}",
+        "  instructions: " + ", ".join(f"{count} {kind}" for kind, count in counted.most_common()),
+        f"  work: {vpu.macs / 1e6:.1f} million multiplications, {size(vpu.moved_bytes)} moved between the memories",
+        f"  a run at the declared speed: {vpu.nanoseconds / 1e6:.2f} ms; most of it in "
+        + ", ".join(f"{layer.origin} {layer.nanoseconds / 1e6:.2f}" for layer in slowest),
+        f"  memory: weights and tables {size(vpu.data_bytes)}, values {size(vpu.arena_bytes)}",
     ]
 
 

@@ -25,13 +25,17 @@ KINDS = (
 
 
 def drawing(found: Graphs) -> str:
-    """The model as SVG text: compiled by native where that covers it, else by the engine that runs it."""
-    from flow.cli.graphs import NATIVE, TITLES, kernels, steps, summary
+    """The model as SVG text: compiled for the vpu where it runs there, by native where that covers it, else by the engine that runs it."""
+    from flow.cli.graphs import NATIVE, TITLES, kernels, steps, summary, vpu_summary
 
     name = f"{found.model.name}@{found.model.version}"
-    facts = summary(found.native) if found.native is not None else [f"native lacks {', '.join(found.missing)}"]
-    draws_memory = found.native is not None and bool(found.native.buffers)
-    compiler, after = (found.engine, found.after) if found.native is None else (NATIVE, steps(found.native))
+    native = found.native if found.vpu is None else None
+    if found.vpu is not None:
+        facts = vpu_summary(found.vpu)
+    else:
+        facts = summary(native) if native is not None else [f"native lacks {', '.join(found.missing)}"]
+    draws_memory = native is not None and bool(native.buffers)
+    compiler, after = (found.engine, found.after) if native is None else (NATIVE, steps(native))
     rows = max(len(found.before), len(after))
     width = 2 * MARGIN + LEFT + BETWEEN + RIGHT + (MAP + 60 if draws_memory else 0)
     top = HEAD + 15 * len(facts)
@@ -55,8 +59,8 @@ def drawing(found: Graphs) -> str:
             parts.append(f'<path class="wire" d="M{x} {y}C{x + 60} {y} {stop - 60} {end} {stop} {end}"/>')
     parts += _column(found.before, MARGIN, top, LEFT, [""] * len(found.before))
     parts += _column(after, right, top, RIGHT, [kernels(node) if "kernels" in node else "" for node in after])
-    if found.native is not None and draws_memory:
-        parts += _memory(found.native, right + RIGHT + 60, top)
+    if native is not None and draws_memory:
+        parts += _memory(native, right + RIGHT + 60, top)
     return "\n".join([*parts, "</svg>"])
 
 

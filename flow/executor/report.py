@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from devices.registry import emulated
 from flow.executor.workers import Worker
 from flow.ledger import LATENCY_BUCKETS, quantile_ms
 from flow.plan.value import Plan
@@ -38,6 +39,7 @@ def make_report(
             {
                 "pid": worker.pid,
                 "device": worker.device,
+                "emulated": emulated(worker.device),
                 "restarts": worker.restarts,
                 "lane": worker.seat.lane,
                 "replica": worker.seat.replica,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from devices.registry import emulated
 from flow.plan.priority import niceness
 from flow.plan.value import Node, Plan, Ref
 
@@ -55,6 +56,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "id": lane.id,
                 "name": lane.name,
                 "device": lane.device,
+                "emulated": emulated(lane.device),
                 "threads": lane.threads,
                 "replicas": lane.replicas,
                 "nice": niceness(plan, lane),
@@ -99,6 +101,7 @@ def _node(plan: Plan, node: Node) -> dict[str, Any]:
         "where": list(node.where),
         "streams": list(node.streams),
         "device": node.device,
+        "emulated": emulated(node.device),
         "engine": node.engine,
         "why": node.why,
         "model": f"{model.name}@{model.version}" if model is not None else None,

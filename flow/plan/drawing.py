@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
+from devices.registry import titled
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
 from flow.plan.text import size, target
 from flow.plan.value import Lane, Node, Plan, Ref, Sink
@@ -236,7 +237,7 @@ def _lane(box: Box) -> list[str]:
     x, width = _left(box.first), (box.last - box.first) * (CARD + 2 * PAD + GAP) + CARD + 2 * PAD
     lane = box.lane
     workers = f"{lane.replicas} workers" if lane.replicas > 1 else "1 worker"
-    right = f"{workers} · {lane.device}" + (f" · {lane.threads} threads" if lane.threads > 1 else "")
+    right = f"{workers} · {titled(lane.device)}" + (f" · {lane.threads} threads" if lane.threads > 1 else "")
     room = width - 2 * PAD - len(right) * SMALL_LETTER - 12
     return [
         f'<rect class="lane" x="{x:g}" y="{box.y:g}" width="{width:g}" height="{box.height:g}" rx="12"/>',

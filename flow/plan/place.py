@@ -44,7 +44,8 @@ def choices(machine: Sequence[DeviceStatus], op: type[Operator], config: Any, mo
     """Every place that can do the work, the preferred one first: the host before others, and of its engines the one that the Model manifest
     names or that was measured to be faster (`devices.native.choice`), else ONNX Runtime.
 
-    An operator goes anywhere but the host only when `device` is one of its placement settings. Raises PlaceError.
+    An operator goes anywhere but the host only when `device` is one of its placement settings, and to an emulated device only where it, or
+    an engine of it, is named. Raises PlaceError.
     """
     device = _asked(op, config, "device") if "device" in op.placement else HOST
     engine = _asked(op, config, "engine")
@@ -54,6 +55,9 @@ def choices(machine: Sequence[DeviceStatus], op: type[Operator], config: Any, mo
         raise PlaceError(
             key="device", expected=one_of(names), got=str(device), hint=did_you_mean(str(device), names) or "see `ace devices`"
         )
+    if device is None:
+        named = engine or (model.engine if model is not None else None)
+        allowed = [each for each in allowed if not each.emulated or named in [one.name for one in each.engines]]
     here = [each for each in allowed if each.missing is None]
     if not here:
         raise PlaceError(key="device", expected="a device that works here", got=f"{allowed[0].name}: {allowed[0].missing}")
@@ -85,7 +89,8 @@ def _with_engines(here: Sequence[DeviceStatus], engine: str | None, precision: s
     if not usable:
         raise PlaceError(key="engine", expected="an engine that can run the model", got="; ".join(reasons))
     if not usable[0].why:
-        usable[0] = replace(usable[0], why="; ".join(reasons))
+        first = usable[0]
+        usable[0] = replace(first, why="; ".join(reasons) or (f"the engine of device {first.device}" if first.device != HOST else ""))
     return usable
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from devices.registry import emulated, titled
 from flow.plan.priority import niceness
 from flow.plan.value import Batch, Chain, Lane, Node, Plan, Ref, Sink, Stream
 
@@ -73,7 +74,7 @@ def _heading(lane: Lane, nice: int) -> str:
     workers = f"{lane.replicas} workers" if lane.replicas > 1 else "1 worker"
     threads = f", {lane.threads} threads each" if lane.threads > 1 else ""
     back = f", nice {nice} for its priority" if nice else ""
-    return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}{back}"
+    return f"Lane {lane.id}, {lane.name}: {workers} on {titled(lane.device)}{threads}{back}"
 
 
 def together(batch: Batch) -> str:
@@ -96,15 +97,19 @@ def _rows(plan: Plan, chains: Sequence[Chain], names: dict[Ref, str]) -> list[tu
 
 def _node(node: Node, names: dict[Ref, str]) -> tuple[str, ...]:
     shared = f" (+ {', '.join(node.names[1:])})" if len(node.names) > 1 else ""
-    engine = f" on {node.engine}" if node.engine else ""
+    engine = f" on {_engine(node)}" if node.engine else ""
     reads = ", ".join(names[ref] for _, ref in node.inputs)
     return f"{node.names[0]}{shared}{engine}", reads, ", ".join(str(spec) for _, spec in node.outputs)
+
+
+def _engine(node: Node) -> str:
+    return f"{node.engine} (emulated)" if emulated(node.device) else str(node.engine)
 
 
 def engines(plan: Plan) -> list[tuple[str, str, str]]:
     """Each model with its engine and the reason, once."""
     nodes = [(node, plan.model(node)) for node in plan.nodes if node.engine]
-    rows = [(f"{model.name} {model.version}" if model else node.op, str(node.engine), node.why) for node, model in nodes]
+    rows = [(f"{model.name} {model.version}" if model else node.op, _engine(node), node.why) for node, model in nodes]
     return list(dict.fromkeys(rows))
 
 

@@ -62,6 +62,6 @@ class Model(Manifest):
     """Values for symbolic dimensions of the file, by name."""
     batch: Batch | None = None
     """For a file with an open batch; up to 8 frames that wait already when not given."""
-    engine: Literal["auto", "native", "onnxruntime"] = "auto"
+    engine: Literal["auto", "native", "onnxruntime", "vpu"] = "auto"
     """What runs the model where no node says otherwise; `auto`: the faster one, once `ace prepare` has measured them."""
     license: str = ""

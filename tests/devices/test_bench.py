@@ -11,7 +11,7 @@ from onnx import helper
 import devices
 from devices.engine import EngineError
 
-KEYS = ["model", "engine", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs"]
+KEYS = ["model", "engine", "emulated", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs"]
 
 
 def test_figures(scale_model: Path) -> None:

@@ -56,7 +56,7 @@ def test_fake_device_is_found(fake_device: Path) -> None:
 def test_fake_device_is_found_by_other_processes(fake_device: Path) -> None:
     code = "import devices; print([status.name for status in devices.available()])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(devices.__file__).parents[1])
-    assert done.stdout.strip() == "['cpu', 'fake']"
+    assert done.stdout.strip() == "['cpu', 'vpu', 'fake']"
 
 
 def test_fake_device_is_gone_afterwards() -> None:
@@ -109,7 +109,7 @@ def test_engine_that_fails_when_asked(plugin) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(EngineError, match=r"engine: expected one of .*onnxruntime.*, got 'onnxruntim'; did you mean 'onnxruntime'\?"):
         registry.engine("onnxruntim")
-    with pytest.raises(EngineError, match="device: expected one of cpu, got 'moon'; `ace devices` lists"):
+    with pytest.raises(EngineError, match="device: expected one of cpu, vpu, got 'moon'; `ace devices` lists"):
         registry.device("moon")
     with pytest.raises(EngineError, match="memory domain"):
         registry.device_of("moon")

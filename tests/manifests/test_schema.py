@@ -72,6 +72,6 @@ def test_gray_needs_one_number() -> None:
 
 def test_a_model_may_name_its_engine() -> None:
     assert Model(name="m", version="1.0.0", file="m.onnx").engine == "auto"
-    assert definition("Model")["properties"]["engine"]["enum"] == ["auto", "native", "onnxruntime"]
-    with pytest.raises(ValidationError, match="'auto', 'native' or 'onnxruntime'"):
+    assert definition("Model")["properties"]["engine"]["enum"] == ["auto", "native", "onnxruntime", "vpu"]
+    with pytest.raises(ValidationError, match="'auto', 'native', 'onnxruntime' or 'vpu'"):
         Model.model_validate({"name": "m", "version": "1.0.0", "file": "m.onnx", "engine": "tensorrt"})

@@ -173,6 +173,7 @@ def test_devices_lists_the_processor_and_its_engines(ace: Ace) -> None:
     head, *lines = ace("devices").stdout.splitlines()
     assert head.split()[0] == "device"
     assert any(line.split()[0] == "cpu" and "onnxruntime" in line and line.endswith("yes") for line in lines)
+    assert any(line.startswith("vpu  ") and " (emulated: 512 KiB local, 64 GMAC/s, 4000 MB/s) " in line for line in lines)
 
 
 @pytest.fixture
@@ -192,7 +193,9 @@ def test_bench_model_as_json(ace: Ace, network: Path) -> None:
     done = ace("bench", "model", network.name, "--threads", "1", "--json")
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
-    assert measured.keys() == {"model", "engine", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs"}
+    assert measured.keys() == {
+        "model", "engine", "emulated", "precision", "threads", "median_ms", "p99_ms", "load_ms", "first_ms", "peak_mb", "runs",
+    }  # fmt: skip
     assert (measured["engine"], measured["threads"]) == ("onnxruntime", 1)
 
 

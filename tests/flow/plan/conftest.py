@@ -251,7 +251,7 @@ OPS = {
 
 MACHINE = [
     DeviceStatus("cpu", "cpu", "cpu", 4, 1 << 33, False, None, (EngineStatus("onnxruntime", ("exact",), None),)),
-    DeviceStatus("npu", "npu", "npumem", 1, 1 << 30, True, None, (EngineStatus("npurt", (), None),)),
+    DeviceStatus("npu", "npu", "npumem", 1, 1 << 30, False, None, (EngineStatus("npurt", (), None),)),
     DeviceStatus("gone", "gpu", "gonemem", 1, 1 << 30, False, "no driver", ()),
 ]
 
