@@ -43,12 +43,13 @@ class _Bytes(Product):
         self.kind = frame.number("kind")
         self.output = Output(self.code, *(frame.number(name, i32) for name in ("zero", "low", "high")))
         self.shifted = frame.given("weight_zero")
+        if not self.straight:
+            self.strips()
 
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
         """Bytes as they are need no copy: only windows at the edge, and rows that are summed."""
         if not self.straight:
-            self.copy(m, count)
-            return self.rows, self.prepared_bytes
+            return self.in_scratch(m, count, self.shifted)
         return self.as_they_lie(m, count, self.shifted)
 
     def copy(self, m: Value, count: Value) -> None:
@@ -88,7 +89,7 @@ class _Bytes(Product):
         with code.each(0, self.outputs, width) as n:
             bias = [code.load(vector(i32, way.lanes), self.bias, (n << 2) + j * way.lanes * 4) for j in range(self.vectors)]
             sums = [[code.variable(value, value.type) for value in bias] for _ in range(rows)]
-            for taps, run, panel in self.each_tap() if self.straight else ((code.const(i64, 0), self.steps, code.const(i64, 0)),):
+            for taps, run, panel in self.each_tap(lines_only=not self.straight):
                 places, columns = [start + taps + stride * r for r in range(rows)], self.b + (weights.get() + panel * width)
                 with code.each(0, run, STEP) as k:
                     now = [[cell.get() for cell in row] for row in sums]
