@@ -142,11 +142,14 @@ CONVOLUTIONS = [
     ((10, 10), (3, 2), (1, 1), (2, 1, 2, 2), (2, 3)),
     ((6, 6), (5, 5), (3, 1), (2, 2, 2, 2), (1, 1)),
     ((4, 5), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1)),
+    ((5, 31), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    ((4, 40), (3, 2), (1, 1), (1, 1, 1, 1), (1, 1)),
+    ((7, 33), (3, 3), (2, 2), (2, 2, 2, 2), (2, 2)),
 ]
 
 
 @pytest.mark.parametrize(("size", "taps", "strides", "pads", "dilations"), CONVOLUTIONS)
-@pytest.mark.parametrize(("channels", "weight_zero"), [(20, 0), (20, 5), (32, 0)])
+@pytest.mark.parametrize(("channels", "weight_zero"), [(20, 0), (20, 5), (32, 0), (17, 0)])
 def test_convolution(product_kit, rng, padded, size, taps, strides, pads, dilations, channels, weight_zero):
     x = rng.integers(0, 256, (2, *size, channels), np.uint8)
     w = rng.integers(-128, 128, (*taps, channels, 18)).astype(np.int8)
@@ -166,17 +169,18 @@ def test_convolution(product_kit, rng, padded, size, taps, strides, pads, dilati
     np.testing.assert_array_equal(out[:, :18].reshape(total.shape), requantized(total, scale, 100))
 
 
-def test_convolution_of_a_picture(product_kit, rng):
+@pytest.mark.parametrize("across", [10, 50])
+def test_convolution_of_a_picture(product_kit, rng, across):
     """Three channels in pixels of four bytes."""
-    x = rng.integers(0, 256, (1, 12, 10, 4), np.uint8)
+    x, count = rng.integers(0, 256, (1, 12, across, 4), np.uint8), 3 * across
     w = rng.integers(-128, 128, (3, 3, 3, 16)).astype(np.int8)
     total = convolved(x[..., :3], w, (2, 2), (1, 1, 1, 1), (1, 1), 128)
-    height, width = tiles.choose(product_kit.isa, 30, 16)
+    height, width = tiles.choose(product_kit.isa, count, 16)
     packed = pack.weights(product_kit.isa, w.reshape(9, 3, 16), width=width, x_zero=128, scale=1e-3)
-    window = sites.windows((12, 10), 4, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    window = sites.windows((12, across), 4, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     out = product_kit.run(
-        f"gemm_u8_{width}", (0, 30), a=x, b=packed.data, out=np.zeros((30, 16), np.uint8), bias=packed.bias, scale=packed.scale,
-        pad=np.full(40, 128, np.uint8), **window.words(),
+        f"gemm_u8_{width}", (0, count), a=x, b=packed.data, out=np.zeros((count, 16), np.uint8), bias=packed.bias, scale=packed.scale,
+        pad=np.full(4 * across, 128, np.uint8), **window.words(),
         **packed.numbers(product_kit.isa, height), stride_out=16, kind=BYTES, zero=7, low=0, high=255,
     )  # fmt: skip
     np.testing.assert_array_equal(out.reshape(total.shape), requantized(total, np.float32(1e-3), 7))
