@@ -13,7 +13,7 @@ from typing import Any
 from devices.native.isa import Isa
 from devices.native.kernels.catalogue import BYTES, INTS
 from devices.native.kernels.dots import STEP, Dots, Saturating, dots
-from devices.native.kernels.emit import Region, Value, element, f32, i8, i16, i32, i64, nbytes, vector
+from devices.native.kernels.emit import Region, Value, element, f32, i8, i16, i32, nbytes, vector
 from devices.native.kernels.frame import Frame
 from devices.native.kernels.kernel import Kernel
 from devices.native.kernels.product import Product
