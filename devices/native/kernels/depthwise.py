@@ -150,23 +150,23 @@ class _Depthwise:
                 total = block.add(code, total, part, pair, weights, PAIR_BYTES * number)
             return total
 
-        def ahead(c: list[Value], d: list[Value], lower: list[Value], part: int) -> list[Value]:
+        def ahead(pairs: Sequence[list[Value]], part: int) -> list[Value]:
             """What two columns add to the two outputs after them, with the bias."""
-            bias = finish.bias[part]
-            return [add(bias, part, (c, 0), (d, 6), (lower, 3)), add(bias, part, (d, 5), (lower, 8))]
+            (near, far, lower), bias = pairs, finish.bias[part]
+            return [add(bias, part, (near, 0), (far, 6), (lower, 3)), add(bias, part, (far, 5), (lower, 8))]
 
         parts = range(block.parts)
         pairs = new(whole=False)
-        carried = [[code.variable(value, value.type) for value in ahead(*pairs, part)] for part in parts]
+        carried = [[code.variable(value, value.type) for value in ahead(pairs, part)] for part in parts]
         for begin, end, whole in ((code.const(i64, 0), inside, True), (inside, sites.width, False)):
             with code.each(begin, end, 2) as x:
-                c, d, lower = new(whole=whole)
+                near, far, lower = pairs = new(whole=whole)
                 sums: list[list[Value]] = [[], []]
                 for part in parts:
                     first, second = (cell.get() for cell in carried[part])
-                    sums[0].append(add(first, part, (c, 2), (lower, 4)))
-                    sums[1].append(add(second, part, (c, 1), (d, 7), (lower, 9)))
-                    for cell, value in zip(carried[part], ahead(c, d, lower, part), strict=True):
+                    sums[0].append(add(first, part, (near, 2), (lower, 4)))
+                    sums[1].append(add(second, part, (near, 1), (far, 7), (lower, 9)))
+                    for cell, value in zip(carried[part], ahead(pairs, part), strict=True):
                         cell.set(value)
                 done = finish.bytes(sums)
                 step = self.stride_out
