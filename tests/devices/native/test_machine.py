@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from devices.native import operators as ops
+from devices.native.arrays import aligned
 from devices.native.assemble import assembled
 from devices.native.crew import Crew
 from devices.native.execute import Executor
@@ -23,6 +24,7 @@ from devices.native.isa import runnable
 from devices.native.kernels import Library, ensure, library
 from devices.native.lower import lower
 from devices.native.machine import Machine
+from devices.native.memory import Buffer, MemoryPlan
 from devices.native.passes import optimize
 from devices.native.passes.batch import open_batch
 
@@ -289,6 +291,27 @@ def test_the_callers_arrays_are_only_read_and_written_where_they_are(kernels: Li
     Machine(assembled(program, kernels.isa), kernels).run([x], [held[128 : 128 + told.nbytes].view(np.float32).reshape(told.shape)])
     assert np.array_equal(x, before)
     assert set(held[:128]) == set(held[-128:]) == {0x5A}
+
+
+def test_canaries_between_neighbours_live(kernels: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every value in a place of its own, with bytes before and after it that nobody may write."""
+    held: list[tuple[int, int]] = []
+
+    def spread(buffers: Sequence[Buffer]) -> MemoryPlan:
+        held.clear()
+        end = 64
+        for buffer in buffers:
+            held.append((end, end + aligned(buffer.nbytes)))
+            end = held[-1][1] + 64
+        return MemoryPlan({buffer.name: start for buffer, (start, _) in zip(buffers, held, strict=True)}, end, end)
+
+    monkeypatch.setattr("devices.native.lower.plan", spread)
+    for name, build in CASES.items():
+        machine = compare(made(build), kernels)
+        written = np.zeros(len(machine._arena), bool)
+        for start, end in held:
+            written[start:end] = True
+        assert set(machine._arena[~written]) == {0xA5}, name
 
 
 def test_no_call_leaves_its_buffers() -> None:

@@ -1,3 +1,5 @@
+from itertools import cycle, product
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,9 @@ def requantized(total, scale, zero, low=0, high=255):
     return np.clip(np.rint(total.astype(np.float32) * scale) + zero, low, high).astype(np.uint8)
 
 
-def product(kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None):
+def multiplied(
+    kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None
+):
     """Runs one product and asserts that it equals NumPy's in int64."""
     height, width = tile or tiles.choose(kit.isa, rows, columns, "pair-safe" if pair_safe else "bytes")
     a = rng.integers(0, 256, (rows, depth), np.uint8)
@@ -46,43 +50,45 @@ def product(kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, we
 
 
 def test_each_tile_and_its_neighbours(product_kit, rng, padded):
+    """Rows, depth and columns of 1, one less than a tile, a tile, and one more."""
     for width, heights in tiles.heights(product_kit.isa).items():
         for height in heights:
-            for columns in {1, width - 1, width}:
+            sizes = product(sorted({1, height - 1, height, height + 1} - {0}), sorted({1, width - 1, width, width + 1}))
+            for (rows, columns), depth in zip(sizes, cycle((1, 3, 4, 5, 7)), strict=False):
                 if -(-columns // width) * width <= channel_stride(columns):
-                    product(product_kit, rng, padded, height + 1, 5, columns, tile=(height, width))
+                    multiplied(product_kit, rng, padded, rows, depth, columns, tile=(height, width))
 
 
 @pytest.mark.parametrize("kind", [BYTES, INTS, FLOATS])
 def test_outputs_of_each_kind(product_kit, rng, padded, kind):
-    product(product_kit, rng, padded, 13, 37, 50, kind=kind)
+    multiplied(product_kit, rng, padded, 13, 37, 50, kind=kind)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 15, 16, 17, 64, 257])
 def test_depths(product_kit, rng, padded, depth):
-    product(product_kit, rng, padded, 7, depth, 24)
+    multiplied(product_kit, rng, padded, 7, depth, 24)
 
 
 @pytest.mark.parametrize("weight_zero", [0, 128, 3, 255])
 def test_unsigned_weights_with_a_zero_point(product_kit, rng, padded, weight_zero):
-    product(product_kit, rng, padded, 11, 21, 19, weight_zero=weight_zero, unsigned=True)
+    multiplied(product_kit, rng, padded, 11, 21, 19, weight_zero=weight_zero, unsigned=True)
 
 
 def test_a_zero_point_for_each_output(product_kit, rng, padded):
-    product(product_kit, rng, padded, 6, 30, 17, weight_zero=rng.integers(-100, 100, 17))
+    multiplied(product_kit, rng, padded, 6, 30, 17, weight_zero=rng.integers(-100, 100, 17))
 
 
 def test_any_split_of_rows_gives_the_same(product_kit, rng, padded):
     seed = rng.integers(1 << 30)
-    whole = product(product_kit, np.random.default_rng(seed), padded, 31, 20, 40)
-    split = product(product_kit, np.random.default_rng(seed), padded, 31, 20, 40, calls=[(17, 31), (0, 1), (1, 17), (5, 5)])
+    whole = multiplied(product_kit, np.random.default_rng(seed), padded, 31, 20, 40)
+    split = multiplied(product_kit, np.random.default_rng(seed), padded, 31, 20, 40, calls=[(17, 31), (0, 1), (1, 17), (5, 5)])
     np.testing.assert_array_equal(whole, split)
 
 
 @SLOW
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 70), st.integers(0, 1 << 30))
 def test_any_size(product_kit, padded, rows, depth, columns, seed):
-    product(product_kit, np.random.default_rng(seed), padded, rows, depth, columns)
+    multiplied(product_kit, np.random.default_rng(seed), padded, rows, depth, columns)
 
 
 def test_the_largest_products_do_not_saturate(product_kit, padded):
@@ -101,7 +107,7 @@ def test_the_largest_products_do_not_saturate(product_kit, padded):
 
 @pytest.mark.parametrize("columns", [8, 16, 24, 40])
 def test_pair_safe_weights(kits, rng, padded, columns):
-    product(kits("avx2"), rng, padded, 13, 36, columns, pair_safe=True)
+    multiplied(kits("avx2"), rng, padded, 13, 36, columns, pair_safe=True)
 
 
 def test_pair_safe_packing_refuses_other_weights(kits):
