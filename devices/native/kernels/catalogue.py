@@ -55,12 +55,16 @@ def gemm_u8(width: int, *, pair_safe: bool = False) -> Kernel:
     - `b` int8, `bias` int32, `scale` float32, `weight_zero` int32 (or None): of `pack.Weights`. `pair_safe` needs weights packed so.
     - `out`: row m at `m * stride_out` bytes; `outputs` of them, written up to the next multiple of WIDTH, which must lie in the stride.
     - `depth` activations a tap, a multiple of 4; `prepared_bytes`, `scratch_bytes` of `Weights.numbers`; `tile_rows` of `tiles.choose`.
+    - `panels` not 0: one pixel; a row is WIDTH of its outputs (no windows).
     - groups: one call a group in ascending order, `a` and `out` moved by its channels; what it writes past its outputs comes later, and
       what the last one writes must still lie in the stride.
     - transposed: the site words of `sites.transposed`.
     - `kind` BYTES, INTS or FLOATS; for BYTES `zero`, `low`, `high`: the output's zero point, and the bounds of its activation.
     """
-    numbers = ("depth", "outputs", "stride_a", "stride_out", "tile_rows", "kind", "zero", "low", "high", "prepared_bytes", "scratch_bytes")
+    numbers = (
+        "depth", "outputs", "stride_a", "stride_out", "tile_rows", "panels", "kind", "zero", "low", "high", "prepared_bytes",
+        "scratch_bytes",
+    )  # fmt: skip
     buffers = ("a", "b", "out", "bias", "scale", "weight_zero", *SITE_BUFFERS)
     name = f"gemm_u8_{width}" + ("_pairsafe" if pair_safe else "")
     return Kernel(name, f"{HERE}.gemm", buffers, (*numbers, *SITE_NUMBERS), (width, "saturating" if pair_safe else "exact"))
@@ -84,7 +88,7 @@ def gemm_f32(width: int) -> Kernel:
     - `a`, `out`, the site words and the other numbers as for `gemm_u8`, in float32: strides in bytes, `depth` elements a tap (any number).
     - `b`, `bias` of `pack.float_weights`; `low` and `high` floats (infinite without an activation).
     """
-    numbers = ("depth", "outputs", "stride_a", "stride_out", "tile_rows", "low", "high", "prepared_bytes", "scratch_bytes")
+    numbers = ("depth", "outputs", "stride_a", "stride_out", "tile_rows", "panels", "low", "high", "prepared_bytes", "scratch_bytes")
     return Kernel(f"gemm_f32_{width}", f"{HERE}.gemm_float", ("a", "b", "out", "bias", *SITE_BUFFERS), (*numbers, *SITE_NUMBERS), (width,))
 
 
@@ -166,10 +170,10 @@ DEQUANTIZE = Kernel("dequantize", f"{HERE}.pointwise", ("x", "out"), (*_ONE, "sc
 QUANTIZE_PICTURE = Kernel(
     "quantize_picture", f"{HERE}.moves", ("x", "out"), ("channels", "pixels", "scale", "zero", "low", "high"), ("quantize_picture",)
 )
-"""float32 NCHW of at most 4 channels -> uint8 picture, as `quantize`. A row is an image of `pixels` pixels."""
+"""float32 NCHW of at most 4 channels -> uint8 picture, as `quantize`. Images of `pixels` pixels have `layout.pieces(pixels)` rows each."""
 
 PICTURE_FLOAT = Kernel("picture_f32", f"{HERE}.moves", ("x", "out"), ("channels", "pixels"), ("picture_f32",))
-"""float32 NCHW of at most 4 channels -> float32 picture, channels that do not exist 0. A row is an image of `pixels` pixels."""
+"""float32 NCHW of at most 4 channels -> float32 picture, channels that do not exist 0. Rows as of QUANTIZE_PICTURE."""
 
 COPY = Kernel("copy", f"{HERE}.moves", ("x", "out"), ("bytes", "stride_x", "stride_out"), ("copy",))
 """`bytes` bytes of each row, from one stride to another: concatenation, splitting and slicing of channels or rows."""

@@ -85,8 +85,8 @@ class _Bytes(Product):
 
     def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
         code, way, width = self.code, self.way, self.width
-        weights = code.variable(0)
-        with code.each(0, self.outputs, width) as n:
+        weights = code.variable(self.first * self.steps)
+        with code.each(self.first, self.last, width) as n:
             bias = [code.load(vector(i32, way.lanes), self.bias, (n << 2) + j * way.lanes * 4) for j in range(self.vectors)]
             sums = [[code.variable(value, value.type) for value in bias] for _ in range(rows)]
             for taps, run, panel in self.each_tap(lines_only=not self.straight):

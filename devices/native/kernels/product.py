@@ -26,7 +26,8 @@ class Product(ABC):
         self.prepared_bytes, self.scratch = frame.number("prepared_bytes"), frame.scratch()
         self.rows = self.scratch + head
         self.gathers = frame.number("taps_y") > 0
-        self.sites = Sites(frame, self.a, frame.begin)
+        self.begin, self.end, self.first, self.last = self._range()
+        self.sites = Sites(frame, self.a, self.begin)
         # Where channels have no padding, the taps of a window row are one run of bytes.
         self.inner, self.tap_bytes = (frame.number("inner_begin"), frame.number("inner_end")), frame.number("tap_bytes")
         self.dense = self.tap_bytes.equals(self.depth * self.source_size)
@@ -48,14 +49,25 @@ class Product(ABC):
         """All columns of `rows` prepared rows."""
         ...
 
+    def _range(self) -> tuple[Value, Value, Value, Value]:
+        """The rows from … to, and the outputs from … to: those of the call's rows that are `panels` of outputs, otherwise all."""
+        code, frame, none = self.code, self.frame, self.code.const(i64, 0)
+        panels = frame.number("panels").differs(0)
+        return (
+            code.select(panels, none, frame.begin),
+            code.select(panels, code.least(frame.end, 1), frame.end),
+            code.select(panels, frame.begin * self.width, none),
+            code.select(panels, code.least(frame.end * self.width, self.outputs), self.outputs),
+        )
+
     def write(self) -> None:
         """The whole kernel."""
         code, tile_rows = self.code, self.frame.number("tile_rows")
-        m = code.variable(self.frame.begin)
+        m = code.variable(self.begin)
         again, ready, done, leave = (code.block(name) for name in ("again", "ready", "done", "leave"))
-        code.builder.cbranch((self.frame.begin < self.frame.end).raw, again, leave)
+        code.builder.cbranch(((self.begin < self.end) & (self.first < self.last)).raw, again, leave)
         code.builder.position_at_end(again)
-        wanted = code.least(self.frame.end - m.get(), tile_rows)
+        wanted = code.least(self.end - m.get(), tile_rows)
         count = code.const(i64, self.heights[0])
         for size in self.heights[1:]:
             count = code.select(wanted >= size, code.const(i64, size), count)
@@ -71,7 +83,7 @@ class Product(ABC):
             code.builder.branch(done)
         code.builder.position_at_end(done)
         m.set(m.get() + count)
-        code.builder.cbranch((m.get() < self.frame.end).raw, again, leave)
+        code.builder.cbranch((m.get() < self.end).raw, again, leave)
         code.builder.position_at_end(leave)
         code.finish()
 

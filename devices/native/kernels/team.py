@@ -9,11 +9,10 @@ import numpy as np
 
 from devices.native.kernels.catalogue import LINE
 from devices.native.kernels.kernel import Words, address
-from devices.native.kernels.layout import round_up
 from devices.native.kernels.load import Library
 
-CHUNKS = 3
-"""Chunks of rows a thread and call: a thread that loses its core for a moment leaves the rest to the others."""
+CHUNKS = 8
+"""Chunks of rows a thread and call, about: they end at nearly one time, and one that loses its core leaves the rest to the others."""
 
 
 class Team:
@@ -53,7 +52,8 @@ class Team:
         """Rows of a chunk: whole tiles where the kernel has them."""
         fields = self._library.kernels[name].fields
         tile = int(words.values[fields.index("tile_rows")]) if "tile_rows" in fields else 1
-        return round_up(max(1, -(-rows // (CHUNKS * threads))), max(1, tile))
+        tiles = -(-rows // max(1, tile))
+        return max(1, tile) * max(1, round(tiles / (CHUNKS * threads)))
 
     def open(self) -> None:
         """Begins an inference. All chunks of the last one are done: some thread has returned from `work`."""

@@ -10,7 +10,7 @@ from devices.native.kernels import channel_stride, pack, sites, tiles
 SLOW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def multiplied(kit, rng, padded, rows, depth, columns, *, tile=None, calls=None, low=-np.inf, high=np.inf):
+def multiplied(kit, rng, padded, rows, depth, columns, *, tile=None, calls=None, low=-np.inf, high=np.inf, panels=0):
     height, width = tile or tiles.choose(kit.isa, rows, columns, "floats")
     a, b = rng.normal(0, 1, (rows, depth)).astype(np.float32), rng.normal(0, 1, (1, depth, columns)).astype(np.float32)
     bias = rng.normal(0, 1, columns).astype(np.float32)
@@ -18,7 +18,7 @@ def multiplied(kit, rng, padded, rows, depth, columns, *, tile=None, calls=None,
     x = padded(a, np.nan)  # padding is never used
     out = kit.run(
         f"gemm_f32_{width}", *(calls or [(0, rows)]), a=x, b=packed.data, out=np.zeros((rows, stride), np.float32), bias=packed.bias,
-        **packed.numbers(height), stride_a=4 * x.shape[1], stride_out=4 * stride, low=low, high=high,
+        **packed.numbers(height), stride_a=4 * x.shape[1], stride_out=4 * stride, low=low, high=high, panels=panels,
     )[:, :columns]  # fmt: skip
     np.testing.assert_allclose(out, np.clip(a.astype(np.float64) @ b[0] + bias, low, high), rtol=1e-4, atol=1e-5 * (depth + 1) ** 0.5)
     return out
@@ -44,6 +44,12 @@ def test_any_split_of_rows_gives_the_same_bits(kit, padded):
     whole = multiplied(kit, np.random.default_rng(5), padded, 31, 50, 40)
     split = multiplied(kit, np.random.default_rng(5), padded, 31, 50, 40, calls=[(17, 31), (0, 1), (1, 17)])
     np.testing.assert_array_equal(whole, split)
+
+
+def test_one_pixel_in_any_split_of_its_outputs(kit, rng, padded):
+    height, width = tiles.choose(kit.isa, 1, 70, "floats")
+    count = -(-70 // width)
+    multiplied(kit, rng, padded, 1, 33, 70, tile=(height, width), calls=[(count - 1, count), (0, 1), (1, count - 1)], panels=1)
 
 
 @SLOW

@@ -16,7 +16,7 @@ def requantized(total, scale, zero, low=0, high=255):
 
 
 def multiplied(
-    kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None
+    kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None, panels=0
 ):
     """Runs one product and asserts that it equals NumPy's in int64."""
     height, width = tile or tiles.choose(kit.isa, rows, columns, "pair-safe" if pair_safe else "bytes")
@@ -38,6 +38,7 @@ def multiplied(
         f"gemm_u8_{width}" + ("_pairsafe" if pair_safe else ""), *(calls or [(0, rows)]),
         a=x, b=packed.data, out=np.zeros((rows, stride), dtype), bias=packed.bias, scale=packed.scale, weight_zero=packed.weight_zero,
         **packed.numbers(kit.isa, height), stride_a=x.shape[1], stride_out=stride * dtype().nbytes, kind=kind, zero=12, low=3, high=251,
+        panels=panels,
     )[:, :columns]  # fmt: skip
     total = (a.astype(np.int64) - 9) @ (b[0].astype(np.int64) - zeros) + bias
     if kind == INTS:
@@ -83,6 +84,14 @@ def test_any_split_of_rows_gives_the_same(product_kit, rng, padded):
     whole = multiplied(product_kit, np.random.default_rng(seed), padded, 31, 20, 40)
     split = multiplied(product_kit, np.random.default_rng(seed), padded, 31, 20, 40, calls=[(17, 31), (0, 1), (1, 17), (5, 5)])
     np.testing.assert_array_equal(whole, split)
+
+
+def test_one_pixel_in_any_split_of_its_outputs(product_kit, rng, padded):
+    height, width = tiles.choose(product_kit.isa, 1, 70)
+    count = -(-70 // width)
+    for weight_zero in (0, 5):
+        calls = [(count - 1, count), (0, 1), (1, count - 1), (count, count)]
+        multiplied(product_kit, rng, padded, 1, 33, 70, tile=(height, width), calls=calls, panels=1, weight_zero=weight_zero)
 
 
 @SLOW
