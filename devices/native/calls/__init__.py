@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from devices.native import operators as ops
-from devices.native.calls import convolution, elementwise, matrix, moves, rowwise, windows
+from devices.native.calls import choices, convolution, elementwise, matrix, moves, rowwise, windows
 from devices.native.calls.call import Call, Context, Maker, Part
 from devices.native.ir import Op
 from devices.native.kernels.layout import PICTURE, pieces
@@ -16,6 +16,7 @@ __all__ = ["Call", "Context", "Part", "calls"]
 MAKERS: Mapping[type[Op], Maker] = {
     ops.Unary: elementwise.unary,
     ops.Binary: elementwise.binary,
+    ops.Where: choices.where,
     ops.QAdd: elementwise.q_add,
     ops.QMul: elementwise.q_mul,
     ops.Table: elementwise.table,

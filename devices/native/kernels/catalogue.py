@@ -41,7 +41,8 @@ def catalogue(isa: Isa) -> dict[str, Kernel]:
     kernels += [two(form) for form in ("add_u8", "mul_u8", *(f"{name}_f32" for name in TWO))]
     kernels += [curve(name) for name in CURVES]
     kernels += [TABLE, QUANTIZE, DEQUANTIZE, QUANTIZE_PICTURE, PICTURE_FLOAT, COPY, PICK, RESIZE, RESIZE_LINEAR]
-    kernels += [SOFTMAX, LAYER_NORM, ARG_MAX]
+    kernels += [SOFTMAX, LAYER_NORM, ARG_MAX, ROW_MAX, ROW_MIN]
+    kernels += [*map(compare, COMPARISONS), *map(where, (1, 4, 8))]
     kernels += [WINOGRAD, WINOGRAD_FLOAT, WALK, SHARE, PEAK]
     kernels += [make(size) for make in (move, widen) for size in (1, 4)]
     kernels += [transpose(form, size) for form in ("nchw_to_nhwc", "nhwc_to_nchw") for size in (1, 4)]
@@ -200,6 +201,23 @@ LAYER_NORM = Kernel("layer_norm_f32", f"{HERE}.rowwise", ("x", "out", "scale", "
 
 ARG_MAX = Kernel("arg_max_f32", f"{HERE}.rowwise", ("x", "out"), _ONE, ("arg_max_f32",))
 """int64 place of the largest of `channels` (any number) elements of each row, the first one of equals."""
+
+ROW_MAX = replace(ARG_MAX, name="row_max_f32", variant=("row_max_f32",))
+ROW_MIN = replace(ARG_MAX, name="row_min_f32", variant=("row_min_f32",))
+"""The largest and the smallest of `channels` (any number) elements of each row."""
+
+COMPARISONS = ("less", "lessequal", "greater", "greaterequal", "equal")
+
+
+def compare(kind: str) -> Kernel:
+    """`compare_KIND_f32`: uint8 0 or 1, element by element; a row is an element. A stride of 0 bytes: one number for all."""
+    return Kernel(f"compare_{kind}_f32", f"{HERE}.choices", ("a", "b", "out"), ("stride_a", "stride_b"), ("compare", kind))
+
+
+def where(size: int) -> Kernel:
+    """`where_SIZE`: `yes` where the uint8 `condition` is not 0, else `no`, for elements of SIZE bytes; rows and strides as of `compare`."""
+    buffers = ("condition", "yes", "no")
+    return Kernel(f"where_{size}", f"{HERE}.choices", (*buffers, "out"), tuple(f"stride_{name}" for name in buffers), ("where", size))
 
 
 _WINOGRAD = ("channels", "depth", "outputs", "stride_out", "tile_rows", "pixels_x", "pixels_y", "low", "high", "scratch_bytes")

@@ -134,6 +134,13 @@ CASES: dict[str, Build] = {
        for size in (1, 20)},
     "prelu rows": lambda b: b.add(ops.Binary("prelu"), b.input("x", Type("float32", (b.items, 7, 5))), b.normal(1)),
     **{kind: lambda b, kind=kind: b.add(ops.Unary(kind, (0.0,) if kind == "gelu" else ()), b.image(20)) for kind in ("erf", "gelu")},  # type: ignore[misc]
+    **{f"row {kind} {keep}": lambda b, kind=kind, keep=keep: b.add(  # type: ignore[misc]
+        ops.Reduce(kind, (2,), keep), b.input("x", Type("float32", (b.items, 20, 37)))
+    ) for kind in ("max", "min") for keep in (True, False)},
+    "chosen": lambda b: b.add(
+        ops.Where(), b.add(ops.Binary("less"), x := b.input("x", Type("float32", (b.items, 7, 5))), b.input("z", Type("float32", ()))), x,
+        b.add(ops.Unary("tanh"), x),
+    ),
     "layer norm": lambda b: b.add(ops.LayerNorm(2, 1e-5), b.input("x", Type("float32", (b.items, 6, 37))), b.normal(37), b.normal(37)),
     **{f"matmul {m} {k} {n}": lambda b, m=m, k=k, n=n: b.add(  # type: ignore[misc]
         ops.MatMul(), b.input("x", Type("float32", (b.items, 3, m, k))),
@@ -213,7 +220,7 @@ def test_several_items(name: str, kernels: Library) -> None:
 
 
 WITHOUT: list[tuple[Op, tuple[str, ...]]] = [
-    (ops.Unary("log"), ()), (ops.Softmax(2), ()), (ops.Softmax(1, log=True), ()), (ops.Reduce("max", (1,)), ()),
+    (ops.Unary("log"), ()), (ops.Softmax(2), ()), (ops.Softmax(1, log=True), ()), (ops.Reduce("max", (2,)), ()),
     (ops.Resize((1,), (9,), (9 / 20,), "linear"), ()), (ops.Binary("max"), ("s",)), (ops.LayerNorm(2, 1e-5), ("t", "t")),
 ]  # fmt: skip
 
