@@ -63,7 +63,8 @@ class _Depthwise:
             def pixel(x: Value, c: Value, taps: Sequence[Region]) -> None:
                 finish = self._finish(c)
                 sums = self._products(finish.bias, [self.block.bring(code, tap) for tap in taps], self._block_weights(c))
-                code.store(finish.bytes([sums])[0], self._target(row, x, c))
+                for done in finish.ways([sums]):
+                    code.store(done[0], self._target(row, x, c))
 
             for first, last in ((0, begin), (end, sites.width)):
                 with code.each(first, last) as x:
@@ -101,7 +102,8 @@ class _Depthwise:
                             for cell, value in zip(sums, added, strict=True):
                                 cell.set(value)
                             place.set(place.get() + PAIR_BYTES)
-                    code.store(finish.bytes([[cell.get() for cell in sums]])[0], self._target(row, x, c))
+                    for done in finish.ways([[cell.get() for cell in sums]]):
+                        code.store(done[0], self._target(row, x, c))
             sites.next_row()
         code.finish()
 
@@ -168,10 +170,10 @@ class _Depthwise:
                     sums[1].append(add(second, part, (near, 1), (far, 7), (lower, 9)))
                     for cell, value in zip(carried[part], ahead(pairs, part), strict=True):
                         cell.set(value)
-                done = finish.bytes(sums)
                 step = self.stride_out
                 if not whole:  # at the end of an odd row the second output goes where the first one is stored right after
                     step = code.select(x + 1 < sites.width, step, code.const(i64, 0))
-                code.store(done[1], self.out + (target.get() + step))
-                code.store(done[0], self.out + target.get())
+                for done in finish.ways(sums):
+                    code.store(done[1], self.out + (target.get() + step))
+                    code.store(done[0], self.out + target.get())
                 target.set(target.get() + self.stride_out * 2)

@@ -119,9 +119,10 @@ class _Bytes(Product):
             with small:
                 scales = [code.load(kind, self.scale, (n << 2) + j * lanes * 4) for j in range(self.vectors)]
                 values = [scaled(code, total, scale) for row in totals for total, scale in zip(row, scales, strict=True)]
-                done = self.output.bytes(values)
-                for r in range(len(totals)):
-                    self._store(done[r * self.vectors : (r + 1) * self.vectors], m + r, n)
+                for plain in self.output.ways(lanes):
+                    done = self.output.bytes(values, plain=plain)
+                    for r in range(len(totals)):
+                        self._store(done[r * self.vectors : (r + 1) * self.vectors], m + r, n)
             with large:
                 place = n << 2
                 with code.either(self.kind.equals(INTS)) as (ints, floats):

@@ -16,8 +16,9 @@ def requantized(total, scale, zero, low=0, high=255):
 
 
 def multiplied(
-    kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None, panels=0
-):
+    kit, rng, padded, rows, depth, columns, *,
+    tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None, panels=0, bounds=(12, 3, 251),
+):  # fmt: skip
     """Runs one product and asserts that it equals NumPy's in int64."""
     height, width = tile or tiles.choose(kit.isa, rows, columns, "pair-safe" if pair_safe else "bytes")
     a = rng.integers(0, 256, (rows, depth), np.uint8)
@@ -37,7 +38,8 @@ def multiplied(
     out = kit.run(
         f"gemm_u8_{width}" + ("_pairsafe" if pair_safe else ""), *(calls or [(0, rows)]),
         a=x, b=packed.data, out=np.zeros((rows, stride), dtype), bias=packed.bias, scale=packed.scale, weight_zero=packed.weight_zero,
-        **packed.numbers(kit.isa, height), stride_a=x.shape[1], stride_out=stride * dtype().nbytes, kind=kind, zero=12, low=3, high=251,
+        **packed.numbers(kit.isa, height), stride_a=x.shape[1], stride_out=stride * dtype().nbytes, kind=kind, zero=bounds[0],
+        low=bounds[1], high=bounds[2],
         panels=panels,
     )[:, :columns]  # fmt: skip
     total = (a.astype(np.int64) - 9) @ (b[0].astype(np.int64) - zeros) + bias
@@ -46,7 +48,7 @@ def multiplied(
     elif kind == FLOATS:
         np.testing.assert_array_equal(out, total.astype(np.float32) * scale)
     else:
-        np.testing.assert_array_equal(out, requantized(total, scale, 12, 3, 251))
+        np.testing.assert_array_equal(out, requantized(total, scale, *bounds))
     return out
 
 
@@ -63,6 +65,11 @@ def test_each_tile_and_its_neighbours(product_kit, rng, padded):
 @pytest.mark.parametrize("kind", [BYTES, INTS, FLOATS])
 def test_outputs_of_each_kind(product_kit, rng, padded, kind):
     multiplied(product_kit, rng, padded, 13, 37, 50, kind=kind)
+
+
+@pytest.mark.parametrize("bounds", [(0, 0, 255), (0, 0, 200), (0, 9, 255), (128, 0, 255), (255, 0, 255)])
+def test_bounds_of_outputs(product_kit, rng, padded, bounds):
+    multiplied(product_kit, rng, padded, 13, 37, 50, bounds=bounds)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 15, 16, 17, 64, 257])
