@@ -7,7 +7,8 @@ packed weights in order. Reference semantics: `requantize`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from devices.native.isa import Isa
@@ -84,12 +85,24 @@ class _Bytes(Product):
     # Tiles
 
     def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
+        if self.straight:
+            self._tile(rows, m, start, stride, self.each_tap)
+        elif rows < self.strip_rows:
+            self._tile(rows, m, start, stride, self.one_run)
+        else:
+            with self.code.either(self.runs[0].get().equals(1)) as (one, strips):
+                with one:
+                    self._tile(rows, m, start, stride, self.one_run)
+                with strips:
+                    self._tile(rows, m, start, stride, partial(self.each_tap, lines_only=True))
+
+    def _tile(self, rows: int, m: Value, start: Region, stride: Value, runs: Callable[[], Iterable[tuple[Value, Value, Value]]]) -> None:
         code, way, width = self.code, self.way, self.width
         weights = code.variable(self.first * self.steps)
         with code.each(self.first, self.last, width) as n:
             bias = [code.load(vector(i32, way.lanes), self.bias, (n << 2) + j * way.lanes * 4) for j in range(self.vectors)]
             sums = [[code.variable(value, value.type) for value in bias] for _ in range(rows)]
-            for taps, run, panel in self.each_tap(lines_only=not self.straight):
+            for taps, run, panel in runs():
                 places, columns = [start + taps + stride * r for r in range(rows)], self.b + (weights.get() + panel * width)
                 with code.each(0, run, STEP) as k:
                     now = [[cell.get() for cell in row] for row in sums]

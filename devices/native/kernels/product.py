@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from devices.native.kernels.emit import Region, Value, Variable, i1, i64
 from devices.native.kernels.frame import Frame, Sites
@@ -33,6 +33,7 @@ class Product(ABC):
         self.dense = self.tap_bytes.equals(self.depth * self.source_size)
         self.steps = self.depth * self.code.greatest(self.sites.taps_y * self.sites.taps_x, 1)
         self.runs = [self.code.variable(value) for value in (1, 1, self.steps, 0, 0)]
+        self.strip_rows = max(heights)
 
     @abstractmethod
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
@@ -115,12 +116,12 @@ class Product(ABC):
 
     def in_scratch(self, m: Value, count: Value, apart: Value) -> tuple[Region, Value]:
         """Where the rows begin once they are in scratch memory, and bytes from one to the next. Windows inside the image that overlap are
-        brought as one strip of pixels for each tap row, unless they have to lie `apart`."""
+        brought as one strip of pixels for each tap row, `strip_rows` of them at a time, unless they have to lie `apart`."""
         code = self.code
         self._one_run()
         stride, strip = code.variable(self.prepared_bytes), code.variable(0, i1)
         with code.when(self.overlap & (apart ^ 1)):
-            strip.set(self._inside(count))
+            strip.set(self._inside(count) & count.equals(self.strip_rows))
         with code.either(strip.get()) as (together, each):
             with together:
                 self._strip(count, stride)
@@ -182,6 +183,11 @@ class Product(ABC):
         )  # fmt: skip
         for cell, value in zip(self.runs, values, strict=True):
             cell.set(value)
+
+    def one_run(self) -> Iterable[tuple[Value, Value, Value]]:
+        """What `each_tap` gives where rows are one run, without a loop."""
+        none = self.code.const(i64, 0)
+        return ((none, self.steps, none),)
 
     def each_tap(self, *, lines_only: bool = False) -> Iterator[tuple[Value, Value, Value]]:
         """The loop over runs of activations in a prepared row: bytes from the row's start, activations, those before it. One run but in
