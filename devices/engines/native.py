@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
@@ -84,7 +85,8 @@ class NativeSession:
         self._crew = Crew(threads)
         self._lock = Lock()
         self._machines: dict[int, Machine] = {}
-        self._own: dict[int, dict[str, np.ndarray]] = {}
+        self._known: dict[int, _Items] = {}
+        self._batched = next((port.name for port in image.inputs if port.batched), None)
         self.batches = all(port.batched for port in image.inputs)
         self.inputs: Mapping[str, TensorSpec] = MappingProxyType(dict(model.inputs))
         self.outputs: Mapping[str, TensorSpec] = MappingProxyType(dict(model.outputs))
@@ -94,41 +96,50 @@ class NativeSession:
         with self._lock:
             if self._image is None:
                 raise EngineError(f"{self._name}: expected an open session, got one that was closed")
-            image = self._image
-            items = self._items(image, inputs)
-            taken = [self._taken(port.name, inputs, _spec(port, items)) for port in image.inputs]
+            known = self._items(self._image, self._count(inputs))
+            taken = [self._taken(slot, inputs) for slot in known.inputs]
             if len(inputs) != len(taken):
                 raise other_names(self._name, "inputs", inputs, self.inputs)
-            given = self._given(image, items, outputs)
-            made = [given[port.name] for port in image.outputs]
-            begin = 0
-            for count in _portions(items, image.variants):
-                end = begin + count
-                self._machine(image, count).run(
-                    [_part(port, array, begin, end) for port, array in zip(image.inputs, taken, strict=True)],
-                    [_part(port, array, begin, end) for port, array in zip(image.outputs, made, strict=True)],
-                )
-                begin = end
+            given = dict(known.own) if outputs is None else self._given(known, outputs)
+            made = list(given.values())
+            for machine, begin, end in known.portions:
+                if len(known.portions) == 1:
+                    machine.run(taken, made)
+                else:
+                    machine.run(_parts(known.inputs, taken, begin, end), _parts(known.outputs, made, begin, end))
             return given
 
     def close(self) -> None:
         with self._lock:
             self._image = None
             self._machines.clear()
-            self._own.clear()
+            self._known.clear()
             self._crew.close()
 
-    def _items(self, image: Image, inputs: Mapping[str, np.ndarray]) -> int:
+    def _count(self, inputs: Mapping[str, np.ndarray]) -> int:
         """How many items came: more or fewer than the signature says only where the model's batch is open."""
-        port = next((port for port in image.inputs if port.batched), None)
-        if port is None:
+        if self._batched is None:
             return 1
-        array, spec = inputs.get(port.name), self.inputs[port.name]
+        array, spec = inputs.get(self._batched), self.inputs[self._batched]
         alike = isinstance(array, np.ndarray) and array.shape[1:] == spec.shape[1:] and array.ndim == len(spec.shape)
         items = array.shape[0] if alike and array is not None and array.shape[0] else spec.shape[0]
         if items > MAX_ITEMS:
             raise EngineError(f"{self._name}: expected at most {MAX_ITEMS} items, got a batch of {items}; run fewer at once")
         return items
+
+    def _items(self, image: Image, items: int) -> _Items:
+        """What is known of runs with so many items."""
+        if items not in self._known:
+            while len(self._known) >= BATCHES:
+                del self._known[next(iter(self._known))]
+            portions, begin = [], 0
+            for count in _portions(items, image.variants):
+                portions.append((self._machine(image, count), begin, begin + count))
+                begin += count
+            slots = [tuple(_Slot(port.name, _spec(port, items), port.batched) for port in ports) for ports in (image.inputs, image.outputs)]
+            own = {slot.name: np.empty(slot.spec.shape, slot.spec.dtype) for slot in slots[1]}
+            self._known[items] = _Items(slots[0], slots[1], tuple(portions), own)
+        return self._known[items]
 
     def _machine(self, image: Image, items: int) -> Machine:
         from devices.native.machine import Machine
@@ -140,31 +151,48 @@ class NativeSession:
                 raise EngineError(f"{self._name}: a batch of {items}: not enough memory; run fewer at once") from error
         return self._machines[items]
 
-    def _taken(self, name: str, inputs: Mapping[str, np.ndarray], expected: TensorSpec) -> np.ndarray:
-        if (array := inputs.get(name)) is None:
+    def _taken(self, slot: _Slot, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        if (array := inputs.get(slot.name)) is None:
             raise other_names(self._name, "inputs", inputs, self.inputs)
-        if not isinstance(array, np.ndarray) or array.dtype != np.dtype(expected.dtype) or array.shape != expected.shape:
-            raise other_array(self._name, f"input {name!r}", array, expected)
+        if not slot.holds(array):
+            raise other_array(self._name, f"input {slot.name!r}", array, slot.spec)
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
-    def _given(self, image: Image, items: int, outputs: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        """The arrays to write to."""
-        expected = {port.name: _spec(port, items) for port in image.outputs}
-        if outputs is None:
-            if items not in self._own:
-                while len(self._own) >= BATCHES:
-                    del self._own[next(iter(self._own))]
-                self._own[items] = {name: np.empty(spec.shape, spec.dtype) for name, spec in expected.items()}
-            return dict(self._own[items])
-        if len(outputs) != len(expected) or any(name not in outputs for name in expected):
+    def _given(self, known: _Items, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays to write to, in the order of the program's outputs."""
+        if len(outputs) != len(known.outputs) or any(slot.name not in outputs for slot in known.outputs):
             raise other_names(self._name, "outputs", outputs, self.outputs)
-        for name, spec in expected.items():
-            array = outputs[name]
-            if not isinstance(array, np.ndarray) or array.dtype != np.dtype(spec.dtype) or array.shape != spec.shape:
-                raise other_array(self._name, f"output {name!r}", array, spec)
+        for slot in known.outputs:
+            array = outputs[slot.name]
+            if not slot.holds(array):
+                raise other_array(self._name, f"output {slot.name!r}", array, slot.spec)
             if not (array.flags.c_contiguous and array.flags.writeable):
-                raise EngineError(f"{self._name}: output {name!r}: expected contiguous memory that can be written, got other")
-        return {name: outputs[name] for name in expected}
+                raise EngineError(f"{self._name}: output {slot.name!r}: expected contiguous memory that can be written, got other")
+        return {slot.name: outputs[slot.name] for slot in known.outputs}
+
+
+class _Slot:
+    """An input or output of runs with one number of items."""
+
+    __slots__ = ("batched", "dtype", "name", "shape", "spec")
+
+    def __init__(self, name: str, spec: TensorSpec, batched: bool) -> None:
+        self.name, self.spec, self.batched = name, spec, batched
+        self.dtype, self.shape = np.dtype(spec.dtype), spec.shape
+
+    def holds(self, array: object) -> bool:
+        """Whether it is an array of this type."""
+        return isinstance(array, np.ndarray) and array.dtype == self.dtype and array.shape == self.shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """What runs of one number of items share. `portions`: a machine, and the items that it does, from one on and up to another."""
+
+    inputs: tuple[_Slot, ...]
+    outputs: tuple[_Slot, ...]
+    portions: tuple[tuple[Machine, int, int], ...]
+    own: dict[str, np.ndarray]
 
 
 def _check_signature(model: ModelInfo, image: Image) -> None:
@@ -182,9 +210,9 @@ def _spec(port: Port, items: int) -> TensorSpec:
     return TensorSpec(at.dtype, at.shape)
 
 
-def _part(port: Port, array: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """The items of an array that have them."""
-    return array[begin:end] if port.batched else array
+def _parts(slots: Sequence[_Slot], arrays: Sequence[np.ndarray], begin: int, end: int) -> list[np.ndarray]:
+    """The items of the arrays that have them."""
+    return [array[begin:end] if slot.batched else array for slot, array in zip(slots, arrays, strict=True)]
 
 
 def _portions(items: int, known: Mapping[int, object]) -> Iterator[int]:

@@ -6,13 +6,19 @@ import weakref
 from queue import SimpleQueue
 from threading import Thread
 
-import numpy as np
-
-from devices.native.kernels import scratch
+from devices.native.kernels import address, scratch
 from devices.native.kernels.team import Team
 
-Job = tuple[Team, int, np.ndarray]
+Job = tuple[Team, int, "Scratch"]
 """A team, the number of a thread in it, and the thread's scratch memory."""
+
+
+class Scratch:
+    """Scratch memory of one thread; it is where `address` says as long as this lives."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = scratch(size)
+        self.address = address(self._memory)
 
 
 class Crew:
@@ -25,22 +31,22 @@ class Crew:
             Thread(target=_help, args=(orders,), name=f"native-{number + 1}", daemon=True).start()
         self.close = weakref.finalize(self, _dismiss, self._orders)
 
-    def run(self, team: Team, scratches: list[np.ndarray]) -> None:
+    def run(self, team: Team, scratches: list[Scratch]) -> None:
         """Goes through the calls of a team of this size. A helper that wakes late finds the work done."""
         team.open()
         for number, orders in enumerate(self._orders, 1):
             orders.put((team, number, scratches[number]))
-        team.work(0, scratches[0])
+        team.work(0, scratches[0].address)
 
-    def scratches(self, size: int) -> list[np.ndarray]:
+    def scratches(self, size: int) -> list[Scratch]:
         """Scratch memory for each thread."""
-        return [scratch(size) for _ in range(self.size)]
+        return [Scratch(size) for _ in range(self.size)]
 
 
 def _help(orders: SimpleQueue[Job | None]) -> None:
     while (job := orders.get()) is not None:
         team, number, memory = job
-        team.work(number, memory)
+        team.work(number, memory.address)
         del job, team, memory
 
 

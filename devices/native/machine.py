@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Machine:
         self._taken = [viewed(held, 0, port) for held, port in zip(self._held, self.inputs, strict=True)]
         self._words = variant.words.copy()
         self._late = self._link(variant.links)
+        self._written: list[int] = []
         self._crew = crew or Crew(1)
         self._parts: list[Team | Callable[[Arrays], None]] = []
         for part in variant.parts:
@@ -51,9 +53,11 @@ class Machine:
         """Contiguous arrays of `inputs` and `outputs`, in their order."""
         for taken, array in zip(self._taken, inputs, strict=True):
             np.copyto(taken, array)
-        words, numbers, offsets = self._late
-        if len(words):
-            self._words[words] = np.array([address(array) for array in outputs], np.int64)[numbers] + offsets
+        places = [_place(array) for array in outputs]
+        if places != self._written:
+            words, numbers, offsets = self._late
+            self._words[words] = np.array(places, np.int64)[numbers] + offsets
+            self._written = places
         for part in self._parts:
             if isinstance(part, Team):
                 self._crew.run(part, self._scratches)
@@ -85,3 +89,8 @@ class Machine:
         memory = self._held[number] if place.region == INPUT else self._data if place.region == DATA else self._arena
         view = viewed(memory, offset, told, place.stride)
         return lambda outputs: view
+
+
+def _place(array: np.ndarray) -> int:
+    """Where memory that can be written begins: `address` in a fifth of the time."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(array.data)) if array.size else 0

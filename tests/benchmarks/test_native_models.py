@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from devices.model import inspect
+from devices.native.arrays import viewed
+from devices.native.assemble import assembled
 from devices.native.calls import Context, calls
 from devices.native.compiler import compile_model
-from devices.native.kernels import address, ensure, library, scratch
+from devices.native.isa import best
+from devices.native.kernels import Words, ensure, library, scratch
 from devices.native.machine import Machine
 
 ROUNDS, SLOWEST = 60, 5
@@ -43,19 +46,19 @@ def timed(run):
     return time.perf_counter() - start
 
 
-def step_times(machine, outputs):
+def step_times(program, image, machine):
     """(seconds, kernels, output) of each step that kernels do, the best of some."""
-    loaded, memory = machine._library, scratch(1 << 22)
-    for step, made in zip(machine.program.steps, calls(Context(loaded.isa, machine._constant), machine.program.steps), strict=True):
-        ready = [(call.kernel, machine._words(call), call.rows) for call in made or ()]
-        for values, at, number, offset in machine._patches:
-            values[at] = address(outputs[number]) + offset
+    loaded, memory = library(), scratch(1 << 22)
+    context = Context(best(), lambda operand: viewed(program.constants, operand.at, operand.type))
+    rows = iter(image.variants[1].calls.tolist())
+    for step, made in zip(program.steps, calls(context, program.steps), strict=True):
+        mine = [next(rows) for _ in made or ()]
 
-        def run(ready=ready):
-            for kernel, words, rows in ready:
-                loaded.run(kernel, words, 0, rows, memory)
+        def run(mine=mine):
+            for kernel, count, first, words in mine:
+                loaded.run(image.kernels[kernel], Words(machine._words[first : first + words]), 0, count, memory)
 
-        if ready:
+        if mine:
             yield min(timed(run) for _ in range(7)), "+".join(dict.fromkeys(call.kernel for call in made)), step.output.type
 
 
@@ -65,9 +68,10 @@ def test_model(name, data: Path, benchmark, capsys):
     path = data / "models" / f"{name}.onnx"
     signature = inspect(path, dims=DIMS.get(name))
     random = np.random.default_rng(0)
-    inputs = {key: random.standard_normal(spec.shape).astype(spec.dtype) for key, spec in signature.inputs}
+    inputs = {key: np.array(random.standard_normal(spec.shape), spec.dtype) for key, spec in signature.inputs}
     program = compile_model(path, dict(signature.dims))
-    machine, theirs = Machine(program, library()), peer(path)
+    image, theirs = assembled(program, best()), peer(path)
+    machine = Machine(image, library())
     given = [inputs[key] for key, _ in program.inputs]
     outputs = [np.empty(told.shape, told.dtype) for _, told in program.outputs]
     ours = lambda: machine.run(given, outputs)  # noqa: E731
@@ -79,6 +83,6 @@ def test_model(name, data: Path, benchmark, capsys):
     mine, peers = np.median(pairs, 0) * 1e3
     with capsys.disabled():
         print(f"\n{name:34s} {mine:8.2f} ms, onnxruntime {peers:8.2f} ms, ratio {ratio:.2f}, steps without kernels {machine.interpreted}")
-        for seconds, kernels, told in sorted(step_times(machine, outputs), key=lambda item: -item[0])[:SLOWEST]:
+        for seconds, kernels, told in sorted(step_times(program, image, machine), key=lambda item: -item[0])[:SLOWEST]:
             print(f"    {seconds * 1e6:8.0f} us  {kernels:32s} {told}")
     benchmark.pedantic(ours, rounds=3)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from devices.native import operators as ops
-from devices.native.calls import convolution, elementwise, matrix, moves, rowwise, windows
+from devices.native.calls import choices, convolution, elementwise, matrix, moves, rowwise, windows
 from devices.native.calls.call import Call, Context, Maker, Part
 from devices.native.ir import Op
-from devices.native.kernels.layout import PICTURE
+from devices.native.kernels.layout import PICTURE, pieces
 from devices.native.lower import Step
 
 __all__ = ["Call", "Context", "Part", "calls"]
@@ -16,6 +16,7 @@ __all__ = ["Call", "Context", "Part", "calls"]
 MAKERS: Mapping[type[Op], Maker] = {
     ops.Unary: elementwise.unary,
     ops.Binary: elementwise.binary,
+    ops.Where: choices.where,
     ops.QAdd: elementwise.q_add,
     ops.QMul: elementwise.q_mul,
     ops.Table: elementwise.table,
@@ -69,4 +70,4 @@ def _picture(steps: Sequence[Step], index: int) -> list[Call] | None:
         return None
     count = x.type.shape[2] * x.type.shape[3]
     numbers = {"channels": x.type.shape[1], "pixels": count, "scale": float(given.scale), "zero": given.zero, "low": 0, "high": 255}
-    return [Call("quantize_picture", x.type.shape[0], {"x": Part(x), "out": Part(out), **numbers})]
+    return [Call("quantize_picture", x.type.shape[0] * pieces(count), {"x": Part(x), "out": Part(out), **numbers})]

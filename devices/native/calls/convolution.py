@@ -187,7 +187,7 @@ def _product(context: Context, step: Step, values: np.ndarray, window: Window | 
         "a": Part(x), "b": packed.data, "bias": packed.bias, "scale": packed.scale, "weight_zero": packed.weight_zero, "kind": BYTES,
         "stride_a": row_stride(x), **packed.numbers(context.isa, rows), **_sites(x, window, quantization(x).zero),
     }  # fmt: skip
-    return Call(f"gemm_u8_{width}", pixels(out), {**words, **limits, **_into(out)})
+    return _multiplied("gemm_u8", width, out, {**words, **limits, **_into(out)})
 
 
 def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.ndarray, seen: Words, limits: Words) -> Call:
@@ -198,7 +198,14 @@ def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.nd
     words: Words = {
         "a": Part(x), "b": packed.data, "bias": packed.bias, "stride_a": row_stride(x), **packed.numbers(rows), **seen,
     }  # fmt: skip
-    return Call(f"gemm_f32_{width}", pixels(out), {**words, **limits, **_into(out)})
+    return _multiplied("gemm_f32", width, out, {**words, **limits, **_into(out)})
+
+
+def _multiplied(kernel: str, width: int, out: Operand, words: Words) -> Call:
+    """The call of a product. One pixel is shared out by its outputs."""
+    if pixels(out) == 1 and "columns" not in words:
+        return Call(f"{kernel}_{width}", -(-out.type.shape[-1] // width), {**words, "panels": 1})
+    return Call(f"{kernel}_{width}", pixels(out), words)
 
 
 def _tail(activation: ops.Unary | None, residual: Operand | None, out: Operand) -> tuple[Words, list[Call]] | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from devices.native import operators as ops
 from devices.native.calls.call import Buffer, Call, Context, Part, Words, flat, padded, row_stride, spans
+from devices.native.calls.choices import compare
 from devices.native.ir import Quantization
 from devices.native.kernels import pack
 from devices.native.kernels.catalogue import TWO
@@ -54,7 +55,7 @@ def unary(context: Context, step: Step) -> list[Call] | None:
 def binary(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Binary)
     if step.op.kind not in TWO or step.output.type.dtype != "float32":
-        return None
+        return compare(context, step)
     return _two(context, step, f"{step.op.kind}_f32", low=-inf, high=inf)
 
 

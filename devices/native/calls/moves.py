@@ -12,7 +12,7 @@ import numpy as np
 from devices.native import operators as ops
 from devices.native.calls.call import Call, Context, Part, Words, pixels, row_stride
 from devices.native.calls.strided import Axis, byte_strides, moved
-from devices.native.kernels.layout import PICTURE
+from devices.native.kernels.layout import PICTURE, pieces
 from devices.native.lower import Operand, Step
 from devices.native.passes.layout import to_first, to_last
 
@@ -32,7 +32,7 @@ def transpose(context: Context, step: Step) -> list[Call] | None:
                 count = prod(first.type.shape[2:])
                 if x.type.dtype == "float32" and out.stride == PICTURE != out.type.shape[-1]:
                     words: Words = {"x": Part(x), "out": Part(out), "channels": first.type.shape[1], "pixels": count}
-                    return [Call("picture_f32", first.type.shape[0], words)]
+                    return [Call("picture_f32", first.type.shape[0] * pieces(count), words)]
                 words = {"x": Part(x), "out": Part(out), "channels": first.type.shape[1], "pixels": count, "stride": row_stride(last)}
                 return [Call(f"{form}_{size}", first.type.shape[0] * count, words)]
     given, wanted = byte_strides(x), byte_strides(out)

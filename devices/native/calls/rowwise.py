@@ -1,4 +1,4 @@
-"""Functions of whole rows: softmax, layer norm, where the largest element is."""
+"""Functions of whole rows: softmax, layer norm, extremes, where the largest element is."""
 
 # What each does is said in `kernels.catalogue`.
 # ruff: noqa: D103
@@ -33,9 +33,20 @@ def arg(context: Context, step: Step) -> list[Call] | None:
     x, out, op = step.inputs[0], step.output, step.op
     if op.kind != "max" or op.last or op.axis != x.type.rank - 1 or x.type.dtype != "float32":
         return None
-    # One number a row, which must follow one another.
-    gaps = out.type.rank and out.stride != out.type.shape[-1] and prod(out.type.shape[:-1]) != 1
-    return None if gaps else _rows("arg_max_f32", x, out, stride_out=8)
+    return None if _gaps(out) else _rows("arg_max_f32", x, out, stride_out=8)
+
+
+def extreme(context: Context, step: Step) -> list[Call] | None:
+    assert isinstance(step.op, ops.Reduce)
+    x, out, op = step.inputs[0], step.output, step.op
+    if op.kind not in ("max", "min") or op.axes != (x.type.rank - 1,) or x.type.dtype != "float32" or (_gaps(out) and not op.keep):
+        return None
+    return _rows(f"row_{op.kind}_f32", x, out, stride_out=row_stride(out) if op.keep else 4)
+
+
+def _gaps(out: Operand) -> bool:
+    """Whether numbers, one a row, do not follow one another."""
+    return bool(out.type.rank) and out.stride != out.type.shape[-1] and prod(out.type.shape[:-1]) != 1
 
 
 def _rows(kernel: str, x: Operand, out: Operand, **words: Buffer | int | float) -> list[Call] | None:

@@ -14,6 +14,7 @@ from devices.native.calls.call import Call, Context, Part, Words, row_stride
 from devices.native.calls.convolution import window_words
 from devices.native.calls.elementwise import quantization
 from devices.native.calls.moves import pad_channels
+from devices.native.calls.rowwise import extreme
 from devices.native.kernels.layout import CHANNELS, OVER_READ, round_up
 from devices.native.lower import Operand, Step
 from devices.native.operators.spatial import Window
@@ -41,7 +42,7 @@ def reduce(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Reduce)
     x = step.inputs[0]
     if not _is_image(x) or step.op.kind != "mean" or step.op.axes != (1, 2) or x.type.dtype != "float32":
-        return None
+        return extreme(context, step)
     whole = _whole(x)
     return _pool(step, "mean_f32", whole, 0.0, scale=np.full(1, 1 / prod(whole.kernel), np.float32))
 

@@ -6,7 +6,7 @@ Taps go in pairs (a lone one beside zeros), since AVX2 multiplies pairs; the wei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from devices.native.isa import Isa
@@ -103,10 +103,10 @@ class Finish:
         self.bias = [code.load(vector(i32, count), bias, 4 * count * i) for i in range(parts)]
         self.scale = [code.load(vector(f32, count), scale, 4 * count * i) for i in range(parts)]
 
-    def bytes(self, pixels: Sequence[Sequence[Value]]) -> list[Value]:
-        """Sixteen bytes for each pixel's sums."""
+    def ways(self, pixels: Sequence[Sequence[Value]]) -> Iterator[list[Value]]:
+        """Sixteen bytes for each pixel's sums; what is done with them is written for each way of `Output.ways`."""
         code = self.code
         values = [[scaled(code, total, scale) for total, scale in zip(sums, self.scale, strict=True)] for sums in pixels]
-        if lanes(values[0][0].type) != 8:
-            return [code.join(*self.output.bytes(row)) for row in values]
-        return self.output.ordered(values)
+        width = lanes(values[0][0].type)
+        for plain in self.output.ways(width):
+            yield self.output.ordered(values, plain=plain) if width == 8 else [code.join(*self.output.bytes(row)) for row in values]

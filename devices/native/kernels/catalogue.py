@@ -41,7 +41,8 @@ def catalogue(isa: Isa) -> dict[str, Kernel]:
     kernels += [two(form) for form in ("add_u8", "mul_u8", *(f"{name}_f32" for name in TWO))]
     kernels += [curve(name) for name in CURVES]
     kernels += [TABLE, QUANTIZE, DEQUANTIZE, QUANTIZE_PICTURE, PICTURE_FLOAT, COPY, PICK, RESIZE, RESIZE_LINEAR]
-    kernels += [SOFTMAX, LAYER_NORM, ARG_MAX]
+    kernels += [SOFTMAX, LAYER_NORM, ARG_MAX, ROW_MAX, ROW_MIN]
+    kernels += [*map(compare, COMPARISONS), *map(where, (1, 4, 8))]
     kernels += [WINOGRAD, WINOGRAD_FLOAT, WALK, SHARE, PEAK]
     kernels += [make(size) for make in (move, widen) for size in (1, 4)]
     kernels += [transpose(form, size) for form in ("nchw_to_nhwc", "nhwc_to_nchw") for size in (1, 4)]
@@ -55,12 +56,16 @@ def gemm_u8(width: int, *, pair_safe: bool = False) -> Kernel:
     - `b` int8, `bias` int32, `scale` float32, `weight_zero` int32 (or None): of `pack.Weights`. `pair_safe` needs weights packed so.
     - `out`: row m at `m * stride_out` bytes; `outputs` of them, written up to the next multiple of WIDTH, which must lie in the stride.
     - `depth` activations a tap, a multiple of 4; `prepared_bytes`, `scratch_bytes` of `Weights.numbers`; `tile_rows` of `tiles.choose`.
+    - `panels` not 0: one pixel; a row is WIDTH of its outputs (no windows).
     - groups: one call a group in ascending order, `a` and `out` moved by its channels; what it writes past its outputs comes later, and
       what the last one writes must still lie in the stride.
     - transposed: the site words of `sites.transposed`.
     - `kind` BYTES, INTS or FLOATS; for BYTES `zero`, `low`, `high`: the output's zero point, and the bounds of its activation.
     """
-    numbers = ("depth", "outputs", "stride_a", "stride_out", "tile_rows", "kind", "zero", "low", "high", "prepared_bytes", "scratch_bytes")
+    numbers = (
+        "depth", "outputs", "stride_a", "stride_out", "tile_rows", "panels", "kind", "zero", "low", "high", "prepared_bytes",
+        "scratch_bytes",
+    )  # fmt: skip
     buffers = ("a", "b", "out", "bias", "scale", "weight_zero", *SITE_BUFFERS)
     name = f"gemm_u8_{width}" + ("_pairsafe" if pair_safe else "")
     return Kernel(name, f"{HERE}.gemm", buffers, (*numbers, *SITE_NUMBERS), (width, "saturating" if pair_safe else "exact"))
@@ -84,7 +89,7 @@ def gemm_f32(width: int) -> Kernel:
     - `a`, `out`, the site words and the other numbers as for `gemm_u8`, in float32: strides in bytes, `depth` elements a tap (any number).
     - `b`, `bias` of `pack.float_weights`; `low` and `high` floats (infinite without an activation).
     """
-    numbers = ("depth", "outputs", "stride_a", "stride_out", "tile_rows", "low", "high", "prepared_bytes", "scratch_bytes")
+    numbers = ("depth", "outputs", "stride_a", "stride_out", "tile_rows", "panels", "low", "high", "prepared_bytes", "scratch_bytes")
     return Kernel(f"gemm_f32_{width}", f"{HERE}.gemm_float", ("a", "b", "out", "bias", *SITE_BUFFERS), (*numbers, *SITE_NUMBERS), (width,))
 
 
@@ -166,10 +171,10 @@ DEQUANTIZE = Kernel("dequantize", f"{HERE}.pointwise", ("x", "out"), (*_ONE, "sc
 QUANTIZE_PICTURE = Kernel(
     "quantize_picture", f"{HERE}.moves", ("x", "out"), ("channels", "pixels", "scale", "zero", "low", "high"), ("quantize_picture",)
 )
-"""float32 NCHW of at most 4 channels -> uint8 picture, as `quantize`. A row is an image of `pixels` pixels."""
+"""float32 NCHW of at most 4 channels -> uint8 picture, as `quantize`. Images of `pixels` pixels have `layout.pieces(pixels)` rows each."""
 
 PICTURE_FLOAT = Kernel("picture_f32", f"{HERE}.moves", ("x", "out"), ("channels", "pixels"), ("picture_f32",))
-"""float32 NCHW of at most 4 channels -> float32 picture, channels that do not exist 0. A row is an image of `pixels` pixels."""
+"""float32 NCHW of at most 4 channels -> float32 picture, channels that do not exist 0. Rows as of QUANTIZE_PICTURE."""
 
 COPY = Kernel("copy", f"{HERE}.moves", ("x", "out"), ("bytes", "stride_x", "stride_out"), ("copy",))
 """`bytes` bytes of each row, from one stride to another: concatenation, splitting and slicing of channels or rows."""
@@ -196,6 +201,23 @@ LAYER_NORM = Kernel("layer_norm_f32", f"{HERE}.rowwise", ("x", "out", "scale", "
 
 ARG_MAX = Kernel("arg_max_f32", f"{HERE}.rowwise", ("x", "out"), _ONE, ("arg_max_f32",))
 """int64 place of the largest of `channels` (any number) elements of each row, the first one of equals."""
+
+ROW_MAX = replace(ARG_MAX, name="row_max_f32", variant=("row_max_f32",))
+ROW_MIN = replace(ARG_MAX, name="row_min_f32", variant=("row_min_f32",))
+"""The largest and the smallest of `channels` (any number) elements of each row."""
+
+COMPARISONS = ("less", "lessequal", "greater", "greaterequal", "equal")
+
+
+def compare(kind: str) -> Kernel:
+    """`compare_KIND_f32`: uint8 0 or 1, element by element; a row is an element. A stride of 0 bytes: one number for all."""
+    return Kernel(f"compare_{kind}_f32", f"{HERE}.choices", ("a", "b", "out"), ("stride_a", "stride_b"), ("compare", kind))
+
+
+def where(size: int) -> Kernel:
+    """`where_SIZE`: `yes` where the uint8 `condition` is not 0, else `no`, for elements of SIZE bytes; rows and strides as of `compare`."""
+    buffers = ("condition", "yes", "no")
+    return Kernel(f"where_{size}", f"{HERE}.choices", (*buffers, "out"), tuple(f"stride_{name}" for name in buffers), ("where", size))
 
 
 _WINOGRAD = ("channels", "depth", "outputs", "stride_out", "tile_rows", "pixels_x", "pixels_y", "low", "high", "scratch_bytes")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from devices.native.isa import Isa
-from devices.native.kernels.blocks import PAIR_BYTES, Finish, add_pairs, add_part, block
+from devices.native.kernels.blocks import PAIR_BYTES, Finish, add_pairs, block
 from devices.native.kernels.emit import Region, Value, i16, i32, i64, vector
 from devices.native.kernels.frame import Frame, Sites
 from devices.native.kernels.kernel import Kernel
@@ -63,7 +63,8 @@ class _Depthwise:
             def pixel(x: Value, c: Value, taps: Sequence[Region]) -> None:
                 finish = self._finish(c)
                 sums = self._products(finish.bias, [self.block.bring(code, tap) for tap in taps], self._block_weights(c))
-                code.store(finish.bytes([sums])[0], self._target(row, x, c))
+                for done in finish.ways([sums]):
+                    code.store(done[0], self._target(row, x, c))
 
             for first, last in ((0, begin), (end, sites.width)):
                 with code.each(first, last) as x:
@@ -101,7 +102,8 @@ class _Depthwise:
                             for cell, value in zip(sums, added, strict=True):
                                 cell.set(value)
                             place.set(place.get() + PAIR_BYTES)
-                    code.store(finish.bytes([[cell.get() for cell in sums]])[0], self._target(row, x, c))
+                    for done in finish.ways([[cell.get() for cell in sums]]):
+                        code.store(done[0], self._target(row, x, c))
             sites.next_row()
         code.finish()
 
@@ -109,51 +111,69 @@ class _Depthwise:
 
     def carry(self) -> None:
         code, sites = self.code, self.sites
-        with code.each(self.frame.begin, self.frame.end) as row:
-            rows = [sites.row(ky) for ky in range(3)]
-            with code.each(0, self.channels, CHANNELS) as c:
-                self._along(row, [across + c for across in rows], sites.pad + c, c)
-            sites.next_row()
-        code.finish()
-
-    def _along(self, row: Value, rows: Sequence[Region], pad: Region, c: Value) -> None:
-        """Sixteen channels of one output row: columns a, b are carried, c, d are new; upper two taps and the lower ones go in pairs."""
-        code, sites, block = self.code, self.sites, self.block
-        finish, weights = self._finish(c), self._block_weights(c)
         pixel, width = self.frame.number("tap_bytes"), self.frame.number("row_bytes")
         # How many columns lie left of the image: the taps of the first output that are outside before one that is inside.
         first, second = (code.unsigned(code.load(i32, sites.columns, 4 * kx) < 0, i64) for kx in range(2))
-        column = code.variable(pixel * (first + (first & second)) * -1)
+        left = first + (first & second)
+        # Both new columns of the outputs below it lie in the image.
+        inside = code.greatest(code.least(width // code.greatest(pixel, 1) + left - 3, sites.width), 0) + 1 & -2
+        with code.each(self.frame.begin, self.frame.end) as row:
+            rows = [sites.row(ky) for ky in range(3)]
+            with code.each(0, self.channels, CHANNELS) as c:
+                self._along(row, [across + c for across in rows], sites.pad + c, c, pixel * left * -1, inside)
+            sites.next_row()
+        code.finish()
 
-        def new() -> tuple[list[Value], list[Value], list[Value]]:
-            """Upper pairs of the next two columns, and the pair of their lower taps."""
+    def _along(self, row: Value, rows: Sequence[Region], pad: Region, c: Value, start: Value, inside: Value) -> None:
+        """Sixteen channels of one output row. What the columns seen so far add to the next two outputs is carried; each column's upper two
+        taps go in a pair, and the lower ones of two columns."""
+        code, sites, block = self.code, self.sites, self.block
+        finish, weights = self._finish(c), self._block_weights(c)
+        pixel, width = self.frame.number("tap_bytes"), self.frame.number("row_bytes")
+        column, target = code.variable(start), code.variable(row * sites.width * self.stride_out + c)
+
+        def new(*, whole: bool) -> list[list[Value]]:
+            """The upper pairs of the next two columns, and the pair of their lower taps; `whole`: they lie in the image."""
             brought = []
             for _ in range(2):
                 at = column.get()
                 column.set(at + pixel)
-                beyond = Value(code, code.builder.icmp_unsigned(">=", at.raw, width.raw))
-                brought.append([block.bring(code, sites.choose(beyond, pad, across + at)) for across in rows])
-            first, second = brought
-            return block.pair(code, first[0], first[1]), block.pair(code, second[0], second[1]), block.pair(code, first[2], second[2])
+                places = [across + at for across in rows]
+                if not whole:
+                    beyond = Value(code, code.builder.icmp_unsigned(">=", at.raw, width.raw))
+                    places = [sites.choose(beyond, pad, place) for place in places]
+                brought.append([block.bring(code, place) for place in places])
+            (c0, c1, c2), (d0, d1, d2) = brought
+            return [block.pair(code, c0, c1), block.pair(code, d0, d1), block.pair(code, c2, d2)]
 
-        carried = [[code.variable(value, value.type) for value in pair] for pair in new()]
-        target = code.variable(row * sites.width * self.stride_out + c)
-        with code.each(0, sites.width, 2) as x:
-            a, b, lower = ([cell.get() for cell in cells] for cells in carried)
-            c2, d, lower2 = new()
-            # Weights: upper taps by column, then the lower ones as the first and as the second output meet them.
-            outputs = [a, b, c2, lower, lower2], [b, c2, d, lower, lower2]
-            by_part = [
-                [add_part(code, block, total, part, pairs, weights + 5 * PAIR_BYTES * number) for number, pairs in enumerate(outputs)]
-                for part, total in enumerate(finish.bias)
-            ]
-            sums = [list(parts) for parts in zip(*by_part, strict=True)]
-            done = finish.bytes(sums)
-            # At the end of an odd row the second output goes where the first one is stored right after.
-            step = code.select(x + 1 < sites.width, self.stride_out, code.const(i64, 0))
-            code.store(done[1], self.out + (target.get() + step))
-            code.store(done[0], self.out + target.get())
-            target.set(target.get() + self.stride_out * 2)
-            for cells, pair in zip(carried, (c2, d, lower2), strict=True):
-                for cell, value in zip(cells, pair, strict=True):
-                    cell.set(value)
+        def add(total: Value, part: int, *terms: tuple[list[Value], int]) -> Value:
+            """The total with pairs times the weights of these numbers in the order of `pack.depthwise`."""
+            for pair, number in terms:
+                total = block.add(code, total, part, pair, weights, PAIR_BYTES * number)
+            return total
+
+        def ahead(pairs: Sequence[list[Value]], part: int) -> list[Value]:
+            """What two columns add to the two outputs after them, with the bias."""
+            (near, far, lower), bias = pairs, finish.bias[part]
+            return [add(bias, part, (near, 0), (far, 6), (lower, 3)), add(bias, part, (far, 5), (lower, 8))]
+
+        parts = range(block.parts)
+        pairs = new(whole=False)
+        carried = [[code.variable(value, value.type) for value in ahead(pairs, part)] for part in parts]
+        for begin, end, whole in ((code.const(i64, 0), inside, True), (inside, sites.width, False)):
+            with code.each(begin, end, 2) as x:
+                near, far, lower = pairs = new(whole=whole)
+                sums: list[list[Value]] = [[], []]
+                for part in parts:
+                    first, second = (cell.get() for cell in carried[part])
+                    sums[0].append(add(first, part, (near, 2), (lower, 4)))
+                    sums[1].append(add(second, part, (near, 1), (far, 7), (lower, 9)))
+                    for cell, value in zip(carried[part], ahead(pairs, part), strict=True):
+                        cell.set(value)
+                step = self.stride_out
+                if not whole:  # at the end of an odd row the second output goes where the first one is stored right after
+                    step = code.select(x + 1 < sites.width, step, code.const(i64, 0))
+                for done in finish.ways(sums):
+                    code.store(done[1], self.out + (target.get() + step))
+                    code.store(done[0], self.out + target.get())
+                target.set(target.get() + self.stride_out * 2)

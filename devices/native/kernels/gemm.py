@@ -7,13 +7,14 @@ packed weights in order. Reference semantics: `requantize`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from devices.native.isa import Isa
 from devices.native.kernels.catalogue import BYTES, INTS
 from devices.native.kernels.dots import STEP, Dots, Saturating, dots
-from devices.native.kernels.emit import Region, Value, element, f32, i8, i16, i32, i64, nbytes, vector
+from devices.native.kernels.emit import Region, Value, element, f32, i8, i16, i32, nbytes, vector
 from devices.native.kernels.frame import Frame
 from devices.native.kernels.kernel import Kernel
 from devices.native.kernels.product import Product
@@ -43,12 +44,13 @@ class _Bytes(Product):
         self.kind = frame.number("kind")
         self.output = Output(self.code, *(frame.number(name, i32) for name in ("zero", "low", "high")))
         self.shifted = frame.given("weight_zero")
+        if not self.straight:
+            self.strips()
 
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
         """Bytes as they are need no copy: only windows at the edge, and rows that are summed."""
         if not self.straight:
-            self.copy(m, count)
-            return self.rows, self.prepared_bytes
+            return self.in_scratch(m, count, self.shifted)
         return self.as_they_lie(m, count, self.shifted)
 
     def copy(self, m: Value, count: Value) -> None:
@@ -83,12 +85,24 @@ class _Bytes(Product):
     # Tiles
 
     def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
+        if self.straight:
+            self._tile(rows, m, start, stride, self.each_tap)
+        elif rows < self.strip_rows:
+            self._tile(rows, m, start, stride, self.one_run)
+        else:
+            with self.code.either(self.runs[0].get().equals(1)) as (one, strips):
+                with one:
+                    self._tile(rows, m, start, stride, self.one_run)
+                with strips:
+                    self._tile(rows, m, start, stride, partial(self.each_tap, lines_only=True))
+
+    def _tile(self, rows: int, m: Value, start: Region, stride: Value, runs: Callable[[], Iterable[tuple[Value, Value, Value]]]) -> None:
         code, way, width = self.code, self.way, self.width
-        weights = code.variable(0)
-        with code.each(0, self.outputs, width) as n:
+        weights = code.variable(self.first * self.steps)
+        with code.each(self.first, self.last, width) as n:
             bias = [code.load(vector(i32, way.lanes), self.bias, (n << 2) + j * way.lanes * 4) for j in range(self.vectors)]
             sums = [[code.variable(value, value.type) for value in bias] for _ in range(rows)]
-            for taps, run, panel in self.each_tap() if self.straight else ((code.const(i64, 0), self.steps, code.const(i64, 0)),):
+            for taps, run, panel in runs():
                 places, columns = [start + taps + stride * r for r in range(rows)], self.b + (weights.get() + panel * width)
                 with code.each(0, run, STEP) as k:
                     now = [[cell.get() for cell in row] for row in sums]
@@ -118,9 +132,10 @@ class _Bytes(Product):
             with small:
                 scales = [code.load(kind, self.scale, (n << 2) + j * lanes * 4) for j in range(self.vectors)]
                 values = [scaled(code, total, scale) for row in totals for total, scale in zip(row, scales, strict=True)]
-                done = self.output.bytes(values)
-                for r in range(len(totals)):
-                    self._store(done[r * self.vectors : (r + 1) * self.vectors], m + r, n)
+                for plain in self.output.ways(lanes):
+                    done = self.output.bytes(values, plain=plain)
+                    for r in range(len(totals)):
+                        self._store(done[r * self.vectors : (r + 1) * self.vectors], m + r, n)
             with large:
                 place = n << 2
                 with code.either(self.kind.equals(INTS)) as (ints, floats):

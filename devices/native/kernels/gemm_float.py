@@ -48,8 +48,8 @@ class _Floats(Product):
 
     def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
         code, kind = self.code, vector(f32, self.lanes)
-        weights = code.variable(0)
-        with code.each(0, self.outputs, self.width) as n:
+        weights = code.variable((self.first // self.width) * self.panel)
+        with code.each(self.first, self.last, self.width) as n:
             bias = [code.load(kind, self.bias, (n + j * self.lanes) << 2) for j in range(self.vectors)]
             sums = [[code.variable(value, kind) for value in bias] for _ in range(rows)]
             for taps, run, panel in self.each_tap():

@@ -25,6 +25,9 @@ CHANNELS = 16
 PICTURE = 4
 """Stride of pictures."""
 
+PIECE = 2048
+"""Pixels of a picture that are a row of the kernels that write one."""
+
 SCRATCH_ALIGN = 64
 """Where scratch memory starts: on a cache line."""
 
@@ -38,6 +41,11 @@ def channel_stride(channels: int) -> int:
     if channels < 1:
         raise ValueError(f"channels: expected at least 1, got {channels}")
     return round_up(channels, CHANNELS)
+
+
+def pieces(pixels: int) -> int:
+    """Rows that a picture of so many pixels has for the kernels that write one."""
+    return -(-pixels // PIECE)
 
 
 def round_up(value: int, step: int) -> int:

@@ -9,7 +9,7 @@ from devices.native.isa import Isa
 from devices.native.kernels.emit import Region, Value, f32, i8, i32, i64, vector
 from devices.native.kernels.frame import Frame, Sites
 from devices.native.kernels.kernel import Kernel
-from devices.native.kernels.layout import PICTURE
+from devices.native.kernels.layout import PICTURE, PIECE
 from devices.native.kernels.pointwise import quantized
 from devices.native.kernels.requantize import Output
 
@@ -99,22 +99,26 @@ def _widen(frame: Frame, size: int) -> None:
 
 
 def _picture(frame: Frame, size: int, level: Callable[[Value], Value]) -> None:
-    """float32 NCHW to a picture of `size` bytes an element, `level` of each; rows are images. A vector of pixels at a time."""
+    """float32 NCHW to a picture of `size` bytes an element, `level` of each; rows are pieces of images. A vector of pixels at a time."""
     code = frame.code
     x, out, channels, count = frame.buffer("x"), frame.buffer("out"), frame.number("channels"), frame.number("pixels")
     lanes = code.isa.vector // 4
     none = code.const(vector(f32, lanes), 0.0)
-    with code.each(frame.begin, frame.end) as image:
+    each = (count + (PIECE - 1)) // PIECE
+    with code.each(frame.begin, frame.end) as row:
+        image = row // code.greatest(each, 1)
+        first = (row - image * each) * PIECE
+        end = code.least(first + PIECE, count)
         source, target = x + image * channels * count * 4, out + image * count * (PICTURE * size)
         # A plane that the picture does not have is its first one, made zero.
         there = [channels > c for c in range(PICTURE)]
         planes = [source + code.select(has, code.const(i64, c), code.const(i64, 0)) * count * 4 for c, has in enumerate(there)]
-        bulk = count - (count & (lanes - 1))
-        with code.each(0, bulk, lanes) as pixel:
+        bulk = end - ((end - first) & (lanes - 1))
+        with code.each(first, bulk, lanes) as pixel:
             place = pixel << 2
             rows = [level(code.select(has, code.load(vector(f32, lanes), p, place), none)) for has, p in zip(there, planes, strict=True)]
             code.store(_woven(frame, rows), target, place * size)
-        with code.each(bulk, count) as pixel:
+        with code.each(bulk, end) as pixel:
             place = pixel << 2
             for c, (has, plane) in enumerate(zip(there, planes, strict=True)):
                 value = level(code.select(has, code.splat(code.load(f32, plane, place), lanes), none))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from devices.native.kernels.emit import Region, Value, Variable, i1, i64
 from devices.native.kernels.frame import Frame, Sites
@@ -26,11 +26,14 @@ class Product(ABC):
         self.prepared_bytes, self.scratch = frame.number("prepared_bytes"), frame.scratch()
         self.rows = self.scratch + head
         self.gathers = frame.number("taps_y") > 0
-        self.sites = Sites(frame, self.a, frame.begin)
+        self.begin, self.end, self.first, self.last = self._range()
+        self.sites = Sites(frame, self.a, self.begin)
         # Where channels have no padding, the taps of a window row are one run of bytes.
         self.inner, self.tap_bytes = (frame.number("inner_begin"), frame.number("inner_end")), frame.number("tap_bytes")
         self.dense = self.tap_bytes.equals(self.depth * self.source_size)
         self.steps = self.depth * self.code.greatest(self.sites.taps_y * self.sites.taps_x, 1)
+        self.runs = [self.code.variable(value) for value in (1, 1, self.steps, 0, 0)]
+        self.strip_rows = max(heights)
 
     @abstractmethod
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
@@ -47,14 +50,25 @@ class Product(ABC):
         """All columns of `rows` prepared rows."""
         ...
 
+    def _range(self) -> tuple[Value, Value, Value, Value]:
+        """The rows from … to, and the outputs from … to: those of the call's rows that are `panels` of outputs, otherwise all."""
+        code, frame, none = self.code, self.frame, self.code.const(i64, 0)
+        panels = frame.number("panels").differs(0)
+        return (
+            code.select(panels, none, frame.begin),
+            code.select(panels, code.least(frame.end, 1), frame.end),
+            code.select(panels, frame.begin * self.width, none),
+            code.select(panels, code.least(frame.end * self.width, self.outputs), self.outputs),
+        )
+
     def write(self) -> None:
         """The whole kernel."""
         code, tile_rows = self.code, self.frame.number("tile_rows")
-        m = code.variable(self.frame.begin)
+        m = code.variable(self.begin)
         again, ready, done, leave = (code.block(name) for name in ("again", "ready", "done", "leave"))
-        code.builder.cbranch((self.frame.begin < self.frame.end).raw, again, leave)
+        code.builder.cbranch(((self.begin < self.end) & (self.first < self.last)).raw, again, leave)
         code.builder.position_at_end(again)
-        wanted = code.least(self.frame.end - m.get(), tile_rows)
+        wanted = code.least(self.end - m.get(), tile_rows)
         count = code.const(i64, self.heights[0])
         for size in self.heights[1:]:
             count = code.select(wanted >= size, code.const(i64, size), count)
@@ -70,7 +84,7 @@ class Product(ABC):
             code.builder.branch(done)
         code.builder.position_at_end(done)
         m.set(m.get() + count)
-        code.builder.cbranch((m.get() < self.frame.end).raw, again, leave)
+        code.builder.cbranch((m.get() < self.end).raw, again, leave)
         code.builder.position_at_end(leave)
         code.finish()
 
@@ -79,7 +93,7 @@ class Product(ABC):
         `copies`, go into scratch memory all the same."""
         code = self.code
         cells = [code.variable(value) for value in ((self.a + m * self.stride_a).at, self.stride_a, self.a.first, self.a.end)]
-        self.runs = [code.variable(value) for value in (1, 1, self.steps, 0, 0)]
+        self._one_run()
         gathered = self.gathers if copies is None else self.gathers | copies
         with code.when(gathered):
             away = code.variable(0, i1)
@@ -95,6 +109,59 @@ class Product(ABC):
                         cell.set(value)
         start, stride, first, end = (cell.get() for cell in cells)
         return Region(start, first, end), stride
+
+    def _one_run(self) -> None:
+        for cell, value in zip(self.runs, (1, 1, self.steps, 0, 0), strict=True):
+            cell.set(self.code.const(i64, value))
+
+    def in_scratch(self, m: Value, count: Value, apart: Value) -> tuple[Region, Value]:
+        """Where the rows begin once they are in scratch memory, and bytes from one to the next. Windows inside the image that overlap are
+        brought as one strip of pixels for each tap row, `strip_rows` of them at a time, unless they have to lie `apart`."""
+        code = self.code
+        self._one_run()
+        stride, strip = code.variable(self.prepared_bytes), code.variable(0, i1)
+        with code.when(self.overlap & (apart ^ 1)):
+            strip.set(self._inside(count) & count.equals(self.strip_rows))
+        with code.either(strip.get()) as (together, each):
+            with together:
+                self._strip(count, stride)
+                self.sites.skip(count)
+            with each:
+                self.copy(m, count)
+        return self.rows, stride.get()
+
+    def strips(self) -> None:
+        """Finds out, once a call, whether windows can be brought as strips: outputs are whole taps apart, and the longest strip fits."""
+        code, sites, frame = self.code, self.sites, self.frame
+        overlap, apart = code.variable(0, i1), code.variable(0)
+        with code.when((self.tap_bytes > 0) & (self.inner[1] > self.inner[0] + 1)):
+            begin = self.inner[0]
+            step = sites.column(0, begin + 1) - sites.column(0, begin)
+            apart.set(step // self.tap_bytes)
+            longest = self._strip_pixels(frame.number("tile_rows"), apart.get()) * self.depth * sites.taps_y * self.size
+            room = frame.number("scratch_bytes") - (self.rows.at - self.scratch.at)
+            overlap.set((apart.get() * self.tap_bytes).equals(step) & (apart.get() < sites.taps_x) & (longest + 16 * self.size <= room))
+        self.overlap, self.apart = overlap.get(), apart.get()
+
+    def _strip_pixels(self, count: Value, apart: Value) -> Value:
+        """Pixels of an image row that the windows of `count` neighbouring outputs see."""
+        return (count - 1) * apart + self.sites.taps_x
+
+    def _strip(self, count: Value, stride: Variable) -> None:
+        """The pixels that the next `count` windows see, each once, without what pads their channels."""
+        code, sites = self.code, self.sites
+        column, pixels, depth_bytes = sites.column(0), self._strip_pixels(count, self.apart), self.depth * self.size
+        line_bytes = pixels * depth_bytes
+        with code.each(0, sites.taps_y) as ky:
+            source, target = self.a + (sites.image.get() + sites.line(ky) + column), self.rows + ky * line_bytes
+            with code.either(self.dense) as (gapless, padded):
+                with gapless:
+                    self.bring(source, target, pixels * self.depth)
+                with padded, code.each(0, pixels) as pixel:
+                    self.bring(source + pixel * self.tap_bytes, target + pixel * depth_bytes, self.depth)
+        stride.set(self.apart * depth_bytes)
+        for cell, value in zip(self.runs, (sites.taps_y, 1, self.depth * sites.taps_x, line_bytes, 0), strict=True):
+            cell.set(code.const(i64, value))
 
     def _inside(self, count: Value) -> Value:
         """Whether the windows of the next `count` output pixels lie inside the image, beside each other."""
@@ -117,13 +184,18 @@ class Product(ABC):
         for cell, value in zip(self.runs, values, strict=True):
             cell.set(value)
 
-    def each_tap(self) -> Iterator[tuple[Value, Value, Value]]:
-        """The loop over runs of activations in a row of `as_they_lie`: bytes from the row's start, activations, those before it. One run
-        but in windows."""
+    def one_run(self) -> Iterable[tuple[Value, Value, Value]]:
+        """What `each_tap` gives where rows are one run, without a loop."""
+        none = self.code.const(i64, 0)
+        return ((none, self.steps, none),)
+
+    def each_tap(self, *, lines_only: bool = False) -> Iterator[tuple[Value, Value, Value]]:
+        """The loop over runs of activations in a prepared row: bytes from the row's start, activations, those before it. One run but in
+        windows; `lines_only`: at most one a tap row."""
         code = self.code
         lines, taps, run, line_step, tap_step = (cell.get() for cell in self.runs)
         before = code.variable(0)
-        with code.each(0, lines) as ky, code.each(0, taps) as kx:
+        with code.each(0, lines) as ky, code.each(0, code.const(i64, 1) if lines_only else taps) as kx:
             yield ky * line_step + kx * tap_step, run, before.get()
             before.set(before.get() + run)
 

@@ -5,7 +5,7 @@ Packing has proven that no product reaches 2^31, so that the conversion back to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from devices.native.kernels.emit import Code, Value, f32, i8, i16, i32, i64, lanes, vector
 
@@ -40,38 +40,54 @@ class Output:
     def __init__(self, code: Code, zero: Value, low: Value, high: Value) -> None:
         self.code, self.zero, self.low, self.high = code, zero, low, high
 
-    def bytes(self, values: Sequence[Value]) -> list[Value]:
-        """Vectors of int32 (before the zero point) as vectors of bytes with as many elements."""
-        if "avx2" in self.code.isa.provides and lanes(values[0].type) == 8:
-            return self._packed(values)
+    def ways(self, width: int) -> Iterator[bool]:
+        """The code for `width` elements at once is written for each: whether all that a byte holds is allowed and its zero point is 0, as
+        after a rectifier. Packing does that by itself."""
+        if not self._packs(width):
+            yield False
+            return
+        code = self.code
+        with code.either(self.zero.equals(0) & self.low.equals(0) & self.high.equals(255)) as (plain, bounded):
+            with plain:
+                yield True
+            with bounded:
+                yield False
+
+    def _packs(self, width: int) -> bool:
+        return "avx2" in self.code.isa.provides and width == 8
+
+    def bytes(self, values: Sequence[Value], *, plain: bool = False) -> list[Value]:
+        """Vectors of int32 (before the zero point) as vectors of bytes with as many elements; `plain` of `ways`."""
+        if self._packs(lanes(values[0].type)):
+            return self._packed(values, plain)
         code, count = self.code, lanes(values[0].type)
         zero, low, high = (code.splat(word, count) for word in (self.zero, self.low, self.high))
         return [code.signed(code.least(code.greatest(value + zero, low), high), i8) for value in values]
 
-    def ordered(self, pixels: Sequence[Sequence[Value]]) -> list[Value]:
+    def ordered(self, pixels: Sequence[Sequence[Value]], *, plain: bool = False) -> list[Value]:
         """AVX2: pairs of vectors whose halves are in the order that packing undoes (`pack.block_order`), as sixteen bytes each."""
         code, result = self.code, []
         for start in range(0, len(pixels), 2):
             two = [*pixels[start : start + 2]]
-            packed = self._pack(two[0], two[-1])
+            packed = self._pack(two[0], two[-1], plain)
             halves = code.bits(packed, vector(i64, 4))
             straight = code.bits(code.shuffle(halves, halves, (0, 2, 1, 3)), vector(i8, 32))
             result += [code.part(straight, 16 * i, 16) for i in range(len(two))]
         return result
 
-    def _packed(self, values: Sequence[Value]) -> list[Value]:
+    def _packed(self, values: Sequence[Value], plain: bool) -> list[Value]:
         """Four vectors at a time, whose interleaved quarters one permutation puts in order."""
         code, result = self.code, []
         for start in range(0, len(values), 4):
             four = list(values[start : start + 4])
             count = len(four)
             four += [four[-1]] * (4 - count)
-            packed = code.bits(self._pack(four[:2], four[2:]), vector(i32, 8))
+            packed = code.bits(self._pack(four[:2], four[2:], plain), vector(i32, 8))
             ordered = code.bits(code.shuffle(packed, packed, (0, 4, 1, 5, 2, 6, 3, 7)), vector(i8, 32))
             result += [code.part(ordered, 8 * i, 8) for i in range(count)]
         return result
 
-    def _pack(self, first: Sequence[Value], second: Sequence[Value]) -> Value:
+    def _pack(self, first: Sequence[Value], second: Sequence[Value], plain: bool) -> Value:
         """Two and two vectors of int32 as bytes, by `packssdw` and `packuswb`, which saturate; within bounds, quarters interleaved."""
         code = self.code
         zero = code.splat(code.signed(self.zero, i16), 16)
@@ -79,6 +95,6 @@ class Output:
         words = []
         for a, b in (first, second):
             narrow = code.call("llvm.x86.avx2.packssdw", vector(i16, 16), a, b, needs="avx2")
-            words.append(code.call("llvm.sadd.sat.v16i16", vector(i16, 16), narrow, zero))
+            words.append(narrow if plain else code.call("llvm.sadd.sat.v16i16", vector(i16, 16), narrow, zero))
         packed = code.call("llvm.x86.avx2.packuswb", vector(i8, 32), *words, needs="avx2")
-        return code.lower(code.higher(packed, low), high)
+        return packed if plain else code.lower(code.higher(packed, low), high)

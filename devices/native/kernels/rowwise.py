@@ -1,4 +1,4 @@
-"""Functions of whole float32 rows: softmax, layer norm, where the largest element is.
+"""Functions of whole float32 rows: softmax, layer norm, extremes and where the largest element is.
 
 Sums are formed in the same order on every instruction set: eight partial sums, then what is left one by one.
 """
@@ -107,4 +107,16 @@ def _arg_max(rows: _Rows) -> None:
     code.finish()
 
 
-FORMS: dict[str, Callable[[_Rows], None]] = {"softmax_f32": _softmax, "layer_norm_f32": _layer_norm, "arg_max_f32": _arg_max}
+def _extreme(rows: _Rows, *, largest: bool) -> None:
+    code = rows.code
+    join = code.greatest if largest else code.least
+    with code.each(rows.frame.begin, rows.frame.end) as row:
+        start = float("-inf") if largest else float("inf")
+        code.store(rows.fold(rows.x + row * rows.step_x, start, lambda a, b: join(b, a), lambda x: x), rows.out, row * rows.step_out)
+    code.finish()
+
+
+FORMS: dict[str, Callable[[_Rows], None]] = {
+    "softmax_f32": _softmax, "layer_norm_f32": _layer_norm, "arg_max_f32": _arg_max,
+    "row_max_f32": partial(_extreme, largest=True), "row_min_f32": partial(_extreme, largest=False),
+}  # fmt: skip

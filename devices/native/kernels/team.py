@@ -9,11 +9,10 @@ import numpy as np
 
 from devices.native.kernels.catalogue import LINE
 from devices.native.kernels.kernel import Words, address
-from devices.native.kernels.layout import round_up
 from devices.native.kernels.load import Library
 
-CHUNKS = 3
-"""Chunks of rows a thread and call: a thread that loses its core for a moment leaves the rest to the others."""
+CHUNKS = 8
+"""Chunks of rows a thread and call, about: they end at nearly one time, and one that loses its core leaves the rest to the others."""
 
 
 class Team:
@@ -26,34 +25,44 @@ class Team:
 
     def __init__(self, library: Library, calls: Sequence[tuple[str, Words, int]], threads: int) -> None:
         self._library = library
+        self._walk = library.functions["walk"]
+        self._calls = len(calls)
         self._states = np.zeros((len(calls), 2 * LINE // 8), np.int64)
         self._rounds = np.zeros((threads, LINE // 8), np.int64)
         self._round = 0
-        self._calls = len(calls)
+        self._lists = [library.walk([(name, words, 0, rows) for name, words, rows in calls])] if threads == 1 else self._shared(calls)
+        self._places = [address(each.values) for each in self._lists]
+
+    def _shared(self, calls: Sequence[tuple[str, Words, int]]) -> list[Words]:
+        """A list for each thread, whose calls take shares of the given ones."""
         give_way = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
-        self._lists = []
+        lists = []
         for mine in self._rounds:
             shares = []
             for (name, words, rows), state in zip(calls, self._states, strict=True):
-                share = library.kernels["share"].words(
-                    state=state, round=mine, function=library.address(name), inner=address(words.values), rows=rows,
-                    chunk=self._chunk(name, words, rows, threads), give_way=give_way,
+                share = self._library.kernels["share"].words(
+                    state=state, round=mine, function=self._library.address(name), inner=address(words.values), rows=rows,
+                    chunk=self._chunk(name, words, rows, len(self._rounds)), give_way=give_way,
                 )  # fmt: skip
                 shares.append(("share", Words(share.values, (*share.kept, words.values, *words.kept)), 0, 0))
-            self._lists.append(library.walk(shares))
+            lists.append(self._library.walk(shares))
+        return lists
 
     def _chunk(self, name: str, words: Words, rows: int, threads: int) -> int:
         """Rows of a chunk: whole tiles where the kernel has them."""
         fields = self._library.kernels[name].fields
         tile = int(words.values[fields.index("tile_rows")]) if "tile_rows" in fields else 1
-        return rows if threads == 1 else round_up(max(1, -(-rows // (CHUNKS * threads))), max(1, tile))
+        tiles = -(-rows // max(1, tile))
+        return max(1, tile) * max(1, round(tiles / (CHUNKS * threads)))
 
     def open(self) -> None:
         """Begins an inference. All chunks of the last one are done: some thread has returned from `work`."""
-        self._round += 1
-        self._states[:, [0, LINE // 8]] = self._round << 32
+        if len(self._lists) > 1:
+            self._round += 1
+            self._states[:, [0, LINE // 8]] = self._round << 32
 
-    def work(self, thread: int, scratch: np.ndarray) -> None:
-        """Takes part as thread number `thread`; when it returns to one that came after `open`, the inference is complete."""
+    def work(self, thread: int, scratch: int) -> None:
+        """Takes part as thread number `thread` with its scratch memory at this address; when it returns to one that came after `open`, the
+        inference is complete."""
         self._rounds[thread, 0] = self._round
-        self._library.run("walk", self._lists[thread], 0, self._calls, scratch)
+        self._walk(self._places[thread], 0, self._calls, scratch)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from devices.native import operators as ops
+from devices.native.arrays import aligned
 from devices.native.assemble import assembled
 from devices.native.crew import Crew
 from devices.native.execute import Executor
@@ -23,6 +24,7 @@ from devices.native.isa import runnable
 from devices.native.kernels import Library, ensure, library
 from devices.native.lower import lower
 from devices.native.machine import Machine
+from devices.native.memory import Buffer, MemoryPlan
 from devices.native.passes import optimize
 from devices.native.passes.batch import open_batch
 
@@ -132,6 +134,13 @@ CASES: dict[str, Build] = {
        for size in (1, 20)},
     "prelu rows": lambda b: b.add(ops.Binary("prelu"), b.input("x", Type("float32", (b.items, 7, 5))), b.normal(1)),
     **{kind: lambda b, kind=kind: b.add(ops.Unary(kind, (0.0,) if kind == "gelu" else ()), b.image(20)) for kind in ("erf", "gelu")},  # type: ignore[misc]
+    **{f"row {kind} {keep}": lambda b, kind=kind, keep=keep: b.add(  # type: ignore[misc]
+        ops.Reduce(kind, (2,), keep), b.input("x", Type("float32", (b.items, 20, 37)))
+    ) for kind in ("max", "min") for keep in (True, False)},
+    "chosen": lambda b: b.add(
+        ops.Where(), b.add(ops.Binary("less"), x := b.input("x", Type("float32", (b.items, 7, 5))), b.input("z", Type("float32", ()))), x,
+        b.add(ops.Unary("tanh"), x),
+    ),
     "layer norm": lambda b: b.add(ops.LayerNorm(2, 1e-5), b.input("x", Type("float32", (b.items, 6, 37))), b.normal(37), b.normal(37)),
     **{f"matmul {m} {k} {n}": lambda b, m=m, k=k, n=n: b.add(  # type: ignore[misc]
         ops.MatMul(), b.input("x", Type("float32", (b.items, 3, m, k))),
@@ -211,7 +220,7 @@ def test_several_items(name: str, kernels: Library) -> None:
 
 
 WITHOUT: list[tuple[Op, tuple[str, ...]]] = [
-    (ops.Unary("log"), ()), (ops.Softmax(2), ()), (ops.Softmax(1, log=True), ()), (ops.Reduce("max", (1,)), ()),
+    (ops.Unary("log"), ()), (ops.Softmax(2), ()), (ops.Softmax(1, log=True), ()), (ops.Reduce("max", (2,)), ()),
     (ops.Resize((1,), (9,), (9 / 20,), "linear"), ()), (ops.Binary("max"), ("s",)), (ops.LayerNorm(2, 1e-5), ("t", "t")),
 ]  # fmt: skip
 
@@ -289,6 +298,27 @@ def test_the_callers_arrays_are_only_read_and_written_where_they_are(kernels: Li
     Machine(assembled(program, kernels.isa), kernels).run([x], [held[128 : 128 + told.nbytes].view(np.float32).reshape(told.shape)])
     assert np.array_equal(x, before)
     assert set(held[:128]) == set(held[-128:]) == {0x5A}
+
+
+def test_canaries_between_neighbours_live(kernels: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every value in a place of its own, with bytes before and after it that nobody may write."""
+    held: list[tuple[int, int]] = []
+
+    def spread(buffers: Sequence[Buffer]) -> MemoryPlan:
+        held.clear()
+        end = 64
+        for buffer in buffers:
+            held.append((end, end + aligned(buffer.nbytes)))
+            end = held[-1][1] + 64
+        return MemoryPlan({buffer.name: start for buffer, (start, _) in zip(buffers, held, strict=True)}, end, end)
+
+    monkeypatch.setattr("devices.native.lower.plan", spread)
+    for name, build in CASES.items():
+        machine = compare(made(build), kernels)
+        written = np.zeros(len(machine._arena), bool)
+        for start, end in held:
+            written[start:end] = True
+        assert set(machine._arena[~written]) == {0xA5}, name
 
 
 def test_no_call_leaves_its_buffers() -> None:

@@ -5,6 +5,8 @@ from devices.native.kernels import channel_stride, pack, sites
 
 CASES = [
     ((9, 8), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 24),
+    ((3, 13), (3, 3), (1, 1), (0, 2, 0, 0), (1, 1), 16),
+    ((2, 8), (3, 3), (1, 1), (1, 0, 1, 2), (1, 1), 16),
     ((7, 7), (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), 16),
     ((1, 1), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
     ((5, 2), (3, 3), (1, 1), (1, 0, 1, 1), (1, 1), 33),
@@ -52,14 +54,14 @@ def test_equals_the_sum_over_taps(kit, rng, padded, size, taps, strides, pads, d
     stride = channel_stride(channels)
     window = sites.windows(size, stride, taps, strides=strides, pads=pads, dilations=dilations)
     n, rows, columns, _ = total.shape
-    for at_start in (False, True):
+    for at_start, (zero, low, high) in ((False, (120, 2, 240)), (True, (0, 0, 255))):
         out = kit.run(
             name, (1, n * rows), (0, 1), at_start=at_start, x=padded(x), w=packed.data, bias=packed.bias, scale=packed.scale,
             out=np.zeros((n, rows, columns, stride), np.uint8),
             pad=np.full(size[1] * stride, 77, np.uint8), **packed.numbers(), **window.words(),
-            stride_out=stride, zero=120, low=2, high=240,
+            stride_out=stride, zero=zero, low=low, high=high,
         )  # fmt: skip
-        wanted = np.clip(np.rint(total.astype(np.float32) * scale) + 120, 2, 240).astype(np.uint8)
+        wanted = np.clip(np.rint(total.astype(np.float32) * scale) + zero, low, high).astype(np.uint8)
         np.testing.assert_array_equal(out[..., :channels], wanted)
 
 

@@ -1,3 +1,5 @@
+from itertools import cycle, product
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +10,7 @@ from devices.native.kernels import channel_stride, pack, sites, tiles
 SLOW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def product(kit, rng, padded, rows, depth, columns, *, tile=None, calls=None, low=-np.inf, high=np.inf):
+def multiplied(kit, rng, padded, rows, depth, columns, *, tile=None, calls=None, low=-np.inf, high=np.inf, panels=0):
     height, width = tile or tiles.choose(kit.isa, rows, columns, "floats")
     a, b = rng.normal(0, 1, (rows, depth)).astype(np.float32), rng.normal(0, 1, (1, depth, columns)).astype(np.float32)
     bias = rng.normal(0, 1, columns).astype(np.float32)
@@ -16,30 +18,38 @@ def product(kit, rng, padded, rows, depth, columns, *, tile=None, calls=None, lo
     x = padded(a, np.nan)  # padding is never used
     out = kit.run(
         f"gemm_f32_{width}", *(calls or [(0, rows)]), a=x, b=packed.data, out=np.zeros((rows, stride), np.float32), bias=packed.bias,
-        **packed.numbers(height), stride_a=4 * x.shape[1], stride_out=4 * stride, low=low, high=high,
+        **packed.numbers(height), stride_a=4 * x.shape[1], stride_out=4 * stride, low=low, high=high, panels=panels,
     )[:, :columns]  # fmt: skip
     np.testing.assert_allclose(out, np.clip(a.astype(np.float64) @ b[0] + bias, low, high), rtol=1e-4, atol=1e-5 * (depth + 1) ** 0.5)
     return out
 
 
 def test_each_tile_and_its_neighbours(kit, rng, padded):
+    """Rows, depth and columns of 1, one less than a tile, a tile, and one more, against float64."""
     for width, heights in tiles.heights(kit.isa, "floats").items():
         for height in heights:
-            for columns in {1, width - 1, width}:
+            sizes = product(sorted({1, height - 1, height, height + 1} - {0}), sorted({1, width - 1, width, width + 1}))
+            for (rows, columns), depth in zip(sizes, cycle((1, 3, 4, 5, 7)), strict=False):
                 if -(-columns // width) * width <= channel_stride(columns):
-                    product(kit, rng, padded, height + 1, 7, columns, tile=(height, width))
+                    multiplied(kit, rng, padded, rows, depth, columns, tile=(height, width))
 
 
 @SLOW
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 70), st.integers(0, 1 << 30))
 def test_any_size(kit, padded, rows, depth, columns, seed):
-    product(kit, np.random.default_rng(seed), padded, rows, depth, columns, low=-2.0, high=6.0)
+    multiplied(kit, np.random.default_rng(seed), padded, rows, depth, columns, low=-2.0, high=6.0)
 
 
 def test_any_split_of_rows_gives_the_same_bits(kit, padded):
-    whole = product(kit, np.random.default_rng(5), padded, 31, 50, 40)
-    split = product(kit, np.random.default_rng(5), padded, 31, 50, 40, calls=[(17, 31), (0, 1), (1, 17)])
+    whole = multiplied(kit, np.random.default_rng(5), padded, 31, 50, 40)
+    split = multiplied(kit, np.random.default_rng(5), padded, 31, 50, 40, calls=[(17, 31), (0, 1), (1, 17)])
     np.testing.assert_array_equal(whole, split)
+
+
+def test_one_pixel_in_any_split_of_its_outputs(kit, rng, padded):
+    height, width = tiles.choose(kit.isa, 1, 70, "floats")
+    count = -(-70 // width)
+    multiplied(kit, rng, padded, 1, 33, 70, tile=(height, width), calls=[(count - 1, count), (0, 1), (1, count - 1)], panels=1)
 
 
 @SLOW

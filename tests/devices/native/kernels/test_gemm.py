@@ -1,3 +1,5 @@
+from itertools import cycle, product
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,10 @@ def requantized(total, scale, zero, low=0, high=255):
     return np.clip(np.rint(total.astype(np.float32) * scale) + zero, low, high).astype(np.uint8)
 
 
-def product(kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None):
+def multiplied(
+    kit, rng, padded, rows, depth, columns, *,
+    tile=None, kind=BYTES, weight_zero=0, pair_safe=False, unsigned=False, calls=None, panels=0, bounds=(12, 3, 251),
+):  # fmt: skip
     """Runs one product and asserts that it equals NumPy's in int64."""
     height, width = tile or tiles.choose(kit.isa, rows, columns, "pair-safe" if pair_safe else "bytes")
     a = rng.integers(0, 256, (rows, depth), np.uint8)
@@ -33,7 +38,9 @@ def product(kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, we
     out = kit.run(
         f"gemm_u8_{width}" + ("_pairsafe" if pair_safe else ""), *(calls or [(0, rows)]),
         a=x, b=packed.data, out=np.zeros((rows, stride), dtype), bias=packed.bias, scale=packed.scale, weight_zero=packed.weight_zero,
-        **packed.numbers(kit.isa, height), stride_a=x.shape[1], stride_out=stride * dtype().nbytes, kind=kind, zero=12, low=3, high=251,
+        **packed.numbers(kit.isa, height), stride_a=x.shape[1], stride_out=stride * dtype().nbytes, kind=kind, zero=bounds[0],
+        low=bounds[1], high=bounds[2],
+        panels=panels,
     )[:, :columns]  # fmt: skip
     total = (a.astype(np.int64) - 9) @ (b[0].astype(np.int64) - zeros) + bias
     if kind == INTS:
@@ -41,48 +48,63 @@ def product(kit, rng, padded, rows, depth, columns, *, tile=None, kind=BYTES, we
     elif kind == FLOATS:
         np.testing.assert_array_equal(out, total.astype(np.float32) * scale)
     else:
-        np.testing.assert_array_equal(out, requantized(total, scale, 12, 3, 251))
+        np.testing.assert_array_equal(out, requantized(total, scale, *bounds))
     return out
 
 
 def test_each_tile_and_its_neighbours(product_kit, rng, padded):
+    """Rows, depth and columns of 1, one less than a tile, a tile, and one more."""
     for width, heights in tiles.heights(product_kit.isa).items():
         for height in heights:
-            for columns in {1, width - 1, width}:
+            sizes = product(sorted({1, height - 1, height, height + 1} - {0}), sorted({1, width - 1, width, width + 1}))
+            for (rows, columns), depth in zip(sizes, cycle((1, 3, 4, 5, 7)), strict=False):
                 if -(-columns // width) * width <= channel_stride(columns):
-                    product(product_kit, rng, padded, height + 1, 5, columns, tile=(height, width))
+                    multiplied(product_kit, rng, padded, rows, depth, columns, tile=(height, width))
 
 
 @pytest.mark.parametrize("kind", [BYTES, INTS, FLOATS])
 def test_outputs_of_each_kind(product_kit, rng, padded, kind):
-    product(product_kit, rng, padded, 13, 37, 50, kind=kind)
+    multiplied(product_kit, rng, padded, 13, 37, 50, kind=kind)
+
+
+@pytest.mark.parametrize("bounds", [(0, 0, 255), (0, 0, 200), (0, 9, 255), (128, 0, 255), (255, 0, 255)])
+def test_bounds_of_outputs(product_kit, rng, padded, bounds):
+    multiplied(product_kit, rng, padded, 13, 37, 50, bounds=bounds)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 15, 16, 17, 64, 257])
 def test_depths(product_kit, rng, padded, depth):
-    product(product_kit, rng, padded, 7, depth, 24)
+    multiplied(product_kit, rng, padded, 7, depth, 24)
 
 
 @pytest.mark.parametrize("weight_zero", [0, 128, 3, 255])
 def test_unsigned_weights_with_a_zero_point(product_kit, rng, padded, weight_zero):
-    product(product_kit, rng, padded, 11, 21, 19, weight_zero=weight_zero, unsigned=True)
+    multiplied(product_kit, rng, padded, 11, 21, 19, weight_zero=weight_zero, unsigned=True)
 
 
 def test_a_zero_point_for_each_output(product_kit, rng, padded):
-    product(product_kit, rng, padded, 6, 30, 17, weight_zero=rng.integers(-100, 100, 17))
+    multiplied(product_kit, rng, padded, 6, 30, 17, weight_zero=rng.integers(-100, 100, 17))
 
 
 def test_any_split_of_rows_gives_the_same(product_kit, rng, padded):
     seed = rng.integers(1 << 30)
-    whole = product(product_kit, np.random.default_rng(seed), padded, 31, 20, 40)
-    split = product(product_kit, np.random.default_rng(seed), padded, 31, 20, 40, calls=[(17, 31), (0, 1), (1, 17), (5, 5)])
+    whole = multiplied(product_kit, np.random.default_rng(seed), padded, 31, 20, 40)
+    split = multiplied(product_kit, np.random.default_rng(seed), padded, 31, 20, 40, calls=[(17, 31), (0, 1), (1, 17), (5, 5)])
     np.testing.assert_array_equal(whole, split)
+
+
+def test_one_pixel_in_any_split_of_its_outputs(product_kit, rng, padded):
+    height, width = tiles.choose(product_kit.isa, 1, 70)
+    count = -(-70 // width)
+    for weight_zero in (0, 5):
+        calls = [(count - 1, count), (0, 1), (1, count - 1), (count, count)]
+        multiplied(product_kit, rng, padded, 1, 33, 70, tile=(height, width), calls=calls, panels=1, weight_zero=weight_zero)
 
 
 @SLOW
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 70), st.integers(0, 1 << 30))
 def test_any_size(product_kit, padded, rows, depth, columns, seed):
-    product(product_kit, np.random.default_rng(seed), padded, rows, depth, columns)
+    multiplied(product_kit, np.random.default_rng(seed), padded, rows, depth, columns)
 
 
 def test_the_largest_products_do_not_saturate(product_kit, padded):
@@ -101,7 +123,7 @@ def test_the_largest_products_do_not_saturate(product_kit, padded):
 
 @pytest.mark.parametrize("columns", [8, 16, 24, 40])
 def test_pair_safe_weights(kits, rng, padded, columns):
-    product(kits("avx2"), rng, padded, 13, 36, columns, pair_safe=True)
+    multiplied(kits("avx2"), rng, padded, 13, 36, columns, pair_safe=True)
 
 
 def test_pair_safe_packing_refuses_other_weights(kits):
@@ -142,11 +164,14 @@ CONVOLUTIONS = [
     ((10, 10), (3, 2), (1, 1), (2, 1, 2, 2), (2, 3)),
     ((6, 6), (5, 5), (3, 1), (2, 2, 2, 2), (1, 1)),
     ((4, 5), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1)),
+    ((5, 31), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
+    ((4, 40), (3, 2), (1, 1), (1, 1, 1, 1), (1, 1)),
+    ((7, 33), (3, 3), (2, 2), (2, 2, 2, 2), (2, 2)),
 ]
 
 
 @pytest.mark.parametrize(("size", "taps", "strides", "pads", "dilations"), CONVOLUTIONS)
-@pytest.mark.parametrize(("channels", "weight_zero"), [(20, 0), (20, 5), (32, 0)])
+@pytest.mark.parametrize(("channels", "weight_zero"), [(20, 0), (20, 5), (32, 0), (17, 0)])
 def test_convolution(product_kit, rng, padded, size, taps, strides, pads, dilations, channels, weight_zero):
     x = rng.integers(0, 256, (2, *size, channels), np.uint8)
     w = rng.integers(-128, 128, (*taps, channels, 18)).astype(np.int8)
@@ -166,17 +191,18 @@ def test_convolution(product_kit, rng, padded, size, taps, strides, pads, dilati
     np.testing.assert_array_equal(out[:, :18].reshape(total.shape), requantized(total, scale, 100))
 
 
-def test_convolution_of_a_picture(product_kit, rng):
+@pytest.mark.parametrize("across", [10, 50])
+def test_convolution_of_a_picture(product_kit, rng, across):
     """Three channels in pixels of four bytes."""
-    x = rng.integers(0, 256, (1, 12, 10, 4), np.uint8)
+    x, count = rng.integers(0, 256, (1, 12, across, 4), np.uint8), 3 * across
     w = rng.integers(-128, 128, (3, 3, 3, 16)).astype(np.int8)
     total = convolved(x[..., :3], w, (2, 2), (1, 1, 1, 1), (1, 1), 128)
-    height, width = tiles.choose(product_kit.isa, 30, 16)
+    height, width = tiles.choose(product_kit.isa, count, 16)
     packed = pack.weights(product_kit.isa, w.reshape(9, 3, 16), width=width, x_zero=128, scale=1e-3)
-    window = sites.windows((12, 10), 4, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    window = sites.windows((12, across), 4, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     out = product_kit.run(
-        f"gemm_u8_{width}", (0, 30), a=x, b=packed.data, out=np.zeros((30, 16), np.uint8), bias=packed.bias, scale=packed.scale,
-        pad=np.full(40, 128, np.uint8), **window.words(),
+        f"gemm_u8_{width}", (0, count), a=x, b=packed.data, out=np.zeros((count, 16), np.uint8), bias=packed.bias, scale=packed.scale,
+        pad=np.full(4 * across, 128, np.uint8), **window.words(),
         **packed.numbers(product_kit.isa, height), stride_out=16, kind=BYTES, zero=7, low=0, high=255,
     )  # fmt: skip
     np.testing.assert_array_equal(out.reshape(total.shape), requantized(total, np.float32(1e-3), 7))

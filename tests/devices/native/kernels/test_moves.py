@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from devices.native.kernels import sites
+from devices.native.kernels.layout import PIECE, pieces
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40])
@@ -71,11 +72,12 @@ def test_transposition(kit, rng, dtype, channels):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("pixels", [1, 7, 33])
+@pytest.mark.parametrize("pixels", [1, 7, 33, PIECE + 5])
 def test_quantized_picture(kit, rng, channels, pixels):
+    rows = 2 * pieces(pixels)
     x = rng.normal(0, 3, (2, channels, pixels)).astype(np.float32)
     out = kit.run(
-        "quantize_picture", (1, 2), (0, 1), x=x, out=np.zeros((2, pixels, 4), np.uint8), channels=channels, pixels=pixels,
+        "quantize_picture", (rows - 1, rows), (0, rows - 1), x=x, out=np.zeros((2, pixels, 4), np.uint8), channels=channels, pixels=pixels,
         scale=0.02, zero=114, low=0, high=255,
     )  # fmt: skip
     wanted = np.clip(np.rint(x / np.float32(0.02)) + 114, 0, 255)
@@ -95,10 +97,13 @@ def test_a_slice_backwards_and_beyond(kit, rng):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("pixels", [1, 7, 33])
+@pytest.mark.parametrize("pixels", [1, 7, 33, PIECE + 5])
 def test_float_picture(kit, rng, channels, pixels):
     x = rng.normal(0, 3, (2, channels, pixels)).astype(np.float32)
-    out = kit.run("picture_f32", (1, 2), (0, 1), x=x, out=np.ones((2, pixels, 4), np.float32), channels=channels, pixels=pixels)
+    rows = 2 * pieces(pixels)
+    out = kit.run(
+        "picture_f32", (rows - 1, rows), (0, rows - 1), x=x, out=np.ones((2, pixels, 4), np.float32), channels=channels, pixels=pixels
+    )
     np.testing.assert_array_equal(out[..., :channels], x.transpose(0, 2, 1))
     assert (out[..., channels:] == 0).all()
 

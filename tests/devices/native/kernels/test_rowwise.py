@@ -4,10 +4,10 @@ import pytest
 COLUMNS = [1, 3, 7, 8, 9, 16, 21, 1000]
 
 
-def over_rows(kit, name, x, dtype=np.float32, **more):
+def over_rows(kit, name, x, dtype=np.float32, *, one=False, **more):
     """The kernel over rows of any length without gaps; gives its output."""
     count = x.shape[1]
-    out = np.zeros((len(x), 1) if dtype == np.int64 else x.shape, dtype)
+    out = np.zeros((len(x), 1) if dtype == np.int64 or one else x.shape, dtype)
     return kit.run(name, (0, 1), (1, len(x)), x=x, out=out, channels=count, stride_x=4 * count, stride_out=out.strides[0], **more)
 
 
@@ -36,3 +36,11 @@ def test_place_of_the_largest(kit, rng, columns):
     x = rng.integers(-3, 3, (5, columns)).astype(np.float32)
     x[0] = -np.inf
     np.testing.assert_array_equal(over_rows(kit, "arg_max_f32", x, np.int64)[:, 0], x.argmax(1))
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_extremes(kit, rng, columns):
+    x = rng.normal(0, 5, (5, columns)).astype(np.float32)
+    x[0] = -np.inf
+    np.testing.assert_array_equal(over_rows(kit, "row_max_f32", x, one=True)[:, 0], x.max(1))
+    np.testing.assert_array_equal(over_rows(kit, "row_min_f32", -x, one=True)[:, 0], -x.max(1))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from devices.native.isa import runnable
-from devices.native.kernels import ensure, library, sites
+from devices.native.kernels import address, ensure, library, sites
 from devices.native.kernels.team import Team
 
 
@@ -56,7 +56,7 @@ def test_threads_together_give_what_one_gives(kernels, picture, threads):
     for turn in range(30):
         x[:] = picture if turn % 2 else 255 - picture
         team.open()
-        workers = [threading.Thread(target=team.work, args=(number, scratch)) for number in range(threads)]
+        workers = [threading.Thread(target=team.work, args=(number, address(scratch))) for number in range(threads)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -68,8 +68,9 @@ def test_threads_together_give_what_one_gives(kernels, picture, threads):
 def test_nobody_waits_for_a_thread_that_does_not_come(kernels, picture):
     calls, result = chain(kernels, picture)
     team = Team(kernels, calls, 3)
+    scratch = np.zeros(64, np.uint8)
     team.open()
-    team.work(1, np.zeros(64, np.uint8))
+    team.work(1, address(scratch))
     np.testing.assert_array_equal(result, answer(kernels, picture))
 
 
@@ -77,8 +78,8 @@ def test_a_thread_of_an_earlier_round_touches_nothing(kernels, picture):
     calls, result = chain(kernels, picture)
     team, scratch = Team(kernels, calls, 2), np.zeros(64, np.uint8)
     team.open()
-    team.work(0, scratch)
+    team.work(0, address(scratch))
     result[:] = 0
     team._states[:, [0, 8]] = 2 << 32  # the next round is open, and this thread does not know of it
-    team.work(1, scratch)
+    team.work(1, address(scratch))
     assert not result.any()
