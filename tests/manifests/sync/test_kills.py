@@ -13,6 +13,7 @@ import pytest
 
 from manifests.bundle.bundle import Bundle
 from manifests.store.effects import Effects
+from manifests.store.release import release
 from manifests.sync.fetch import FetchError
 from manifests.sync.runtime import Admission, RuntimeRefusal, Staging, Verification
 from manifests.sync.states import State
@@ -43,7 +44,7 @@ def settled(rig: Rig, bundle: Bundle, revision: int) -> None:
     assert active is not None
     assert rig.store.generations.is_sound(active)
     assert rig.engine.running is not None
-    assert rig.engine.running.digest == rig.updater.active().digest
+    assert rig.engine.running.digest == release(rig.store, active.desired, rig.device_file, revision=1).digest
     assert not revision or rig.store.database.value("SELECT count(*) FROM partial") == 0
 
 
