@@ -8,6 +8,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
+from flow.switch.change import SwitchError
+from flow.switch.proof import Proof
 
 WAIT_S = 0.2
 
@@ -41,6 +44,7 @@ class Executor:
         self._cpu_start = 0.0
         self._final: dict[str, Any] | None = None
         self._running = threading.Event()
+        self._staged: Plan | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -104,15 +108,14 @@ class Executor:
         Results of other outputs are let go. Raises RunError for a name that is none, and when the executor itself fails.
         """
         supervisor = self._running_supervisor()
-        inboxes = list(supervisor.inboxes.values())
-        wanted = {id(inbox) for output in outputs for inbox in [self._inbox(output)]} or {id(inbox) for inbox in inboxes}
-        for inbox in inboxes:
-            inbox.discarding = id(inbox) not in wanted
+        wanted = {inbox.name for output in outputs for inbox in [self._inbox(output)]}
+        for inbox in supervisor.inboxes.values():
+            inbox.discarding = bool(wanted) and inbox.name not in wanted
         while (arrival := supervisor.arrived.get()) is not None:
             inbox, result = arrival
             inbox.read += 1
             supervisor.poke()
-            if id(inbox) in wanted:
+            if not wanted or inbox.name in wanted:
                 yield result
         supervisor.arrived.put(None)
         if self._thread is not None:
@@ -153,6 +156,35 @@ class Executor:
                 arrival[0].read += 1
             arrived.put(None)
 
+    def stage(self, plan: Plan, *, timeout_s: float | None = None) -> Proof:
+        """Loads and warms what a plan has that the running one has not, beside it; says what a switch would keep, carry over, reset.
+
+        Plans that change while they run are made with `live=True`. Raises SwitchError when it cannot be started or the run is over; then
+        nothing has happened. TimeoutError after `timeout_s`, while it goes on.
+        """
+        staged: Proof = self._change("stage", timeout_s, plan=plan)
+        self._staged = plan
+        return staged
+
+    def switch(self, *, timeout_s: float | None = None) -> Proof:
+        """Cuts over to the plan that is staged; no frame is lost, none processed twice. Raises SwitchError; then the old plan runs on."""
+        proof: Proof = self._change("switch", timeout_s)
+        assert self._staged is not None
+        self.plan, self._staged = self._staged, None
+        return proof
+
+    def unstage(self, *, timeout_s: float | None = None) -> None:
+        """Gives up what is staged."""
+        self._change("drop", timeout_s)
+        self._staged = None
+
+    def _change(self, what: str, timeout_s: float | None, **fields: Any) -> Any:
+        supervisor = self._running_supervisor()
+        done: Future[Any] = Future()
+        if self._ended or not supervisor.order("change", what=what, future=done, **fields):
+            raise SwitchError("expected a run that goes on, got one that has ended")
+        return done.result(timeout_s)
+
     def drain(self) -> None:
         """Asks for a graceful end: sources stop, what is in flight comes out."""
         if self._supervisor is not None and self._ended == 0.0:
@@ -171,8 +203,9 @@ class Executor:
         assert self._supervisor is not None, "start the run first"
         supervisor = self._supervisor
         return make_report(
-            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.memory.nbytes(), cpu_seconds=self._cpu(),
+            supervisor.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.memory.nbytes(), cpu_seconds=self._cpu(),
             wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
+            retired=supervisor.change.retired,
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:

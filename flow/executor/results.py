@@ -36,6 +36,11 @@ class ResultsInbox:
         self.arrived_rows = 0
         """Results that have come, each counted once however often it was sent."""
 
+    @property
+    def name(self) -> str:
+        """`business.output`."""
+        return f"{self.sink.business}.{self.sink.output}"
+
     def open(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         """Listens anew, for a worker that starts."""
         self.close()

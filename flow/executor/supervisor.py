@@ -9,11 +9,12 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
+from flow.executor.blame import Blame
 from flow.executor.directory import RunDirectory
 from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
@@ -22,6 +23,7 @@ from flow.executor.workers import Worker
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
 from flow.pool import PoolError
+from flow.switch.change import PlanChange
 from flow.wiring import LinkId, Seat, Wiring
 from flow.worker.setup import ORDER, SETUP, LinkOrder, ResultsOrder, Setup, as_json
 
@@ -31,7 +33,6 @@ STOP_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 MOST_RESTARTS = 8
-MOST_OPENINGS = 3
 RESULTS = "results:"
 
 Event = Callable[[dict[str, Any]], None]
@@ -56,28 +57,27 @@ class Supervisor:
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
         self.problems: list[str] = []
-        self.poison: list[dict[str, Any]] = []
+        self.blame = Blame()
+        self.poison = self.blame.poison
         self.stopped: set[str] = set()
         self.running = False
         self.failed = False
-        self._poisoned: set[tuple[int, int, int]] = set()
-        """(node, stream, seq)"""
-        self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
         self._results_opened: Counter[int] = Counter()
-        self._plan_json = encode_plan(plan).decode()
-        self.nursery = Nursery(self._plan_json) if plan.workers == "processes" else None
-        self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
+        self.change = PlanChange(self)
+        self.nursery = Nursery(encode_plan(plan).decode()) if plan.workers == "processes" else None
+        self.nodes: dict[str, Node] = {node.address: node for node in plan.nodes}
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
+        self._accepts = True
         self._poller = zmq.Poller()
         self._waitables: list[Any] = []
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
-        self._lost: set[Seat] = set()
+        self.lost: set[Seat] = set()
         self._closed: set[int] = set()
         self._stop = False
         self._draining = False
@@ -91,11 +91,13 @@ class Supervisor:
 
     # ---- asked from other threads
 
-    def order(self, do: str, **fields: Any) -> None:
-        """`drain` or `stop`."""
+    def order(self, do: str, **fields: Any) -> bool:
+        """`drain`, `stop` or `change`; False once the run is over."""
         with self._lock:
-            self._orders.append((do, fields))
+            if self._accepts:
+                self._orders.append((do, fields))
         self.poke()
+        return self._accepts
 
     def poke(self) -> None:
         """Wakes the supervisor; nothing once the run is over."""
@@ -105,37 +107,38 @@ class Supervisor:
 
     # ---- starting
 
-    def _start(self, worker: Worker) -> None:
+    def start(self, worker: Worker) -> None:
+        """Starts a worker's next incarnation."""
         seat = worker.seat
         worker.start(self.nursery)
         self._started[seat] = time.monotonic()
-        chains = set(self.wiring.lanes[seat.lane].chains)
-        results = []
-        for sink, inbox in self.inboxes.items():
-            if any(sink in self.wiring.chains[chain].sinks for chain in chains):
-                self._results_opened[sink] += 1
-                address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
-                inbox.poll()
-                inbox.open(self.context, address)
-                results.append(ResultsOrder(sink, address, dict(inbox.seen), inbox.arrived_rows))
-        poison = tuple(sorted(self._poisoned))
+        terms = self.change.terms(worker)
+        worker.plan = terms.plan
+        wiring = Wiring(terms.plan)
+        own = {sink for chain in wiring.lanes[seat.lane].chains for sink in wiring.chains[chain].sinks}
+        results = [self.open_inbox(sink) for sink in sorted(own & self.inboxes.keys()) if sink not in terms.waiting]
         setup = Setup(
-            seat.lane,
-            seat.replica,
-            worker.incarnation,
-            self.directory.address("control"),
-            self.frames,
-            poison,
-            tuple(sorted(self.stopped)),
-            tuple(results),
-        )
+            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, self.blame.of(terms.plan),
+            tuple(sorted(self.stopped)), tuple(results), worker.block.layout.names, tuple(self.change.streams), terms.epoch,
+            terms.passage, terms.held, terms.waiting,
+        )  # fmt: skip
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
-        message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json, "digest": self.plan.digest}
+        message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": terms.plan_json, "digest": terms.digest}
         worker.send(message, fds)
-        self.memory.hand_over(worker)
+        epoch = terms.epoch if terms.passage is None else terms.passage.epoch
+        self.memory.hand_over(worker, wiring=wiring, epoch=epoch)
         worker.send({"kind": "build"})
 
-    def _open_links(self, seat: Seat) -> None:
+    def open_inbox(self, sink: int) -> ResultsOrder:
+        """Listens anew for the results of a sink."""
+        inbox = self.inboxes[sink]
+        self._results_opened[sink] += 1
+        address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
+        inbox.poll()
+        inbox.open(self.context, address)
+        return ResultsOrder(sink, address, dict(inbox.seen), inbox.arrived_rows)
+
+    def open_links(self, seat: Seat) -> None:
         """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
         for link in self.wiring.links():
             ends = self.wiring.ends(link)
@@ -144,9 +147,9 @@ class Supervisor:
             self._opened[link] += 1
             address = self.directory.address(f"{link.name}.{self._opened[link]}")
             for end, sending in ((ends[1], False), (ends[0], True)):
-                self._command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
+                self.command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
 
-    def _command(self, worker: Worker, **fields: Any) -> None:
+    def command(self, worker: Worker, **fields: Any) -> None:
         self.router.send_multipart([worker.name.encode(), json.dumps(fields).encode()])
 
     # ---- the loop
@@ -155,17 +158,20 @@ class Supervisor:
         """Until every worker has ended, or stop is asked for. Frees everything."""
         try:
             for worker in self.workers.values():
-                self._start(worker)
-            while not self._stop and not self._over():
+                self.start(worker)
+            while not self._stop and (self.change.active or not self._over()):
                 self._turn()
         finally:
+            with self._lock:
+                self._accepts, orders = False, self._orders
+            self.change.end(fields["future"] for do, fields in orders if do == "change")
             try:
                 self._end_workers()
             finally:
                 self._free()
 
     def _over(self) -> bool:
-        return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
+        return all(worker.ended or worker.seat in self.lost for worker in self.workers.values())
 
     def _turn(self) -> None:
         self._poll(self._patience_ms())
@@ -173,9 +179,10 @@ class Supervisor:
         self._take_events()
         for inbox in self.inboxes.values():
             inbox.poll()
-        for worker in self.workers.values():
-            if worker.seat not in self._lost:
+        for worker in list(self.workers.values()):
+            if worker.seat not in self.lost:
                 self._watch(worker)
+        self.change.turn()
 
     def _patience_ms(self) -> int:
         """How long nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
@@ -198,14 +205,16 @@ class Supervisor:
     def _take_orders(self) -> None:
         with self._lock:
             orders, self._orders = self._orders, []
-        for do, _ in orders:
+        for do, fields in orders:
             if do == "stop":
                 self._stop = True
+            elif do == "change":
+                self.change.take(**fields)
             elif do == "drain":
                 self._draining = True
                 for worker in self.workers.values():
                     if worker.ready:
-                        self._command(worker, do="drain")
+                        self.command(worker, do="drain")
 
     def _take_events(self) -> None:
         while True:
@@ -215,26 +224,27 @@ class Supervisor:
                 return
             except ValueError:
                 continue
-            worker = next((one for one in self.workers.values() if one.name.encode() == name), None)
-            if worker is not None:
-                self._handle(worker, json.loads(data))
+            worker = next((one for one in (*self.workers.values(), *self.change.staged.values()) if one.name.encode() == name), None)
+            if worker is not None and not self.change.handle(worker, event := json.loads(data)):
+                self._handle(worker, event)
 
     def _handle(self, worker: Worker, event: dict[str, Any]) -> None:
         match event["event"]:
             case "ready":
                 worker.ready = True
-                self._forgive(worker)
-                self._open_links(worker.seat)
+                lane = self.wiring.lanes[worker.seat.lane]
+                self.blame.forgive(address for chain in lane.chains for address in self.wiring.chains[chain].nodes)
+                self.open_links(worker.seat)
                 self._detach(worker)
                 for business in sorted(self.stopped):
-                    self._command(worker, do="stop_business", business=business)
+                    self.command(worker, do="stop_business", business=business)
                 if self._draining:
-                    self._command(worker, do="drain")
+                    self.command(worker, do="drain")
                 if self.running:
-                    self._command(worker, do="go")
+                    self.command(worker, do="go")
                 self._go()
             case "error":
-                node = self._nodes[event["address"]]
+                node = self.nodes[event["address"]]
                 rest = " (more of these are counted, not shown)" if event["last"] else ""
                 self._note(f"{', '.join(node.names)} ({node.where[0]}): {event['message']}{rest}", "error")
             case "business_failed":
@@ -258,11 +268,11 @@ class Supervisor:
 
     def _go(self) -> None:
         """Lets the sources start once every worker is ready."""
-        if not self.running and all(one.ready or one.seat in self._lost for one in self.workers.values()):
+        if not self.running and all(one.ready or one.seat in self.lost for one in self.workers.values()):
             self.running = True
             for worker in self.workers.values():
                 if worker.ready:
-                    self._command(worker, do="go")
+                    self.command(worker, do="go")
             self.on_event({"event": "running"})
 
     def _note(self, message: str, event: str) -> None:
@@ -270,7 +280,7 @@ class Supervisor:
         self.on_event({"event": event, "message": message})
 
     def _title(self, worker: Worker) -> str:
-        return f"worker {self.wiring.lanes[worker.seat.lane].name}"
+        return f"worker {next(lane.name for lane in worker.plan.lanes if lane.id == worker.seat.lane)}"
 
     # ---- death and life
 
@@ -278,7 +288,7 @@ class Supervisor:
         now = time.monotonic()
         if worker.due is not None and now >= worker.due:
             worker.restarts += 1
-            self._start(worker)
+            self.start(worker)
             return
         cause = worker.dead()
         if cause is not None:
@@ -293,7 +303,7 @@ class Supervisor:
         status = worker.block.status()
         if status["node"] < 0 or worker.seat in self._stalled:
             return
-        node = self.plan.nodes[status["node"]]
+        node = worker.plan.nodes[status["node"]]
         took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
         if took_ms <= node.deadline_ms or worker.block.status() != status:
             return
@@ -305,7 +315,7 @@ class Supervisor:
             worker.kill()
 
     def _died(self, worker: Worker, cause: str) -> None:
-        if worker.ended and worker.process is not None and worker.process.returncode == 0:
+        if self.change.over(worker) or (worker.ended and worker.process is not None and worker.process.returncode == 0):
             worker.gone = True
             return
         status, last_words = worker.block.status(), worker.last_words()
@@ -316,7 +326,7 @@ class Supervisor:
             return
         where = ""
         if status["node"] >= 0:
-            node = self.plan.nodes[status["node"]]
+            node = worker.plan.nodes[status["node"]]
             when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
             where = f" in {node.names[0]} {when}"
             self._blame(node, status["stream"], status["seq"])
@@ -327,41 +337,30 @@ class Supervisor:
             worker.due = time.monotonic() + worker.backoff_s()
 
     def _blame(self, node: Node, stream: int, seq: int) -> None:
-        """A frame whose node dies on it twice (once, where the business says skip) is poison.
-
-        Without a frame (`stream` -1) the node was being opened: its businesses stop once that has failed so often that it is no accident.
-        """
-        self._deaths[node.address, stream, seq] += 1
-        deaths = self._deaths[node.address, stream, seq]
-        if node.on_error == "stop" or (stream < 0 and deaths > MOST_OPENINGS):
-            self.failed = True
-            for business in node.businesses:
-                self._stop_business(business)
-        elif stream >= 0 and deaths >= (1 if node.on_error == "skip" else 2):
-            self._poisoned.add((self.plan.nodes.index(node), stream, seq))
-            found = {
-                "node": node.names[0],
-                "address": node.address,
-                "stream": self.wiring.streams[stream],
-                "seq": seq,
-                "plan": self.plan.digest,
-            }
-            self.poison.append(found)
-            self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
-
-    def _forgive(self, worker: Worker) -> None:
-        """All nodes of this worker are open: what died before them was an accident."""
-        for chain in self.wiring.lanes[worker.seat.lane].chains:
-            for address in self.wiring.chains[chain].nodes:
-                self._deaths.pop((address, -1, -1), None)
+        match self.blame.died(node, stream, seq):
+            case "stop":
+                self.failed = True
+                for business in node.businesses:
+                    self._stop_business(business)
+            case "poison":
+                found = {
+                    "node": node.names[0],
+                    "address": node.address,
+                    "stream": self.wiring.streams[stream],
+                    "seq": seq,
+                    "plan": self.plan.digest,
+                }
+                self.poison.append(found)
+                self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
 
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
-        if worker.seat in self._lost:
+        if worker.seat in self.lost:
             return
         self.failed = True
-        self._lost.add(worker.seat)
+        self.lost.add(worker.seat)
         self._note(message, "lost")
+        self.change.lost(worker, message)
         worker.kill()
         if worker.process is None or worker.join(STOP_TIMEOUT_S):  # a thread is left to itself: nothing leads to it or from it any more
             self.memory.let_go(worker.seat, returns=False)  # or others would wait for its slots
@@ -369,20 +368,20 @@ class Supervisor:
             if other.ready:
                 self._detach(other)
         chains = set(self.wiring.lanes[worker.seat.lane].chains)
-        starving = {self.wiring.lane_of[edge.consumer].id for edge in self.plan.edges if edge.producer in chains}
+        starving = {self.wiring.lane_of[edge.consumer].id for edge in self.wiring.plan.edges if edge.producer in chains}
         for seat, other in self.workers.items():
             if seat.lane in starving or seat.lane == worker.seat.lane:
                 self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
-        if not any(seat not in self._lost for seat in self.workers):
+        if not any(seat not in self.lost for seat in self.workers) and not self.change.active:
             self._stop = True
         self._go()
 
     def _detach(self, worker: Worker) -> None:
         """Tells a worker which of its edges lead to lanes that are lost."""
-        lost = {seat.lane for seat in self._lost}
-        for edge in self.plan.edges:
+        lost = {seat.lane for seat in self.lost}
+        for edge in self.wiring.plan.edges:
             if self.wiring.lane_of[edge.producer].id == worker.seat.lane and self.wiring.lane_of[edge.consumer].id in lost:
-                self._command(worker, do="detach", edge=edge.id)
+                self.command(worker, do="detach", edge=edge.id)
 
     def _stop_business(self, name: str) -> None:
         if name in self.stopped:
@@ -390,7 +389,7 @@ class Supervisor:
         self.stopped.add(name)
         for worker in self.workers.values():
             if worker.ready:
-                self._command(worker, do="stop_business", business=name)
+                self.command(worker, do="stop_business", business=name)
         if self.stopped >= {business for node in self.plan.nodes for business in node.businesses}:
             self._stop = True
 
@@ -399,12 +398,12 @@ class Supervisor:
     def _end_workers(self) -> None:
         for worker in self.workers.values():
             if worker.ready and not worker.gone:
-                self._command(worker, do="stop")
+                self.command(worker, do="stop")
         give_up = time.monotonic() + (STOP_TIMEOUT_S if self._stop else END_TIMEOUT_S)  # a video is completed at the end
         for worker in self.workers.values():
-            if worker.seat in self._lost or not worker.ready:
+            if worker.seat in self.lost or not worker.ready:
                 worker.kill()
-            given_up = worker.process is None and worker.seat in self._lost  # a thread that may never end: it has been let go of
+            given_up = worker.process is None and worker.seat in self.lost  # a thread that may never end: it has been let go of
             if not worker.gone and not given_up and not worker.join(max(0.1, give_up - time.monotonic())):
                 worker.kill()
                 worker.join(2.0)
@@ -420,6 +419,7 @@ class Supervisor:
     def _free_the_rest(self) -> None:
         for inbox in self.inboxes.values():
             inbox.close()
+        self.change.close()
         self.arrived.put(None)
         self.router.close()
         self.context.destroy(linger=0)

@@ -14,6 +14,7 @@ from flow import channel
 from flow.executor.nursery import Child, Nursery
 from flow.ledger import Block, Layout, make_block
 from flow.link.bell import LiveBell
+from flow.plan.value import Plan
 from flow.wiring import Seat
 
 RESTART_WINDOW_S = 60.0
@@ -26,6 +27,8 @@ class Worker:
 
     def __init__(self, seat: Seat, layout: Layout, *, threads: int, device: str) -> None:
         self.seat, self.threads, self.device = seat, threads, device
+        self.plan: Plan
+        """What the worker was started with, by whose numbers it speaks of nodes."""
         self.fd = make_block(layout, seat.name)
         self.block = Block(self.fd, layout)
         self.bell = LiveBell(seat.name)

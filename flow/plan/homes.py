@@ -39,17 +39,19 @@ class Homes:
 
 
 def homes(
-    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Sequence[ModelInfo] = ()
-) -> Homes:
+    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Sequence[ModelInfo] = (),
+    live: bool = False,
+) -> Homes:  # fmt: skip
     """One core: one lane for the host, since nothing gains from a hop. More: see `_Assignment`. Every other device has its own lane.
 
-    `models` are those that the nodes use; a model that is not among them counts as one that costs much.
+    `models` are those that the nodes use; a model that is not among them counts as one that costs much. `live`: the plan is going to
+    change while it runs, so each source has a lane to itself, which stays when the rest changes.
     """
     if cores > 1:
-        return _Assignment(nodes, streams, sinks, models).homes()
-    everything = Home(SOURCE, 0, "all")
+        return _Assignment(nodes, streams, sinks, models, live=live).homes()
+    everything = Home(SHARED if live else SOURCE, 0, "all")
     return Homes(
-        {stream.name: everything for stream in streams},
+        {stream.name: Home(SOURCE, place, f"source {stream.name}") if live else everything for place, stream in enumerate(streams)},
         {node.address: everything if node.device == HOST else _device(node) for node in nodes},
         {sink.id: everything for sink in sinks},
     )
@@ -65,8 +67,10 @@ class _Assignment:
     read has a lane of its own, or stays with the source when it reads nothing else.
     """
 
-    def __init__(self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo]) -> None:
-        self.nodes, self.streams, self.sinks = nodes, streams, sinks
+    def __init__(
+        self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo], *, live: bool
+    ) -> None:
+        self.nodes, self.streams, self.sinks, self.live = nodes, streams, sinks, live
         self.source = {stream.address: Home(SOURCE, place, f"source {stream.name}") for place, stream in enumerate(streams)}
         self.home: dict[str, Home] = dict(self.source)
         self.anchor = {stream.address: stream.name for stream in streams} | {node.address: node.streams[0] for node in nodes}
@@ -86,17 +90,25 @@ class _Assignment:
                 self.home[node.address] = self.sessions[_session(node)]
         self._take_in_preparation()
         self._take_in_decoding()
-        self._keep_with_source()
+        if not self.live:
+            self._keep_with_source()
         tails = self._tails()
         for node in self.nodes:
             if node.address not in self.home:
                 own = {tails[business] for business in node.businesses}
-                self.home[node.address] = own.pop() if len(own) == 1 else Home(SHARED, 0, "shared")
+                self.home[node.address] = own.pop() if len(own) == 1 else self._shared(node)
         return Homes(
             {stream.name: self.home[stream.address] for stream in self.streams},
             {node.address: self.home[node.address] for node in self.nodes},
             {sink.id: tails[sink.business] for sink in self.sinks},
         )
+
+    def _shared(self, node: Node) -> Home:
+        """One lane for all; in a plan that is going to change one for each stream, so that a change leaves the others alone."""
+        if not self.live:
+            return Home(SHARED, 0, "shared")
+        place = [stream.name for stream in self.streams].index(node.streams[0])
+        return Home(SHARED, place, f"shared {node.streams[0]}")
 
     def _infers(self, node: Node) -> bool:
         """Whether the node is worth a lane."""

@@ -100,6 +100,10 @@ class OutEdge:
         flying = len(link.unacked) + (self.pictures.under_way() if self.pictures is not None else 0)
         return link.sender is not None and link.greeted and not self.recovering and flying < self.credits
 
+    def linked(self) -> bool:
+        """Whether there is somebody to send to; at a switch the first reader may still be on its way."""
+        return any(link.sender is not None for link in self.links)
+
     def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
         frame = entry.kind is Kind.FRAME

@@ -70,6 +70,8 @@ class SourceStage(ABC):
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
+        self.stale: Callable[[SlotRef], bool] | None = None
+        """Says of a slot whether it lies in memory that readers no longer know."""
 
     @abstractmethod
     def take(self) -> Shot | None:
@@ -84,6 +86,24 @@ class SourceStage(ABC):
         """No frame after those already captured."""
         self.draining = True
         self.reader.stop()
+
+    def renewed(self, shot: Shot) -> Shot | None:
+        """The frame in memory that readers know; None when none is free."""
+        image, ref = shot.image, shot.image.slot
+        if not isinstance(ref, SlotRef) or self.stale is None or not self.stale(ref):
+            return shot
+        memory = self.memory(image.spec)
+        if memory is None:
+            return None
+        planes = image.spec.split(memory[0])
+        for target, source in zip(planes, image.planes, strict=True):
+            np.copyto(target, source)
+        self.let_go(ref)
+        return Shot(shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns, Image(image.spec, planes, image.transform, memory[1]))
+
+    def let_go(self, ref: SlotRef) -> None:
+        """A frame has moved out of this slot."""
+        return
 
     def published(self, shot: Shot) -> None:
         """The frame has gone through the chain."""
@@ -162,6 +182,10 @@ class WaitingSource(SourceStage):
                 raise AssertionError("a frame was asked for while no slot was free")
             return _copy(captured, memory)
         return None
+
+    def renewed(self, shot: Shot) -> Shot | None:
+        self._images.clear()
+        return super().renewed(shot)
 
     def _room(self) -> Image:
         """Where a source that fills its pictures in writes the next one."""
@@ -279,6 +303,12 @@ class LiveSource(SourceStage):
             shot = self._waiting.popleft() if self._waiting else None
             self._write_ledger(1 if shot is not None else 0)
             finished = self._finished and not self._waiting
+        if shot is not None and self.stale is not None:
+            kept = self.renewed(shot)
+            if kept is None and isinstance(shot.image.slot, SlotRef):
+                self.let_go(shot.image.slot)
+                self._dropped_policy += 1
+            shot = kept
         self._refill()
         if shot is None and finished:
             if self._error is not None:
@@ -296,6 +326,24 @@ class LiveSource(SourceStage):
         block.add(f"{key}.dropped:memory", counts[3])
         block.set(f"{key}.in_flight", len(self._waiting) + taken)
         self._note()
+
+    def let_go(self, ref: SlotRef) -> None:
+        ref.pool.release(ref)
+
+    def renewed(self, shot: Shot) -> Shot | None:
+        self._let_go_of_stale_room()
+        return super().renewed(shot)
+
+    def _let_go_of_stale_room(self) -> None:
+        stale = self.stale
+        assert stale is not None
+        with self._lock:
+            room, self._room = self._room, deque()
+            for memory in room:
+                if memory[1] is not None and stale(memory[1]):
+                    self.let_go(memory[1])
+                else:
+                    self._room.append(memory)
 
     def _refill(self) -> None:
         """Two free buffers for the thread: one being written, one to go on with."""

@@ -59,7 +59,7 @@ class Straight:
                 assert isinstance(sender, RingSender)
                 self.ways_out.append(FramesOut(out, sender, out_places, room, self.head, address))
         if self.source is not None:
-            self.head[STREAM] = chain.streams.index(self.source.stream.name)
+            self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
         self._shot: Shot | None = None
