@@ -17,7 +17,7 @@ from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
-from flow.switch.change import SwitchError
+from flow.switch.error import SwitchError
 from flow.switch.proof import Proof
 
 WAIT_S = 0.2

@@ -23,7 +23,6 @@ from flow.executor.workers import Worker
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
 from flow.pool import PoolError
-from flow.switch.change import PlanChange
 from flow.wiring import LinkId, Seat, Wiring
 from flow.worker.setup import ORDER, SETUP, LinkOrder, ResultsOrder, Setup, as_json
 
@@ -64,6 +63,8 @@ class Supervisor:
         self.failed = False
         self._opened: Counter[LinkId] = Counter()
         self._results_opened: Counter[int] = Counter()
+        from flow.switch.change import PlanChange  # it stands on parts of this package
+
         self.change = PlanChange(self)
         self.nursery = Nursery(encode_plan(plan).decode()) if plan.workers == "processes" else None
         self.nodes: dict[str, Node] = {node.address: node for node in plan.nodes}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from flow.executor.workers import Worker
 from flow.plan.value import Lane, Plan
 from flow.pool import PoolError
 from flow.switch.cut import Cutter, Interrupted, Steps, groups
+from flow.switch.error import SwitchError
 from flow.switch.proof import Proof, differences, gap_of, last_row, memory_of
 from flow.switch.succession import Misfit, Numbers, Succession, succeed
 from flow.switch.terms import Terms, terms, waiting
@@ -34,10 +35,6 @@ SILENCE_S = 2.0
 """A source that gives no frame for so long after the cut goes over without one."""
 RESULTS_S = 1.0
 """How long the first results of the new plan are waited for."""
-
-
-class SwitchError(Exception):
-    """A change that was not made: what was asked, what was found, what to do next. The running plan runs on."""
 
 
 @dataclass
@@ -497,7 +494,7 @@ class PlanChange:
                 legacy["states"][address] = b64encode(data).decode()
             elif reason:
                 self._refused(stage, {address: reason})
-                legacy["states"][address] = ""
+                legacy["states"][address] = None
         for new, old in legacy["sinks"].items():
             writer = supervisor.workers[Seat(stage.both.lane_of[self._writer(stage, old)].id, 0)]
             legacy["last"][str(new)] = writer.block.get(f"sink:{old}.last_ns")
@@ -534,7 +531,11 @@ class PlanChange:
     def _refused(self, stage: Stage, refused: dict[str, str]) -> None:
         """These states could not be carried over, and why."""
         heirs = stage.succession.heirs
-        found = {address: replace(heirs[address], ancestor=None, reason=reason) for address, reason in refused.items() if address in heirs}
+        found = {
+            address: replace(heirs[address], ancestor=None, reason=reason)
+            for address, reason in refused.items()
+            if address in heirs and heirs[address].ancestor is not None
+        }
         stage.succession = replace(stage.succession, heirs={**heirs, **found})
 
     def _watch_results(self, stage: Stage) -> Steps:
@@ -614,6 +615,7 @@ class PlanChange:
         counts = worker.block.snapshot()
         goes_on = {f"sink:{old}.": f"sink:{new}." for new, old in stage.succession.sinks.items()}
         received = {f"sink:{old}." for new, old in stage.succession.sinks.items() if new in self.supervisor.inboxes}
+        self.retired = Counter({_renamed(key, goes_on): value for key, value in self.retired.items()})
         for key, value in counts.items():
             if (only is not None and key not in only) or not value or key.startswith(("chain:", "taken:")):
                 continue
@@ -666,6 +668,11 @@ class PlanChange:
         """Frees what is staged."""
         for worker in self.staged.values():
             worker.close()
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """The counter under the number that its output has now."""
+    return next((new + key.removeprefix(old) for old, new in names.items() if key.startswith(old)), key)
 
 
 def _nodes(wiring: Wiring, lane: int) -> Iterator[str]:

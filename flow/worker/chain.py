@@ -349,15 +349,17 @@ class ChainRunner:
                 node.was_reset = True
                 self.block.add("state_resets")
 
-    def inherit(self, states: Mapping[str, bytes]) -> dict[str, str]:
-        """Takes over states of the old plan's nodes, by address, unless it has gone on from them before; what a node refused, and why."""
+    def inherit(self, states: Mapping[str, bytes | None]) -> dict[str, str]:
+        """Takes over states, by address (None: it is lost), unless it has gone on from them before; what a node refused, and why."""
         refused = {}
         if self.state_area is not None and not self.block.get(f"chain:{self.chain.id}.state"):
             for node in self.nodes:
                 if node.node.address in states:
+                    state = states[node.node.address]
                     try:
-                        node.restore(states[node.node.address])
-                        continue
+                        if state is not None:
+                            node.restore(state)
+                            continue
                     except ValueError as error:
                         refused[node.node.address] = str(error)
                     node.was_reset = True

@@ -168,7 +168,7 @@ class LaneChange:
     def _inherit(self, command: Mapping[str, Any]) -> None:
         worker = self.worker
         orders = {one.sink: one for one in map(RESULTS.validate_python, command["results"])}
-        states = {address: b64decode(data) for address, data in command["states"].items()}
+        states = {address: None if data is None else b64decode(data) for address, data in command["states"].items()}
         refused: dict[str, str] = {}
         for chain in worker.chains:
             if chain.chain.id != command["chain"] or not chain.held:
