@@ -101,9 +101,15 @@ class Block:
         self._apply()
 
     def rename(self, names: Sequence[str]) -> None:
-        """Other counters have taken some of the words. Their writer has to set them to 0."""
+        """Other counters have taken some of the words."""
         self.layout = Layout.named(names, self.layout.states)
         self._index = self.layout.index
+
+    def clear_spare(self) -> None:
+        """The writer's: words that are no counter now are 0 when they become one."""
+        for place, name in enumerate(self.layout.names, 1 + len(STATUS)):
+            if not name:
+                self.words[place] = 0
 
     def begin(self) -> None:
         """Opens a change; snapshots wait until `end`."""

@@ -17,7 +17,7 @@ from flow.executor.results import ResultsInbox
 from flow.executor.workers import Worker
 from flow.plan.value import Lane, Plan
 from flow.pool import PoolError
-from flow.switch.cut import Cutter, Interrupted, Steps, groups
+from flow.switch.cut import NEVER, Cutter, Interrupted, Steps, groups
 from flow.switch.error import SwitchError
 from flow.switch.proof import Proof, differences, gap_of, last_row, memory_of
 from flow.switch.succession import Misfit, Numbers, Succession, succeed
@@ -53,6 +53,8 @@ class Stage:
     problem: str | None = None
     passage: Passage | None = None
     both_terms: Terms | None = None
+    final: Terms | None = None
+    """What workers that run on know in the end: the new plan, or after all the old one."""
     cutter: Cutter | None = None
     parts: set[tuple[int, int]] = field(default_factory=set)
     left: set[int] = field(default_factory=set)
@@ -63,7 +65,6 @@ class Stage:
     passed: set[Seat] = field(default_factory=set)
     retired: set[Seat] = field(default_factory=set)
     inherited: set[int] = field(default_factory=set)
-    names: dict[Seat, tuple[str, ...]] = field(default_factory=dict)
 
 
 class PlanChange:
@@ -130,12 +131,14 @@ class PlanChange:
         if stage is None or not self._switching:
             return self._held(self._terms, self.supervisor.wiring, lane)
         if lane in stage.succession.leaving:
-            own = self.supervisor.wiring.lanes[lane].chains
-            return waiting(self._terms, (), tuple(sink for chain in own if chain in stage.left for sink in stage.both.chains[chain].sinks))
-        if worker.seat in stage.retired:
-            return stage.new_terms
+            own = stage.both.lanes[lane].chains
+            closed = tuple(sink for chain in own if chain in stage.left for sink in stage.both.chains[chain].sinks)
+            known = self._held(self._terms, stage.both, lane)
+            return waiting(known, tuple(chain for chain in known.held if chain not in stage.left), (*known.waiting, *closed))
+        if stage.final is not None:
+            return self._held(stage.final, stage.both, lane)
         assert stage.both_terms is not None
-        return replace(stage.both_terms, passage=stage.passage)
+        return self._held(replace(stage.both_terms, passage=stage.passage), stage.both, lane)
 
     def _held(self, known: Terms, wiring: Wiring, lane: int) -> Terms:
         held = tuple(chain for chain in wiring.lanes[lane].chains if chain in self._legacy)
@@ -197,7 +200,8 @@ class PlanChange:
         """A chain that inherited before inherits again in its worker's next life."""
         if event["event"] == "ready":
             for chain in self.supervisor.wiring.lanes[worker.seat.lane].chains:
-                if chain in self._legacy and (self.stage is None or not self._switching or chain in self.stage.inherited):
+                left = self.stage is not None and chain in self.stage.left
+                if chain in self._legacy and self._legacy[chain].get("sent") and not left:
                     self._send_legacy(worker, chain)
         return bool(event["event"] == "inherited")
 
@@ -208,7 +212,7 @@ class PlanChange:
             self.supervisor.command(worker, **self._farewell(stage))
         elif seat.lane in stage.succession.kept:
             stage.prepared.add(seat)
-            if worker.plan is stage.new_terms.plan:
+            if stage.final is not None and worker.plan is stage.final.plan:
                 stage.retired.add(seat)
 
     # ---- staging
@@ -284,10 +288,11 @@ class PlanChange:
         for lane in succession.coming:
             for chain in map(stage.wiring.chains.__getitem__, stage.wiring.lanes[lane].chains):
                 ancestors = {address: heir.ancestor for address in chain.nodes if (heir := succession.heirs.get(address)) and heir.ancestor}
+                lost = {address: None for address in chain.nodes if (heir := succession.heirs.get(address)) and not heir.ancestor}
                 sinks = {sink: succession.sinks[sink] for sink in chain.sinks if sink in succession.sinks}
-                if ancestors or sinks:
+                if ancestors or lost or sinks:
                     after = {makers[address] for address in ancestors.values()} | {writers[sink] for sink in sinks.values()}
-                    self._legacy[chain.id] = {"ancestors": ancestors, "sinks": sinks, "after": after, "states": {}, "last": {}}
+                    self._legacy[chain.id] = {"ancestors": ancestors, "sinks": sinks, "after": after, "states": lost, "last": {}}
 
     def _start(self, stage: Stage) -> Steps:
         supervisor = self.supervisor
@@ -464,11 +469,12 @@ class PlanChange:
             for chain in wanted - stage.inherited:
                 if self._legacy[chain]["after"] <= stage.left and not self._legacy[chain].get("sent"):
                     self._hand_over(stage, chain)
-            if time.monotonic() > silent and set(cuts) - set(stage.crossed):
+            late = sorted(stream for stream, at in cuts.items() if at != NEVER and stream not in stage.crossed)
+            if time.monotonic() > silent and late:
                 silent = time.monotonic() + SILENCE_S
                 for worker in self._sources(stage).values():
                     if worker.ready:
-                        supervisor.command(worker, do="force", streams=sorted(set(cuts) - set(stage.crossed)))
+                        supervisor.command(worker, do="force", streams=late)
             yield
 
     def _let_go(self, stage: Stage, cuts: dict[str, int]) -> None:
@@ -573,19 +579,17 @@ class PlanChange:
         supervisor, succession = self.supervisor, stage.succession
         ended = [key for edge in succession.ends for key in out_keys(edge)]
         pools = supervisor.memory.superfluous(stage.wiring)
+        stage.final = stage.new_terms
         for worker in self._kept(stage):
             self._bank(worker, stage, only=ended)
-            stage.names[worker.seat] = worker.block.layout.changed(ended, ())
-        for worker in self._kept(stage):
+            worker.block.rename(worker.block.layout.changed(ended, ()))
             if worker.ready:
-                supervisor.command(worker, do="retire", plan=stage.new_terms.plan_json, names=stage.names[worker.seat], pools=pools)
+                supervisor.command(worker, do="retire", plan=stage.final.plan_json, names=worker.block.layout.names, pools=pools)
         leaving = {seat: worker for seat, worker in supervisor.workers.items() if seat.lane in succession.leaving}
         for worker in leaving.values():
             yield from self._stop(worker)
         while not all(worker.seat in stage.retired or worker.seat in supervisor.lost for worker in self._kept(stage)):
             yield
-        for worker in self._kept(stage):
-            worker.block.rename(stage.names[worker.seat])
         for worker in leaving.values():
             self._bank(worker, stage)
         self._finish(stage, {seat: worker for seat, worker in supervisor.workers.items() if seat not in leaving})
@@ -636,17 +640,17 @@ class PlanChange:
         supervisor = self.supervisor
         assert stage.passage is not None
         new = [key for edge in stage.succession.begins for key in out_keys(edge)]
+        stage.final = self._terms
         for worker in self._kept(stage):
-            stage.names[worker.seat] = worker.block.layout.changed(new, ())
-            supervisor.command(worker, do="withdraw", plan=self._terms.plan_json, names=stage.names[worker.seat])
+            worker.block.rename(worker.block.layout.changed(new, ()))
+            if worker.ready:
+                supervisor.command(worker, do="withdraw", plan=stage.final.plan_json, names=worker.block.layout.names)
         for seat, worker in supervisor.workers.items():
             if seat.lane in stage.succession.leaving:
                 supervisor.command(worker, do="stay")
         stage.retired.clear()
         while not all(worker.seat in stage.retired or worker.seat in supervisor.lost for worker in self._kept(stage)):
             yield
-        for worker in self._kept(stage):
-            worker.block.rename(stage.names[worker.seat])
         supervisor.workers = {seat: worker for seat, worker in supervisor.workers.items() if seat not in stage.workers}
         supervisor.wiring = before
         supervisor.lost -= stage.workers.keys()

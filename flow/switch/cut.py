@@ -18,6 +18,9 @@ from flow.plan.value import Plan
 PATIENCE_S = 1.0
 """A camera that gives no frame for so long does not pace: all stop where they are."""
 
+NEVER = 1 << 62
+"""Streams of files, one of which has ended: the rest of the others belongs to the old plan."""
+
 Steps = Generator[None, None, Any]
 """Work that goes on a bit each time it is asked to."""
 
@@ -32,6 +35,7 @@ class Group:
 
     leader: str
     members: tuple[str, ...]
+    live: bool = False
 
 
 def groups(plan: Plan) -> list[Group]:
@@ -47,7 +51,7 @@ def groups(plan: Plan) -> list[Group]:
     found = []
     for members in {tuple(sorted(group)) for group in of.values()}:
         leader = min(members, key=lambda name: (name not in joined, rate[name], name))
-        found.append(Group(leader, members))
+        found.append(Group(leader, members, any(stream.live for stream in plan.streams if stream.name in members)))
     return sorted(found, key=lambda group: group.members)
 
 
@@ -97,8 +101,8 @@ class Cutter:
             self._round += 1
             number = self._round
             members = [stream for stream in group.members if stream not in self._over]
-            if not members:
-                return 0
+            if members != list(group.members) and not (group.live and members):
+                return NEVER  # what is left can only meet what the old plan has seen
             leader = group.leader if group.leader in members else members[0]
             self.command(self.sources[leader], do="lead", stream=leader, at_least=at_least, round=number)
             patience = time.monotonic() + PATIENCE_S

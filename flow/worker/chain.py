@@ -44,8 +44,8 @@ class ChainRunner:
         self.nodes, self.sinks, self.join, self.source = nodes, sinks, join, source
         self.inbound, self.table = inbound, table
         self.route(outbound)
-        self.outgone: list[OutEdge] = []
-        """Edges that have ended while the chain goes on."""
+        self.beside: list[OutEdge] = []
+        """Edges that frames do not take: not yet, or no more."""
         self.epoch = 0
         self.passage: ChainPassage | None = None
         self.held = self.leaving = False
@@ -109,7 +109,7 @@ class ChainRunner:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
         if self.straight is not None and self.straight.active:
             return self.straight.stirs(room=room)
-        out = (*self.outbound, *self.outgone)
+        out = (*self.outbound, *self.beside)
         return any(edge.stirs() for edge in self.inbound) or (room and any(edge.stirs() for edge in out))
 
     def idle(self) -> None:
@@ -134,7 +134,7 @@ class ChainRunner:
         moved = False
         self.block.begin()
         try:
-            for edge in (*self.outbound, *self.outgone):
+            for edge in (*self.outbound, *self.beside):
                 moved |= edge.poll()
             for gate in self.gates:
                 moved |= gate.pump()
@@ -418,7 +418,7 @@ class ChainRunner:
         return (
             self.end_sent
             and not self.settling
-            and all(edge.settled() for edge in (*self.outbound, *self.outgone))
+            and all(edge.settled() for edge in (*self.outbound, *self.beside))
             and (self.leaving or all(sink.settled() for sink in self.sinks))
         )
 
@@ -446,7 +446,7 @@ class ChainRunner:
                 self.sink_failed(sink, error)
         for inbound in self.inbound:
             inbound.close()
-        for edge in (*self.outbound, *self.outgone):
+        for edge in (*self.outbound, *self.beside):
             edge.close()
 
 

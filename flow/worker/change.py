@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flow.plan.codec import decode_plan
 from flow.plan.value import Plan
 from flow.sinks.contract import SinkError
-from flow.wiring import Wiring, out_keys
+from flow.wiring import Wiring
 from flow.worker.chain import ChainRunner
 from flow.worker.passage import ChainPassage
 from flow.worker.setup import PASSAGE, RESULTS, Passage
@@ -100,10 +100,7 @@ class LaneChange:
         for chain in worker.chains:
             begins = [edge for edge in worker.wiring.outbound(chain.chain.id) if edge.id in passage.begins]
             for edge in begins:
-                if worker.links.outbound.get(edge.id) is None:
-                    for key in out_keys(edge.id) if worker.setup.passage is not passage else ():
-                        worker.block.set(key, 0)
-                    worker.make_out_edge(edge, chain.chain)
+                worker.make_out_edge(edge, chain.chain)
             edges = [(worker.links.outbound[edge.id], edge.refs) for edge in begins]
             chain.hand_back()
             chain.passage = ChainPassage(chain, passage, plan, edges, worker.control.tell)
@@ -122,7 +119,7 @@ class LaneChange:
                 chain.passage.back()
                 chain.passage.give_back()
                 chain.pools.coming.clear()
-                edges = [edge for edge, _ in chain.passage.begins]
+                edges, chain.beside = chain.beside, []
             else:
                 edges = chain.passage.close()
             for edge in edges:
@@ -134,6 +131,7 @@ class LaneChange:
         worker.plan = plan
         worker.wiring = worker.links.wiring = Wiring(plan, worker.wiring.streams)
         worker.block.rename(names)
+        worker.block.clear_spare()
         for known in worker.received.values():
             for number in pools:
                 known.pop(number, None)

@@ -55,6 +55,7 @@ class LaneWorker:
         block_fd, bell, word = fds
         layout = self.wiring.layout(self.lane)
         self.block = Block(block_fd, Layout.named(setup.names, layout.states) if setup.names else layout)
+        self.block.clear_spare()
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
         self.own_process = own_process
@@ -210,7 +211,7 @@ class LaneWorker:
 
     def _sink(self, number: int, table: dict[Ref, int], results: dict[int, ResultsOrder], *, held: bool) -> SinkRunner:
         sink = self.wiring.sinks[number]
-        if held and number in self.setup.waiting:
+        if number in self.setup.waiting:
             self.waiting_sinks.add(number)
         target = Unopened() if number in self.waiting_sinks else self.target(sink, results)
         return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)

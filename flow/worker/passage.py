@@ -30,7 +30,9 @@ class ChainPassage:
     ) -> None:
         self.chain, self.passage, self.plan, self.begins, self.tell = chain, passage, plan, begins, tell
         self.crossed = False
-        self.at = passage.cuts.get(chain.source.stream.name) if chain.source is not None else None
+        chain.beside = [edge for edge, _ in begins]
+        self.key = f"chain:{chain.chain.id}"
+        self.at = self._known_cut()
         """The cut, once it stands."""
         self._from: int | None = None
         self._leads = self._told = False
@@ -38,6 +40,14 @@ class ChainPassage:
         self._held: Shot | None = None
         self._borrowed: SlotRef | None = None
         self._last = (-1, -1)
+
+    def _known_cut(self) -> int | None:
+        """Where an earlier life went over, or shall go over."""
+        chain = self.chain
+        if chain.source is None:
+            return None
+        recorded = self._recorded()
+        return self.passage.cuts.get(chain.source.stream.name) if recorded is None else recorded
 
     # ---- what the executor says
 
@@ -47,9 +57,23 @@ class ChainPassage:
 
     def hold(self, start: int, number: int) -> None:
         """Stops before the first frame from `start` on that has not gone out yet; says how far it got."""
-        last = self.last_sent()[1]
-        self._from, self._leads = max(start, last + 1), False
-        self.tell("held", stream=self._stream(), last=last, round=number)
+        self._from, self._leads, self._round = start, False, number
+        self._answer()
+
+    def _answer(self) -> None:
+        """Says how far it got, once that is known."""
+        assert self._from is not None
+        self._told = not self._owes()
+        if self._told:
+            last = self.last_sent()[1]
+            self._from = max(self._from, last + 1)
+            self.tell("held", stream=self._stream(), last=last, round=self._round)
+
+    def _owes(self) -> bool:
+        """Whether an earlier life sent frames of the old plan that were not sent again: consumers have them, so they are of that plan."""
+        return any(
+            link.sender is not None and edge.turn < link.sender.durable < NEVER for edge in self.chain.outbound for link in edge.links
+        )
 
     def cut(self, at: int) -> None:
         """From `at` on frames belong to the new plan."""
@@ -72,12 +96,17 @@ class ChainPassage:
             return None
         if self.crossed:
             return self._go(shot)
+        if self._from is not None and not self._leads and not self._told:
+            self._answer()
+        if self._recorded() is None and self._owes():
+            return self._go(shot)
         if self.at is not None and shot.pts_ns >= self.at:
             self._hold(shot)
             if any(gate.pending for gate in self.chain.gates) or not self.ready():
                 self.chain.blocked = True
                 return None
             self._last = self.last_sent()
+            self._record(shot.pts_ns)
             self.enter()
             self.tell("crossed", stream=self._stream(), last=self._last[0], first=shot.seq)
             return self._go(self._moved(shot, source))
@@ -123,7 +152,8 @@ class ChainPassage:
 
     def ready(self) -> bool:
         """Whether consumers of the new plan take a frame."""
-        return all(edge.edge.policy in ("latest", "drop_oldest") or edge.credit() for edge, _ in self.begins)
+        room = all(edge.edge.policy in ("latest", "drop_oldest") or edge.credit() for edge, _ in self.begins)
+        return room and all(pool.can_acquire() for _, pool in self.chain.pools.coming)
 
     def may_pass(self, epoch: int) -> bool:
         """Whether an entry of this epoch may be taken now; the chain goes over before the first of the new plan."""
@@ -137,11 +167,12 @@ class ChainPassage:
         """The next frame is the first of the new plan."""
         chain, ends = self.chain, set(self.passage.ends)
         self.crossed = True
+        chain.beside = []
         for edge in chain.outbound:
             if edge.edge.id in ends:
                 if not chain.end_sent:
                     edge.end(self._end())
-                chain.outgone.append(edge)
+                chain.beside.append(edge)
         chain.pools.renew()
         numbers = {edge.id: edge for edge in self.plan.edges}
         routes = [(edge, refs) for edge, refs in chain.routes if edge.edge.id not in ends] + [*self.begins]
@@ -181,23 +212,36 @@ class ChainPassage:
     def over(self) -> bool:
         """Whether consumers of the old plan are done with everything."""
         touched = bool(self.begins) or any(edge.edge.id in self.passage.ends for edge in self.chain.outbound)
-        return (self.crossed or not touched) and all(edge.settled() or edge.stopped for edge in self.chain.outgone)
+        return (self.crossed or not touched) and all(edge.settled() or edge.stopped for edge in self.chain.beside)
 
     def close(self) -> list[OutEdge]:
         """The new plan alone remains; gives edges that are gone."""
         self.give_back()
         if not self.crossed:
             self.enter()
-        gone, self.chain.outgone = self.chain.outgone, []
+        gone, self.chain.beside = self.chain.beside, []
         return gone
 
     def _end(self) -> Entry:
         return Entry(Kind.END, self.chain.stream_index(), self.chain.epoch, NEVER, NEVER, None, 0, FINAL)
 
+    def _record(self, at: int) -> None:
+        """For a successor: frames from here on were given to the new plan."""
+        block = self.chain.block
+        block.set(f"{self.key}.cut", at)
+        block.set(f"{self.key}.cut_epoch", self.passage.epoch)
+
+    def _recorded(self) -> int | None:
+        block = self.chain.block
+        return block.get(f"{self.key}.cut") if block.get(f"{self.key}.cut_epoch") == self.passage.epoch else None
+
     def last_sent(self) -> tuple[int, int]:
         """seq and pts of the last frame that went out."""
-        last = self.chain.last_entry()
-        return (-1, -1) if last is None else (last.seq, last.pts_ns)
+        last, block = self.chain.last_entry(), self.chain.block
+        if last is not None:
+            return last.seq, last.pts_ns
+        seq = block.get(f"{self.key}.next_seq") if self.chain.source is not None else 0
+        return (seq - 1, block.get(f"{self.key}.last_pts")) if seq else (-1, -1)
 
     def _stream(self) -> str:
         return self.chain.source.stream.name if self.chain.source is not None else ""

@@ -46,7 +46,7 @@ def reload_until_the_end(run: flow.Executor, plans: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("workers", "link", "fill"), [("processes", "auto", 0), ("processes", "auto", 1), ("threads", "zmq", 0)])
 def test_a_file_loses_and_doubles_nothing_however_often_its_plan_changes(write: Write, workers: Any, link: Any, fill: int) -> None:
-    frames = 600
+    frames = 400
     source = f"stamps:frames={frames}&fps=25&fill={fill}"
     plans = [live_plan(summing(write, wait), bind={"camera": source}, workers=workers, link=link) for wait in (0.5, 0.6)]
     with running(plans[0]) as (run, reader):
@@ -68,7 +68,7 @@ def test_a_file_loses_and_doubles_nothing_however_often_its_plan_changes(write: 
 
 
 def test_rows_tell_which_plan_made_them_and_a_file_goes_on(write: Write, tmp_path: Path) -> None:
-    frames, out = 600, tmp_path / "out.jsonl"
+    frames, out = 400, tmp_path / "out.jsonl"
     options = {"bind": {"camera": f"stamps:frames={frames}"}, "out": {"sum": [str(out)]}, "workers": "processes"}
     plans = [live_plan(summing(write, wait), **options) for wait in (0.5, 0.6)]
     with flow.Executor(plans[0]) as run:
@@ -116,7 +116,7 @@ def test_fifty_reloads_of_what_two_businesses_share_under_a_camera(write: Write)
 def test_what_is_kept_runs_on(write: Write) -> None:
     """One business is changed; the other's worker, which keeps what cannot be saved, is not touched."""
     stays = write("stays", "level: {op: test.level, in: {image: camera}}\ncount: {op: test.count, in: {points: level}, config: {saves: false}}", {"count": "count"})
-    bind = {"stays.camera": "stamps:frames=500&fps=25", "add.camera": "stamps:frames=500&fps=25"}
+    bind = {"stays.camera": "stamps:frames=300&fps=25", "add.camera": "stamps:frames=300&fps=25"}
     plans = [live_plan(stays, summing(write, wait), bind=bind) for wait in (0.5, 0.6)]
     with running(plans[0]) as (run, reader):
         before = {worker.pid for worker in run._supervisor.workers.values()}
@@ -125,14 +125,14 @@ def test_what_is_kept_runs_on(write: Write) -> None:
         after = {worker.pid for worker in run._supervisor.workers.values()}
     assert set(proof.kept) >= {"stays.count", "stays.level"}
     assert len(before & after) >= 2
-    assert [result.event[0]["value"] for result in reader.results["stays.count"]] == list(range(1, 501))
+    assert [result.event[0]["value"] for result in reader.results["stays.count"]] == list(range(1, 301))
     assert {result.plan for result in reader.results["stays.count"]} == {plan.digest for plan in plans}
     assert run.report()["state_resets"] == 0
 
 
 def test_state_that_cannot_be_carried_is_reset_and_both_say_so(write: Write) -> None:
     graph = "look: {{op: test.look, in: {{image: camera}}, config: {{wait_ms: {0}}}}}\ncount: {{op: test.count, in: {{points: look}}, config: {{saves: {1}}}}}"
-    bind = {"camera": "stamps:frames=700&fps=25"}
+    bind = {"camera": "stamps:frames=400&fps=25"}
     cannot = [live_plan(write("probe", graph.format(wait, "false"), {"count": "count"}), bind=bind) for wait in (0.5, 0.6)]
     changed = live_plan(write("probe", graph.format(0.6, "true"), {"count": "count"}), bind=bind)
     with running(cannot[0]) as (run, reader):
@@ -143,7 +143,7 @@ def test_state_that_cannot_be_carried_is_reset_and_both_say_so(write: Write) -> 
     assert "does not save" in first.reset["probe.count"]
     assert "settings changed (saves)" in second.reset["probe.count"]
     results = reader.results["probe.count"]
-    in_order(results, 700)
+    in_order(results, 400)
     resets = [result.seq for result in results if result.reset]
     assert resets == [first.first_new["camera"], second.first_new["camera"]]
     assert [result.event[0]["value"] for result in results if result.reset] == [1, 1]
@@ -158,7 +158,7 @@ def test_streams_of_two_rates_joined_across_switches(write: Write, workers: Any)
     mix: {{op: test.mix, in: {{first: fast, second: slow}}}}
     sum: {{op: test.sum, in: {{points: mix}}}}
     """
-    frames, other = 600, 240
+    frames, other = 400, 160
     bind = {"a": f"stamps:frames={frames}&fps=25", "b": f"stamps:frames={other}&fps=10&width=48"}
     plans = [
         live_plan(write("meet", graph.format(wait=wait), {"sum": "sum"}, inputs=("a", "b")), bind=bind, workers=workers)
