@@ -13,7 +13,7 @@ from flow.link.ring import RingShape
 from flow.plan.value import Chain, Edge, Lane, Plan, Pool, Ref
 from flow.pool import PoolShape
 
-STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death")
+STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death", "switch")
 NODE_CAUSES = ("error", "overflow", "spec", "poison", "stopped", "join")
 SPARE_ENTRIES = 6
 Carrier = Literal["local", "ring", "zmq"]

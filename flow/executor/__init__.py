@@ -156,22 +156,30 @@ class Executor:
                 arrival[0].read += 1
             arrived.put(None)
 
-    def stage(self, plan: Plan, *, timeout_s: float | None = None) -> Proof:
-        """Loads and warms what a plan has that the running one has not, beside it; says what a switch would keep, carry over, reset.
+    def stage(self, plan: Plan, *, beside: bool = True, timeout_s: float | None = None) -> Proof:
+        """Loads what a plan has that the running one has not, beside it; says what a switch would keep, carry over, reset.
 
-        Plans that change while they run are made with `live=True`. Raises SwitchError when it cannot be started or the run is over; then
-        nothing has happened. TimeoutError after `timeout_s`, while it goes on.
+        Not `beside`: where both do not fit, the switch stops what leaves before it loads what comes. Files wait meanwhile, frames of cameras
+        are dropped and counted. Plans that change while they run are made with `live=True`. Raises SwitchError when it cannot be started or
+        the run is over; then nothing has happened. TimeoutError after `timeout_s`, while it goes on.
         """
-        staged: Proof = self._change("stage", timeout_s, plan=plan)
+        staged: Proof = self._change("stage", timeout_s, plan=plan, beside=beside)
         self._staged = plan
         return staged
 
-    def switch(self, *, timeout_s: float | None = None) -> Proof:
-        """Cuts over to the plan that is staged; no frame is lost, none processed twice. Raises SwitchError; then the old plan runs on."""
-        proof: Proof = self._change("switch", timeout_s)
+    def switch(self, *, keep_previous: bool = False, timeout_s: float | None = None) -> Proof:
+        """Cuts over to the plan that is staged; no frame is lost, none processed twice. Raises SwitchError; then the old plan runs on.
+
+        `keep_previous`: workers of the old plan keep their models loaded, where memory allows, until `settle`: staging it again is quick.
+        """
+        proof: Proof = self._change("switch", timeout_s, keep_previous=keep_previous)
         assert self._staged is not None
         self.plan, self._staged = self._staged, None
         return proof
+
+    def settle(self, *, timeout_s: float | None = None) -> None:
+        """What was kept of earlier plans is given up."""
+        self._change("settle", timeout_s)
 
     def unstage(self, *, timeout_s: float | None = None) -> None:
         """Gives up what is staged."""
@@ -205,7 +213,7 @@ class Executor:
         return make_report(
             supervisor.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.memory.nbytes(), cpu_seconds=self._cpu(),
             wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
-            retired=supervisor.change.retired,
+            retired=supervisor.change.bank.counts,
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class Supervisor:
         for inbox in self.inboxes.values():
             inbox.poll()
         for worker in list(self.workers.values()):
-            if worker.seat not in self.lost:
+            if worker.seat not in self.lost and worker.seat not in self.change.staged:
                 self._watch(worker)
         self.change.turn()
 

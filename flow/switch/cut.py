@@ -65,22 +65,26 @@ class Cutter:
     _at: dict[tuple[str, int], int] = field(default_factory=dict)
     _held: dict[tuple[str, int], int] = field(default_factory=dict)
     _over: set[str] = field(default_factory=set)
+    _waits: set[str] = field(default_factory=set)
     _round: int = 0
 
     def told(self, event: Mapping[str, Any]) -> None:
-        """`at`, `held` or `crossed` of a source."""
+        """`at`, `held`, `waits` or `crossed` of a source."""
         match event["event"]:
             case "at":
                 self._at[event["stream"], event["round"]] = event["pts"]
+                self._waits.add(event["stream"])
+            case "waits":
+                self._waits.add(event["stream"])
             case "held":
                 self._held[event["stream"], event["round"]] = event["last"]
             case "crossed":
                 self._over.add(event["stream"])
 
-    def choose(self) -> Steps:
-        """The cut (pts) of every stream, 0 where it is simply the next frame. Raises Interrupted."""
+    def choose(self, *, halt: bool = False) -> Steps:
+        """The cut (pts) of every stream, 0 where it is simply the next frame; with `halt` all have stopped there. Raises Interrupted."""
         lives = {stream: worker.incarnation for stream, worker in self.sources.items()}
-        meetings = {group: self._meet(group) for group in self.groups if len(group.members) > 1}
+        meetings = {group: self._meet(group) for group in self.groups if halt or len(group.members) > 1}
         cuts = {stream: 0 for group in self.groups if group not in meetings for stream in group.members}
         while meetings:
             for group in list(meetings):
@@ -93,6 +97,9 @@ class Cutter:
                 raise Interrupted
             if meetings:
                 yield
+        patience = time.monotonic() + PATIENCE_S
+        while halt and not self._waits | self._over >= set(lives) and time.monotonic() < patience:
+            yield
         return cuts
 
     def _meet(self, group: Group) -> Steps:

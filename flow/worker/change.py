@@ -13,7 +13,7 @@ from flow.wiring import Wiring
 from flow.worker.chain import ChainRunner
 from flow.worker.passage import ChainPassage
 from flow.worker.setup import PASSAGE, RESULTS, Passage
-from flow.worker.sinks import ResultsTarget
+from flow.worker.sinks import ResultsTarget, Unopened
 
 if TYPE_CHECKING:
     from flow.worker.lane import LaneWorker
@@ -82,7 +82,7 @@ class LaneChange:
             case "hold" if stream == command["stream"]:
                 passage.hold(command["start"], command["round"])
             case "cut" if stream in command["cuts"]:
-                passage.cut(command["cuts"][stream])
+                passage.cut(command["cuts"][stream], halted=command["halted"])
             case "back":
                 passage.back()
             case "force" if stream in command["streams"]:
@@ -161,7 +161,7 @@ class LaneChange:
                 sink.close()
             except SinkError as error:
                 chain.sink_failed(sink, error)
-            sink.opened = False
+            sink.opened, sink.target = False, Unopened()
 
     def _inherit(self, command: Mapping[str, Any]) -> None:
         worker = self.worker

@@ -48,7 +48,10 @@ BUSY_LISTEN_NS = 10_000_000
 class LaneWorker:
     """One worker. `run` returns when the executor says stop; raises channel.Closed when the executor is gone."""
 
-    def __init__(self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, *, own_process: bool) -> None:
+    def __init__(
+        self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, *, own_process: bool,
+        sessions: dict[tuple[Any, ...], Session] | None = None,
+    ) -> None:  # fmt: skip
         self.setup, self.plan = setup, plan
         self.wiring = Wiring(plan, setup.streams)
         self.lane = self.wiring.lanes[setup.lane]
@@ -63,7 +66,7 @@ class LaneWorker:
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
         self.control.sent = self._sent
-        self.sessions: dict[tuple[Any, ...], Session] = {}
+        self.sessions = {} if sessions is None else sessions
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
@@ -71,7 +74,8 @@ class LaneWorker:
         self._failed: set[str] = set()
         """Businesses that cannot go on for what happened here."""
         self._ended = False
-        self._stopping = False
+        self._stopping = self.rests = False
+        """Whether its process waits for other work after it."""
         self.waiter = Waiter(bell)
         self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self.waiter)
         self.control.connect = self.links.connect
@@ -121,7 +125,7 @@ class LaneWorker:
         nodes = [self._node(self.plan.node(address), table, chain) for address in chain.nodes]
         inbound = [self._in_edge(edge, chain) for edge in edges_in]
         outbound = [(self.make_out_edge(edge, chain), edge.refs) for edge in edges_out]
-        sinks = [self._sink(sink, table, results, held=chain.id in self.setup.held) for sink in chain.sinks]
+        sinks = [self._sink(sink, table, results) for sink in chain.sinks]
         source = None if stream is None else self._source(chain, stream.name)
         runner = ChainRunner(
             chain, self.block, streams=self.wiring.streams, table=table, nodes=nodes, sinks=sinks, inbound=inbound, outbound=outbound,
@@ -209,7 +213,7 @@ class LaneWorker:
         self.links.inbound[edge.id] = made
         return made
 
-    def _sink(self, number: int, table: dict[Ref, int], results: dict[int, ResultsOrder], *, held: bool) -> SinkRunner:
+    def _sink(self, number: int, table: dict[Ref, int], results: dict[int, ResultsOrder]) -> SinkRunner:
         sink = self.wiring.sinks[number]
         if number in self.setup.waiting:
             self.waiting_sinks.add(number)
@@ -365,8 +369,8 @@ class LaneWorker:
                 chain.idle()
         if ready == self.waiter.bell_alone:
             return
-        if any(number == self.control.sock.fileno() for number, _ in ready):
-            self.control.take()
+        if any(number == self.control.sock.fileno() for number, _ in ready) and self.control.take().get("kind") == "rest":
+            self.rests = self._stopping = True
         for command in self.control.commands():
             self._obey(command)
 
@@ -396,8 +400,6 @@ class LaneWorker:
         """Frees everything; sinks are completed."""
         for chain in self.chains:
             chain.close()
-        for session in self.sessions.values():
-            session.close()
         self.control.close()
         self.waiter.close()
         self.bell.close()
@@ -410,18 +412,35 @@ def _replays(stream: Stream) -> bool:
 
 
 def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -> None:
-    """A worker's life: told what to do over `sock`, built, run, ended. Failures to start are told to the executor.
+    """A worker's life, or several with rests between: told what to do over `sock`, built, run, ended. Models stay loaded meanwhile.
 
-    `plan`: what a parent has decoded already.
+    Failures to start are told to the executor. `plan`: what a parent has decoded already.
     """
+    sessions: dict[tuple[Any, ...], Session] = {}
+    try:
+        while _live(sock, sessions, own_process=own_process, plan=plan):
+            pass
+    except channel.Closed:
+        pass
+    finally:
+        for session in sessions.values():
+            session.close()
+
+
+def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], *, own_process: bool, plan: Plan | None) -> bool:
+    """One life; whether another may follow. Raises channel.Closed when the executor is gone."""
     from flow.plan.codec import decode_plan
     from flow.worker.setup import SETUP
 
     message, fds = channel.receive(sock)
+    while message.get("kind") != "setup":  # what was meant for an earlier life
+        for fd in fds:
+            os.close(fd)
+        message, fds = channel.receive(sock)
     setup = SETUP.validate_python(message["setup"])
     if plan is None or plan.digest != message["digest"]:
         plan = decode_plan(message["plan"])
-    worker = LaneWorker(setup, plan, fds, sock, own_process=own_process)
+    worker = LaneWorker(setup, plan, fds, sock, own_process=own_process, sessions=sessions)
     try:
         while worker.control.take().get("kind") != "build":
             pass
@@ -429,10 +448,9 @@ def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -
             worker.build()
         except Exception as error:  # told to the executor, which decides; a traceback would say less
             channel.send(sock, {"kind": "failed", "message": describe(error, "") if not str(error) else str(error)})
-            return
+            return False
         worker.control.tell("ready")
         worker.run()
-    except channel.Closed:
-        pass
     finally:
         worker.close()
+    return worker.rests

@@ -71,7 +71,9 @@ class LaneLinks:
             self.receive_from(grant.link, RingReceiver(grant.shape, ring, other))
 
     def open(self, order: LinkOrder) -> None:
-        """Opens a ZeroMQ link."""
+        """Opens a ZeroMQ link; nothing for an edge of a plan that this worker does not know yet, or no more."""
+        if order.link.edge not in (self.outbound if order.sending else self.inbound):
+            return
         if order.sending:
             self.send_over(order.link, ZmqSender(self.context, order.address))
         else:

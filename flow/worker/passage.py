@@ -14,7 +14,7 @@ from flow.plan.value import Plan, Ref
 from flow.pool import SlotRef
 from flow.worker.out_edge import OutEdge
 from flow.worker.setup import Passage
-from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
 
 if TYPE_CHECKING:
     from flow.worker.chain import ChainRunner
@@ -35,7 +35,7 @@ class ChainPassage:
         self.at = self._known_cut()
         """The cut, once it stands."""
         self._from: int | None = None
-        self._leads = self._told = False
+        self._leads = self._told = self._waits = False
         self._round = 0
         self._held: Shot | None = None
         self._borrowed: SlotRef | None = None
@@ -75,9 +75,11 @@ class ChainPassage:
             link.sender is not None and edge.turn < link.sender.durable < NEVER for edge in self.chain.outbound for link in edge.links
         )
 
-    def cut(self, at: int) -> None:
-        """From `at` on frames belong to the new plan."""
+    def cut(self, at: int, *, halted: bool) -> None:
+        """From `at` on frames belong to the new plan. `halted`: what a camera gave since it was stopped is lost to the switch."""
         self.at = at
+        if halted and isinstance(self.chain.source, LiveSource):
+            self.chain.source.halted = True
 
     def back(self) -> None:
         """No cut: everything goes on in the old plan."""
@@ -115,6 +117,9 @@ class ChainPassage:
             if self._leads and not self._told:
                 self._told = True
                 self.tell("at", stream=self._stream(), pts=shot.pts_ns, round=self._round)
+            elif not self._leads and not self._waits:
+                self._waits = True
+                self.tell("waits", stream=self._stream())
             return None
         return self._go(shot)
 

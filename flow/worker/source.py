@@ -216,6 +216,8 @@ class LiveSource(SourceStage):
         self._waiting: deque[Shot] = deque()
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._finished = False
+        self.halted = False
+        """Whether frames were let go since the last one was taken because plans were switched."""
         self._needed: ImageSpec = stream.spec
         self._error: BaseException | None = None
         self._keep = stream.queue if stream.policy == "drop_oldest" else 1
@@ -321,7 +323,9 @@ class LiveSource(SourceStage):
         counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         block.add(f"{key}.in", counts[0])
-        block.add(f"{key}.dropped:{'drop_oldest' if self.stream.policy == 'drop_oldest' else 'latest'}", counts[1])
+        cause = "switch" if self.halted else "drop_oldest" if self.stream.policy == "drop_oldest" else "latest"
+        self.halted = False
+        block.add(f"{key}.dropped:{cause}", counts[1])
         block.add(f"{key}.dropped:every", counts[2])
         block.add(f"{key}.dropped:memory", counts[3])
         block.set(f"{key}.in_flight", len(self._waiting) + taken)

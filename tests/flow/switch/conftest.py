@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,13 @@ class Reader:
         self._thread.join()
         if self.failure is not None:
             raise self.failure
+
+    def wait_for(self, output: str, results: int) -> None:
+        """Waits until so many results of an output have come."""
+        give_up = time.monotonic() + 30
+        while self.count(output) < results:
+            assert time.monotonic() < give_up, f"{output}: expected {results} results, got {self.count(output)}"
+            time.sleep(0.005)
 
     def count(self, output: str) -> int:
         return len(self.results.get(output, ()))
