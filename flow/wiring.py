@@ -12,6 +12,7 @@ from flow.ledger import LATENCY_BUCKETS, Layout
 from flow.link.ring import RingShape
 from flow.plan.value import Chain, Edge, Lane, Plan, Pool, Ref
 from flow.pool import PoolShape
+from flow.said import said_keys
 
 STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death", "switch")
 NODE_CAUSES = ("error", "overflow", "spec", "poison", "stopped", "join")
@@ -185,6 +186,7 @@ class Wiring:
             for sink in chain.sinks:
                 keys += [f"sink:{sink}.{name}" for name in ("results", "max_ns", "errors", "last_ns", "gap_ns")]
                 keys += [f"sink:{sink}.latency:{bucket}" for bucket in range(LATENCY_BUCKETS)]
+                keys += said_keys(sink, self.sinks[sink].spec)
             for edge in self.outbound(chain.id):
                 keys += out_keys(edge.id)
             for edge in self.inbound(chain.id):

@@ -7,18 +7,20 @@ import queue
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from flow.executor.report import make_report
+from flow.executor.report import make_report, totals
 from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
 from flow.switch.error import SwitchError
-from flow.switch.proof import Proof
+from flow.switch.proof import Proof, memory_of
+from flow.switch.succession import Numbers, Succession, succeed
 
 WAIT_S = 0.2
 
@@ -156,12 +158,31 @@ class Executor:
                 arrival[0].read += 1
             arrived.put(None)
 
+    # ---- other plans
+
+    @property
+    def running_plan(self) -> Plan:
+        """The plan that runs, in the numbers of its workers and counters."""
+        return self._running_supervisor().plan
+
+    @property
+    def change_state(self) -> Literal["running", "staged", "switching"]:
+        """Whether another plan is ready, or being switched to."""
+        change = self._running_supervisor().change
+        return "switching" if change.switching else "staged" if change.stage is not None else "running"
+
+    def succession(self, plan: Plan) -> Succession:
+        """How a plan would follow the running one. Raises Misfit when it cannot."""
+        return succeed(self.running_plan, plan, Numbers(self.running_plan))
+
     def stage(self, plan: Plan, *, beside: bool = True, timeout_s: float | None = None) -> Proof:
         """Loads what a plan has that the running one has not, beside it; says what a switch would keep, carry over, reset.
 
-        Not `beside`: where both do not fit, the switch stops what leaves before it loads what comes. Files wait meanwhile, frames of cameras
-        are dropped and counted. Plans that change while they run are made with `live=True`. Raises SwitchError when it cannot be started or
-        the run is over; then nothing has happened. TimeoutError after `timeout_s`, while it goes on.
+        Not `beside`: where both do not fit, the switch stops what leaves before it loads what comes. Files wait meanwhile, a camera's
+        frames are dropped and counted. Plans that change while they run are made with `live=True`.
+
+        Raises SwitchError when it cannot be started or the run is over; then nothing has happened. TimeoutError after `timeout_s`, while it
+        goes on.
         """
         staged: Proof = self._change("stage", timeout_s, plan=plan, beside=beside)
         self._staged = plan
@@ -186,12 +207,39 @@ class Executor:
         self._change("drop", timeout_s)
         self._staged = None
 
+    def counters(self) -> Counter[str]:
+        """All counters of the ledger, those of workers that are gone included, with `restarts` and `poison`."""
+        supervisor = self._running_supervisor()
+        workers = list(supervisor.workers.values())
+        total = totals(workers)
+        total.update(supervisor.change.bank.counts)
+        total["restarts"] += sum(worker.restarts for worker in workers)
+        total["poison"] += len(supervisor.poison)
+        return total
+
+    @property
+    def problems(self) -> list[str]:
+        """What has gone wrong so far, in order."""
+        return list(self._running_supervisor().problems)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self._ended > 0
+
+    def memory_bytes(self) -> int:
+        """Memory that the workers have to themselves, and that they share."""
+        supervisor = self._running_supervisor()
+        return memory_of(list(supervisor.workers.values())) + supervisor.memory.nbytes()
+
     def _change(self, what: str, timeout_s: float | None, **fields: Any) -> Any:
         supervisor = self._running_supervisor()
         done: Future[Any] = Future()
         if self._ended or not supervisor.order("change", what=what, future=done, **fields):
             raise SwitchError("expected a run that goes on, got one that has ended")
         return done.result(timeout_s)
+
+    # ---- the end
 
     def drain(self) -> None:
         """Asks for a graceful end: sources stop, what is in flight comes out."""

@@ -93,7 +93,7 @@ class Worker:
             self.sock = None
 
     def _serve(self, sock: socket.socket) -> None:
-        from flow.worker.lane import serve
+        from flow.worker.life import serve
 
         try:
             serve(sock, own_process=False)

@@ -28,6 +28,8 @@ class Bank:
         names = {f"sink:{old}.": f"sink:{new}." for new, old in stage.succession.sinks.items()}
         received = tuple(f"sink:{new}." for new in stage.succession.sinks if new in self.supervisor.inboxes)
         self.counts = Counter({_renamed(key, names): value for key, value in self.counts.items()})
+        if only is None:
+            self.counts["restarts"] += worker.restarts
         wanted = None if only is None else set(only)
         for key, value in worker.block.snapshot().items():
             if not value or key.startswith(("chain:", "taken:")) or (wanted is not None and key not in wanted):

@@ -7,7 +7,7 @@ two workers, and numbered turns keep it from being seen twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from flow.entry import FINAL, RESET, Entry, Kind
@@ -25,7 +25,7 @@ from flow.worker.passage import ChainPassage
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, Shot, SourceStage
-from flow.worker.state import pack, unpack
+from flow.worker.state import ChainState
 from flow.worker.straight import Straight
 from flow.worker.ways import entry_of
 
@@ -55,6 +55,7 @@ class ChainRunner:
         self.size = len(table)
         self.source_place = source_place
         self.state_area = state_area
+        self.state = ChainState(f"chain:{chain.id}.state", nodes, block, state_area)
         self.poison = poison
         self.settling: deque[Settlement] = deque()
         self.stopped: set[str] = set()
@@ -322,49 +323,14 @@ class ChainRunner:
 
     def save(self) -> bytes:
         """The last frame, and the states of all stateful nodes; nothing when one cannot be saved."""
-        last, states = self.last_entry(), []
+        last = self.last_entry()
         assert last is not None
-        for place, node in enumerate(self.nodes):
-            if node.node.kind == "stateful":
-                state = node.save()
-                if state is None:
-                    return b""
-                states.append((place, state))
-        return pack(last, states)
+        return self.state.save(last)
 
     def restore(self, *, restarted: bool) -> None:
         """Takes over the state that an earlier life saved; nodes without one start empty, and the next result says so."""
-        states: dict[int, bytes] = {}
-        number = self.block.get(f"chain:{self.chain.id}.state")
-        saved = self.block.load_state(self.state_area, last=number) if self.state_area is not None and restarted else None
-        if saved is not None and saved[0] == number:  # an older one is of another frame
-            self.last, states = unpack(saved[1])
-            self._flushed = bool(self.last.flags & FINAL)
-        for place, node in enumerate(self.nodes):
-            if node.node.kind != "stateful" or not number:  # without a frame that is settled there is nothing to lose: all come again
-                continue
-            try:
-                node.restore(states[place])
-            except (KeyError, ValueError):
-                node.was_reset = True
-                self.block.add("state_resets")
-
-    def inherit(self, states: Mapping[str, bytes | None]) -> dict[str, str]:
-        """Takes over states, by address (None: it is lost), unless it has gone on from them before; what a node refused, and why."""
-        refused = {}
-        if self.state_area is not None and not self.block.get(f"chain:{self.chain.id}.state"):
-            for node in self.nodes:
-                if node.node.address in states:
-                    state = states[node.node.address]
-                    try:
-                        if state is not None:
-                            node.restore(state)
-                            continue
-                    except ValueError as error:
-                        refused[node.node.address] = str(error)
-                    node.was_reset = True
-                    self.block.add("state_resets")
-        return refused
+        self.last = self.state.restore(restarted=restarted)
+        self._flushed = self.last is not None and bool(self.last.flags & FINAL)
 
     # ---- the end
 

@@ -171,7 +171,7 @@ class LaneChange:
         for chain in worker.chains:
             if chain.chain.id != command["chain"] or not chain.held:
                 continue
-            refused |= chain.inherit(states)
+            refused |= chain.state.inherit(states)
             for sink in chain.sinks:
                 if sink.sink.id in worker.waiting_sinks:
                     worker.waiting_sinks.remove(sink.sink.id)

@@ -12,7 +12,6 @@ import zmq
 
 from devices.engine import ModelInfo, Session
 from devices.spec import ManySpec
-from flow import channel
 from flow.entry import EdgeCodec
 from flow.ledger import Block, Layout
 from flow.link.bell import Bell, Rest
@@ -409,48 +408,3 @@ class LaneWorker:
 def _replays(stream: Stream) -> bool:
     """Whether a successor of the source's worker can give the same frames again, in the same turns."""
     return not stream.live and stream.policy in ("block", "every")
-
-
-def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -> None:
-    """A worker's life, or several with rests between: told what to do over `sock`, built, run, ended. Models stay loaded meanwhile.
-
-    Failures to start are told to the executor. `plan`: what a parent has decoded already.
-    """
-    sessions: dict[tuple[Any, ...], Session] = {}
-    try:
-        while _live(sock, sessions, own_process=own_process, plan=plan):
-            pass
-    except channel.Closed:
-        pass
-    finally:
-        for session in sessions.values():
-            session.close()
-
-
-def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], *, own_process: bool, plan: Plan | None) -> bool:
-    """One life; whether another may follow. Raises channel.Closed when the executor is gone."""
-    from flow.plan.codec import decode_plan
-    from flow.worker.setup import SETUP
-
-    message, fds = channel.receive(sock)
-    while message.get("kind") != "setup":  # what was meant for an earlier life
-        for fd in fds:
-            os.close(fd)
-        message, fds = channel.receive(sock)
-    setup = SETUP.validate_python(message["setup"])
-    if plan is None or plan.digest != message["digest"]:
-        plan = decode_plan(message["plan"])
-    worker = LaneWorker(setup, plan, fds, sock, own_process=own_process, sessions=sessions)
-    try:
-        while worker.control.take().get("kind") != "build":
-            pass
-        try:
-            worker.build()
-        except Exception as error:  # told to the executor, which decides; a traceback would say less
-            channel.send(sock, {"kind": "failed", "message": describe(error, "") if not str(error) else str(error)})
-            return False
-        worker.control.tell("ready")
-        worker.run()
-    finally:
-        worker.close()
-    return worker.rests

@@ -11,6 +11,7 @@ from flow.ledger import Block, latency_bucket
 from flow.link.contract import Sender
 from flow.plan.value import Sink
 from flow.result import Result, make_result
+from flow.said import Said
 from flow.sinks.contract import Sink as SinkTarget
 from ops.value import Frame, Image
 
@@ -78,6 +79,7 @@ class SinkRunner:
         self.ends_here = True
         """Whether nobody goes on with this output: then what operators still hold at a cut is written."""
         self._reset = False
+        self._said = Said(sink.id, sink.spec, block)
         self._last, self._gap = (block.index(f"{self.key}.{name}") for name in ("last_ns", "gap_ns"))
 
     def open(self, *, resume: bool) -> None:
@@ -121,6 +123,7 @@ class SinkRunner:
         assert not isinstance(self.target, Unopened)
         self.target.write(result, picture)
         self._reset = False
+        self._said.count(value)
         self.block.add(f"{self.key}.results")
         self.block.add(f"{self.key}.latency:{latency_bucket(latency)}")
         if latency > self.block.get(f"{self.key}.max_ns"):
