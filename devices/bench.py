@@ -57,7 +57,7 @@ def bench_model(
     if runs < 1 or threads < 1 or not engines:
         raise EngineError(f"bench: expected runs, threads and engines of at least 1, got {runs}, {threads} and {len(engines)}")
     model = inspect(path, dims=dims).as_model()
-    names = list(dict.fromkeys(session.choose(model.path, name).name for name in engines))
+    names = list(dict.fromkeys(session.choose_for(model, name).name for name in engines))
     processes: list[_Process] = []
     try:
         for name in names:

@@ -17,11 +17,25 @@ class EngineError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How many frames may be computed together, and how long (ms) one may wait for others; with 0 what waits already is taken.
+
+    `dimension` is the name of the model file's open first dimension; empty for work without a model.
+    """
+
+    most: int = 8
+    delay_ms: float = 0.0
+    dimension: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A model as operators and engines see it: content digest, tensor signature, and what its manifest says of pixels.
 
     `input` is the Model manifest's input section with defaults filled (format, fit, align, pad, mean, std, layout, size) or None
     when the model has no image input. `labels` are class names by class id. `dims` are the values of the file's symbolic dimensions.
+    `batch` is set where the file leaves the first dimension of all inputs and outputs open: then engines may take several items at once.
+    `engine` is the one that the manifest names, or `auto`.
     """
 
     name: str
@@ -33,6 +47,8 @@ class ModelInfo:
     labels: tuple[str, ...] = ()
     input: PixelInput | None = None
     dims: tuple[tuple[str, int], ...] = ()
+    batch: Batching | None = None
+    engine: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +73,11 @@ class PixelInput:
 
 @runtime_checkable
 class Session(Protocol):
-    """A loaded model. One thread uses it at a time; a worker shares it between the nodes of several streams."""
+    """A loaded model. One thread uses it at a time; a worker shares it between the nodes of several streams.
+
+    A session whose `run` takes any number of items along the first dimension of all arrays says so with an attribute `batches` that is
+    true.
+    """
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]: ...

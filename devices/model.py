@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from devices import onnx_file
-from devices.engine import EngineError, ModelInfo
+from devices.engine import Batching, EngineError, ModelInfo
 from devices.onnx_file import OnnxFile, digest
 from devices.spec import TensorSpec
 from manifests.deployment import ResolvedModel
+from manifests.schema.model import Batch, Model
 
 __all__ = ["Signature", "digest", "inspect", "model_info"]
 
@@ -34,7 +35,10 @@ Declared = tuple[str, tuple[int | str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A model file's inputs and outputs in order, operator set versions by domain, operators used, values of its symbolic dimensions."""
+    """A model file's inputs and outputs in order, operator set versions by domain, operators used, values of its symbolic dimensions.
+
+    `batch` is the name of the first dimension of all inputs and outputs, where the file leaves it open and nobody gave it a value.
+    """
 
     path: Path
     digest: str
@@ -43,10 +47,12 @@ class Signature:
     dims: tuple[tuple[str, int], ...]
     opset: tuple[tuple[str, int], ...]
     operators: tuple[str, ...]
+    batch: str | None = None
 
     def as_model(self) -> ModelInfo:
         """The model as engines want it, named after its file."""
-        return ModelInfo(self.path.stem, "", self.path, self.digest, self.inputs, self.outputs, dims=self.dims)
+        batch = Batching(dimension=self.batch) if self.batch is not None else None
+        return ModelInfo(self.path.stem, "", self.path, self.digest, self.inputs, self.outputs, dims=self.dims, batch=batch)
 
 
 def inspect(path: str | Path, *, dims: Mapping[str, int] | None = None) -> Signature:
@@ -83,8 +89,22 @@ def model_info(resolved: ResolvedModel) -> ModelInfo:
         picture = pixels.pixel_input(name, dict(signature.inputs)[place.tensor], manifest.input, place)
     return ModelInfo(
         manifest.name, manifest.version, resolved.path, signature.digest, signature.inputs, signature.outputs,
-        resolved.labels, picture, signature.dims,
+        resolved.labels, picture, signature.dims, _batching(name, manifest, signature.batch), manifest.engine,
     )  # fmt: skip
+
+
+def _batching(name: str, manifest: Model, dimension: str | None) -> Batching | None:
+    """What the manifest says of batches, or the default where the file allows them. Raises EngineError where it does not."""
+    said = manifest.batch
+    if dimension is None:
+        if said is None or said.most == 1:
+            return None
+        raise EngineError(
+            f"{name}: batch: expected a file whose inputs and outputs leave their first dimension open, got one that fixes it; "
+            "export it with an open batch dimension, or take `batch` away"
+        )
+    said = said or Batch()
+    return Batching(said.most, said.delay_ms, dimension) if said.most > 1 else None
 
 
 def _check_graph(file: OnnxFile) -> None:
@@ -130,9 +150,20 @@ def _sign(file: OnnxFile, declared: Mapping[str, Declared], dims: Mapping[str, i
     operators = tuple(sorted({f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in file.nodes()}))
     named = {name for _, sizes in declared.values() for name in sizes if isinstance(name, str)}
     overrides = tuple(sorted((name, size) for name, size in bound.items() if name in named))
+    batch = _open_batch(file, declared, dims)
     outputs = _outputs(file, inputs, overrides, operators)
     opset = tuple(sorted((entry.domain or "ai.onnx", entry.version) for entry in file.model.opset_import))
-    return Signature(file.path, file.digest, inputs, outputs, overrides, opset, operators)
+    return Signature(file.path, file.digest, inputs, outputs, overrides, opset, operators, batch)
+
+
+def _open_batch(file: OnnxFile, declared: Mapping[str, Declared], dims: Mapping[str, int]) -> str | None:
+    """The name of the first dimension of all inputs and outputs, where it is open in the file and in `dims`."""
+    tensors = [*declared.values(), *(_declared(file, value, "output") for value in file.model.graph.output)]
+    firsts = {sizes[0] if sizes else 1 for _, sizes in tensors}
+    name = firsts.pop() if len(firsts) == 1 else 1
+    elsewhere = any(name in sizes[1:] for _, sizes in tensors)
+    given = any(key == name or key.endswith(":0") for key in dims)
+    return name if isinstance(name, str) and ":" not in name and not elsewhere and not given else None
 
 
 def _bind(path: Path, declared: Mapping[str, Declared], dims: Mapping[str, int]) -> dict[str, int]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from devices.cpu import Cpu
@@ -76,7 +75,10 @@ def device(name: str) -> Device:
 
 
 def engine(name: str) -> Engine:
-    """The engine of this name. Raises EngineError."""
+    """The engine of this name; for a built-in one no plug-in is looked for. Raises EngineError."""
+    if not _found.cache_info().currsize and name in _built_in():
+        built_in: Engine = import_module(f"devices.engines.{name}").ENGINE
+        return built_in
     return _named("engine", name, engines())
 
 
@@ -122,14 +124,21 @@ def refresh() -> None:
 def _found() -> _Found:
     found = _Found()
     _add_device(found, "built-in", Cpu())
-    for name in sorted(module.name for module in pkgutil.iter_modules(import_module("devices.engines").__path__)):
+    for name in _built_in():
         _add_engine(found, "built-in", import_module(f"devices.engines.{name}").ENGINE)
     _add_plugins(found, DEVICES, _add_device)
     _add_plugins(found, ENGINES, _add_engine)
     return found
 
 
+def _built_in() -> list[str]:
+    """Names of the engines that come with ACE."""
+    return sorted(module.name for module in pkgutil.iter_modules(import_module("devices.engines").__path__))
+
+
 def _add_plugins(found: _Found, group: str, add: Callable[[_Found, str, Any], None]) -> None:
+    from importlib.metadata import entry_points
+
     for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
         try:
             loaded = entry.load()

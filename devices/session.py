@@ -7,10 +7,9 @@ from pathlib import Path
 
 from devices import onnx_file, registry
 from devices.engine import Engine, EngineError, ModelInfo, Session
-from devices.model import inspect
 
-ON_REQUEST = frozenset({"native"})
-"""Engines that run a model only where they are named, never by `auto`."""
+MEASURED = frozenset({"native"})
+"""Engines that `auto` takes only where they were measured to be faster on this device: `devices.native.choice`."""
 
 
 def load(
@@ -19,18 +18,30 @@ def load(
     """Loads a model to be run with `session.run({input: array})`.
 
     `model`: an ONNX file (`dims` gives values to its open dimensions), or a ModelInfo, whose digest the file must still have. `engine`: a
-    name, or `auto` for the first engine of the CPU that has all the model's operators. Raises EngineError.
+    name, or `auto`: the one that `ace prepare` found to be the faster one, else the first engine of the CPU that has all the model's
+    operators. Raises EngineError.
     """
     if isinstance(model, ModelInfo):
         _verify(model)
     else:
+        from devices.model import inspect
+
         model = inspect(model, dims=dims).as_model()
-    return choose(model.path, engine).load(model, threads=threads, precision=precision)
+    return choose_for(model, engine).load(model, threads=threads, precision=precision)
+
+
+def choose_for(model: ModelInfo, engine: str = "auto") -> Engine:
+    """The engine of this name, or for `auto` the model's own choice. Raises EngineError."""
+    if engine == "auto":
+        from devices.native.choice import verdict
+
+        engine = found if (found := verdict(model).engine) in MEASURED or model.engine != "auto" else engine
+    return choose(model.path, engine)
 
 
 def choose(path: Path, engine: str = "auto", device: str = "cpu") -> Engine:
-    """The engine of this name, or for `auto` the first one of the device that covers the model wholly. Raises EngineError, which names
-    what each engine lacks."""
+    """The engine of this name, or for `auto` the first one of the device that covers the model wholly, those left out that must be measured
+    first. Raises EngineError, which names what each engine lacks."""
     if engine != "auto":
         chosen = registry.engine(engine)
         if why := registry.why_missing(chosen):
@@ -38,7 +49,7 @@ def choose(path: Path, engine: str = "auto", device: str = "cpu") -> Engine:
         return chosen
     reasons = []
     for name, candidate in registry.engines(registry.device(device).name).items():
-        if name in ON_REQUEST:
+        if name in MEASURED:
             continue
         why = registry.why_missing(candidate) or _uncovered(candidate, path)
         if why is None:

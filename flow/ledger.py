@@ -23,6 +23,8 @@ STATUS_INDEX = {name: 1 + place for place, name in enumerate(STATUS)}
 LATENCY_BUCKETS = 208
 BUCKETS_PER_OCTAVE = 8
 STATE_BYTES = 1 << 20
+TOGETHER = -2
+"""In place of the stream in a worker's status: it runs so many frames at once as stand in place of the seq."""
 
 
 def latency_bucket(latency_ns: int) -> int:
@@ -173,6 +175,20 @@ class Block:
         """Records that the worker begins to run a node on a frame."""
         words = self.words
         words[1], words[2], words[3], words[4] = node, stream, seq, now_ns
+
+    def enter_many(self, frames: Sequence[tuple[int, int, int]], now_ns: int) -> None:
+        """The same for several frames at once: (node, stream, seq) each."""
+        for place, values in enumerate(frames):
+            for name, value in zip(("node", "stream", "seq"), values, strict=True):
+                self.words[self._index[f"batch:{place}.{name}"]] = value
+        self.enter(frames[0][0], TOGETHER, len(frames), now_ns)
+
+    def entered(self) -> list[tuple[int, int, int]]:
+        """(node, stream, seq) of each frame that the worker is at."""
+        node, stream, seq = self.words[1], self.words[2], self.words[3]
+        if stream != TOGETHER:
+            return [(node, stream, seq)]
+        return [tuple(self.get(f"batch:{place}.{name}") for name in ("node", "stream", "seq")) for place in range(seq)]  # type: ignore[misc]
 
     def leave(self) -> None:
         self.words[1] = -1

@@ -96,7 +96,6 @@ class Pool:
         address: int = np.frombuffer(self._table, np.uint8).ctypes.data
         self.generations_address, self.hold_address = address, address + shape.row_bytes * (1 + row)
         self.number_word = shape.id << 32
-        self._next = 0
         self._found = -1
 
     def view(self, slot: int) -> np.ndarray:
@@ -114,8 +113,7 @@ class Pool:
         """A free slot, or -1. It stays free until the owner takes it: nobody else can hold what no descriptor names."""
         if self._found < 0:
             slots, rows = self.shape.slots, self._rows
-            for step in range(slots):
-                slot = (self._next + step) % slots
+            for slot in range(slots):
                 for row in rows:
                     if row[slot]:
                         break
@@ -129,11 +127,14 @@ class Pool:
         return sum(map(self.free, range(self.shape.slots)))
 
     def acquire(self) -> SlotRef | None:
-        """Owner only: a free slot under a new generation, held once; None when all are held."""
+        """Owner only: a free slot under a new generation, held once; None when all are held.
+
+        The first that is free: few slots are used again and again, and stay in a processor's cache.
+        """
         slot = self._find()
         if slot < 0:
             return None
-        self._next, self._found = (slot + 1) % self.shape.slots, -1
+        self._found = -1
         generation = (self.generations[slot] + 1) & 0xFFFFFFFF
         self.generations[slot] = generation
         self._mine[slot] = 1

@@ -113,6 +113,10 @@ class Wiring:
         edge = self.edges[link.edge]
         return Seat(self.lane_of[edge.producer].id, link.producer), Seat(self.lane_of[edge.consumer].id, link.consumer)
 
+    def writer(self, sink: int) -> Seat:
+        """The worker that writes a sink."""
+        return Seat(next(lane.id for chain, lane in self.lane_of.items() if sink in self.chains[chain].sinks), 0)
+
     def carrier(self, link: LinkId) -> Carrier:
         """What carries a link."""
         if self.plan.link == "zmq":
@@ -174,6 +178,8 @@ class Wiring:
     def layout(self, lane: Lane) -> Layout:
         """The counters of one worker of this lane."""
         keys = ["state_resets"]
+        most = max((batch.most for batch in lane.batches), default=0)
+        keys += [f"batch:{place}.{name}" for place in range(most) for name in ("node", "stream", "seq")]
         for chain in map(self.chains.__getitem__, lane.chains):
             keys.append(f"chain:{chain.id}.state")
             if chain.stream is not None:

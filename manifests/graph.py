@@ -24,6 +24,7 @@ def check_graph(business: Business, document: Document) -> list[Problem]:
             problems.append(document.problem(f"graph.{name}.model", one_of(business.models), show(node.model), hint))
     for name, reference in business.outputs.items():
         problems += check_reference(f"outputs.{name}", reference, business, document, inputs=False)
+    problems += check_tunable(business, document)
     if problems:
         return problems
     return check_cycles(business, document) or check_unused(business, document)
@@ -49,6 +50,19 @@ def check_reference(path: str, reference: str, business: Business, document: Doc
     if dot and (not port or "." in port):
         return [document.problem(path, "`node` or `node.port`", show(reference))]
     return []
+
+
+def check_tunable(business: Business, document: Document) -> list[Problem]:
+    """Keys of `tunable` are `node.key` of nodes that are there."""
+    problems = []
+    for key in business.tunable:
+        node, _, rest = key.partition(".")
+        if node not in business.graph:
+            hint = did_you_mean(node, business.graph)
+            problems.append(document.problem(f"tunable.{key}", f"`node.key` of {one_of(business.graph)}", show(key), hint))
+        elif not all(rest.split(".")):
+            problems.append(document.problem(f"tunable.{key}", "`node.key`", show(key), f"such as `{node}.score`"))
+    return problems
 
 
 def check_cycles(business: Business, document: Document) -> list[Problem]:

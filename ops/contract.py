@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from devices.engine import ModelInfo, Session
+from devices.engine import Batching, ModelInfo, Session
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, Specs, TensorsSpec
 from ops.value import Frame, Image, Tensors, Value
 
@@ -116,6 +116,20 @@ class Operator:
         Returns the value of the only output, values by port, or None when this frame has no result.
         """
         raise TypeError(f"{type(self).__name__} must define run")
+
+    def batching(self) -> Batching | None:
+        """Of a pure operator: how many frames `run_many` takes at once, and how long one may wait for others. None: one after another.
+
+        Asked when the plan is made, before `open`.
+        """
+        return None
+
+    def run_many(self, frames: Sequence[Frame], inputs: Sequence[Mapping[str, Any]]) -> Sequence[Value | Mapping[str, Value] | None]:
+        """Several frames at once, of streams for which the plan has equal operators: for each what `run` would give.
+
+        When it raises, each frame is run alone, so that only the guilty one is lost. Values may share memory until the next call.
+        """
+        return [self.run(frame, **given) for frame, given in zip(frames, inputs, strict=True)]
 
     def flush(self) -> Value | Mapping[str, Value] | None:
         """Called at the end of a stream, and at a cut; what is still held comes out."""

@@ -31,7 +31,8 @@ class Chosen:
         if not self.names:
             return detections
         assert self.ids is not None, "infer comes before run"
-        return detections[np.isin(detections["class_id"], self.ids)]
+        chosen = detections["class_id"][:, None] == self.ids
+        return detections[np.logical_or.reduce(chosen, axis=1)]
 
 
 def class_id(name: str, spec: RecordsSpec, port: str) -> int:

@@ -19,6 +19,18 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache with this user's kernels and nothing else: what was prepared here before does not choose the engines of tests."""
+    from devices.kernels import cache
+
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "kernels").symlink_to(cache.folder(create=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACE_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def fake_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A second device `fake`, with its own memory domain and an engine `fake`, installed for this process and those it starts.

@@ -64,22 +64,27 @@ class OnnxRuntime:
             )
         if threads < 1:
             raise EngineError(f"{self.name}: threads: expected at least 1, got {threads}")
-        options = _options(threads=threads, dims=model.dims)
+        fixed = tuple(pair for pair in model.dims if model.batch is None or pair[0] != model.batch.dimension)
+        options = _options(threads=threads, dims=fixed)
         if precision == "exact":
             options.add_session_config_entry("session.x64quantprecision", "1")
         return OnnxRuntimeSession(model, _open(model.path, options))
 
 
 class OnnxRuntimeSession:
-    """A model loaded by ONNX Runtime. Arrays are bound by address, so nothing is copied on the way in or out."""
+    """A model loaded by ONNX Runtime. Arrays are bound by address, so nothing is copied on the way in or out.
+
+    A model with an open batch (`ModelInfo.batch`) takes any number of items.
+    """
 
     def __init__(self, model: ModelInfo, session: Any) -> None:
         _check_signature(model, session)
         self._name = f"onnxruntime: {model.path.name}"
         self._session = session
+        self.batches = model.batch is not None
         self._lock = Lock()
         self._bindings: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self._own: dict[str, np.ndarray] = {}
+        self._own: dict[int, dict[str, np.ndarray]] = {}
         self.inputs: Mapping[str, TensorSpec] = MappingProxyType(dict(model.inputs))
         self.outputs: Mapping[str, TensorSpec] = MappingProxyType(dict(model.outputs))
         self._expected_inputs = [(name, np.dtype(spec.dtype), spec.shape) for name, spec in model.inputs]
@@ -89,8 +94,9 @@ class OnnxRuntimeSession:
         with self._lock:
             if self._session is None:
                 raise EngineError(f"{self._name}: expected an open session, got one that was closed")
-            taken = self._take(inputs)
-            given = self._give(outputs)
+            items = self._items(inputs)
+            taken = self._take(inputs, items)
+            given = self._give(outputs, items)
             binding = self._bound(taken, given)
             try:
                 self._session.run_with_iobinding(binding)
@@ -105,7 +111,16 @@ class OnnxRuntimeSession:
             self._own.clear()
             self._session = None
 
-    def _take(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    def _items(self, inputs: Mapping[str, np.ndarray]) -> int:
+        """How many items came where the batch is open; else 0, for the shapes as they are told."""
+        if self.batches:
+            name, _, shape = self._expected_inputs[0]
+            array = inputs.get(name)
+            if isinstance(array, np.ndarray) and array.ndim == len(shape) and array.shape[0] > 0:
+                return int(array.shape[0])
+        return 0
+
+    def _take(self, inputs: Mapping[str, np.ndarray], items: int) -> list[np.ndarray]:
         """The inputs in order, contiguous."""
         if len(inputs) != len(self._expected_inputs):
             raise other_names(self._name, "inputs", inputs, self.inputs)
@@ -113,21 +128,23 @@ class OnnxRuntimeSession:
         for name, dtype, shape in self._expected_inputs:
             if (array := inputs.get(name)) is None:
                 raise other_names(self._name, "inputs", inputs, self.inputs)
+            shape = (items, *shape[1:]) if items else shape
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
                 raise other_array(self._name, f"input {name!r}", array, self.inputs[name])
             taken.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         return taken
 
-    def _give(self, outputs: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    def _give(self, outputs: Mapping[str, np.ndarray] | None, items: int) -> dict[str, np.ndarray]:
         """The arrays to write to, in order."""
+        expected = [(name, dtype, (items, *shape[1:]) if items else shape) for name, dtype, shape in self._expected_outputs]
         if outputs is None:
-            if not self._own:
-                self._own = {name: np.empty(shape, dtype) for name, dtype, shape in self._expected_outputs}
-            return dict(self._own)
+            if items not in self._own:
+                self._own = {items: {name: np.empty(shape, dtype) for name, dtype, shape in expected}}
+            return dict(self._own[items])
         if len(outputs) != len(self._expected_outputs):
             raise other_names(self._name, "outputs", outputs, self.outputs)
         given = {}
-        for name, dtype, shape in self._expected_outputs:
+        for name, dtype, shape in expected:
             if (array := outputs.get(name)) is None:
                 raise other_names(self._name, "outputs", outputs, self.outputs)
             if array.dtype != dtype or array.shape != shape:
@@ -140,14 +157,15 @@ class OnnxRuntimeSession:
 
     def _bound(self, taken: list[np.ndarray], given: Mapping[str, np.ndarray]) -> Any:
         """The binding for arrays at these addresses; kept, as it holds addresses and no memory."""
-        key = tuple([array.__array_interface__["data"][0] for array in (*taken, *given.values())])
+        addresses = [array.__array_interface__["data"][0] for array in (*taken, *given.values())]
+        key = (len(taken[0]), *addresses) if self.batches else tuple(addresses)
         binding = self._bindings.get(key)
         if binding is None:
             binding = self._session.io_binding()
-            for (name, dtype, shape), address in zip(self._expected_inputs, key, strict=False):
-                binding.bind_input(name, "cpu", 0, dtype.type, shape, address)
-            for (name, dtype, shape), address in zip(self._expected_outputs, key[len(taken) :], strict=True):
-                binding.bind_output(name, "cpu", 0, dtype.type, shape, address)
+            for (name, dtype, _), array, address in zip(self._expected_inputs, taken, addresses, strict=False):
+                binding.bind_input(name, "cpu", 0, dtype.type, array.shape, address)
+            for (name, array), address in zip(given.items(), addresses[len(taken) :], strict=True):
+                binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, address)
             self._bindings[key] = binding
             if len(self._bindings) > BINDINGS:
                 self._bindings.popitem(last=False)

@@ -6,15 +6,13 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
+
+from devices.kernels.versions import version
 
 OBJECT, RECORD = "kernels.so", "kernels.json"
 KEPT = 8
@@ -45,32 +43,33 @@ def key() -> str:
     digest = hashlib.sha256()
     for source in sorted([*here.glob("*.py"), *here.glob("source/*.py")]):
         digest.update(f"{source.relative_to(here)}\0".encode() + hashlib.sha256(source.read_bytes()).digest())
-    versions = [metadata.version("numba"), metadata.version("llvmlite"), sys.implementation.cache_tag or "", sys.abiflags]
-    for part in (*versions, platform.machine(), platform.system(), *_cpu()):
+    versions = [version("numba"), version("llvmlite"), sys.implementation.cache_tag or "", sys.abiflags]
+    for part in (*versions, os.uname().machine, os.uname().sysname, *cpu()):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()[:32]
 
 
-def _cpu() -> list[str]:
+def cpu() -> list[str]:
     """What distinguishes CPUs for the compiler: lines of model and features, each once."""
     wanted = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return [platform.processor()]
+        return [os.uname().machine]
     return sorted({line for line in lines if line.split(":")[0].strip() in wanted})
 
 
-def folder(*, create: bool = False) -> Path:
-    """The private folder of kernels. Raises KernelError when it belongs to, or can be written by, somebody else."""
-    place = root() / "kernels"
+def folder(kind: str = "kernels", *, create: bool = False) -> Path:
+    """The private folder of kernels, or of what else is made ahead. Raises KernelError when it belongs to, or can be written by, somebody
+    else."""
+    place = root() / kind
     if create:
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             place.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise KernelError(
-                f"cannot make the folder of cached kernels {place}: {error.strerror}; set ACE_CACHE to one you may write"
+                f"cannot make the folder of cached {kind} {place}: {error.strerror}; set ACE_CACHE to one you may write"
             ) from None
     for part in (place.parent, place):
         _must_be_private(part)
@@ -83,7 +82,7 @@ def _must_be_private(part: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise KernelError(f"cannot read the folder of cached kernels {part}: {error.strerror}; set ACE_CACHE to one of your own") from None
+        raise KernelError(f"cannot read the folder of cached files {part}: {error.strerror}; set ACE_CACHE to one of your own") from None
     if status.st_uid != os.geteuid():
         raise KernelError(
             f"expected {part} to belong to user {os.geteuid()}, got user {status.st_uid}; set ACE_CACHE to a folder of your own"
@@ -113,10 +112,13 @@ def install(content: bytes, entry: str = "") -> Path:
 
     The oldest entries of the same kind (the name before its last hyphen) make way for it.
     """
+    import shutil
+    import tempfile
+
     place, name = folder(create=True), entry or key()
     fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
     try:
-        record = {"sha256": hashlib.sha256(content).hexdigest(), "machine": platform.machine()}
+        record = {"sha256": hashlib.sha256(content).hexdigest(), "machine": os.uname().machine}
         for file_name, data in ((OBJECT, content), (RECORD, json.dumps(record).encode())):
             with (fresh / file_name).open("wb") as file:
                 file.write(data)
@@ -133,9 +135,9 @@ def install(content: bytes, entry: str = "") -> Path:
 
 
 @contextmanager
-def lock(waiting: Callable[[], None]) -> Iterator[None]:
+def lock(waiting: Callable[[], None], kind: str = "kernels") -> Iterator[None]:
     """Holds the folder against other processes that build; calls `waiting` once when it must wait for one."""
-    descriptor = os.open(folder(create=True) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(folder(kind, create=True) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

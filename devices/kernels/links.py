@@ -8,7 +8,8 @@ OWN_WORD, OTHER_WORD, WATCHED = 3, 4, 5
 """Addresses: the count that we publish, the one that the other end does, the word of its bell."""
 COUNT, SEEN = 6, 7
 """Entries that we have published or taken; the other end's count as last seen."""
-TURN = 8
+TURN, STEP = 8, 13
+"""Number of the next entry, and by how much the numbers rise: replicas are dealt every so-manieth."""
 PICTURE = 9
 """Address of what travels of a picture beside its slot: what is given, or what came last."""
 CREDITS, HOLDS = 10, 11
@@ -18,7 +19,7 @@ POOLS, POOL_TABLE = 10, 11
 POOL_WORDS = 3
 DONE = 12
 """Giving: how many pictures the other end has finished with."""
-WORDS = 13
+WORDS = 14
 
 FLAGS, STREAM, EPOCH, SEQ, PTS, TIME, CAPTURE = range(7)
 """Words of a frame's head."""

@@ -6,12 +6,13 @@ import ctypes
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devices.kernels import cache
-from devices.kernels.apart import Report, compile_apart
 from devices.kernels.cache import KernelError
-from devices.kernels.signatures import SIGNATURES, called
+
+if TYPE_CHECKING:
+    from devices.kernels.apart import Report
 
 
 def ensure(report: Report | None = None) -> Path:
@@ -33,6 +34,8 @@ def functions() -> Mapping[str, Callable[..., Any]]:
 
     Raises KernelError when they are not built.
     """
+    from devices.kernels.signatures import SIGNATURES, called
+
     found = cache.find()
     if found is None:
         raise KernelError("the kernels are not built for this machine; call devices.kernels.ensure() before frames flow")
@@ -43,7 +46,7 @@ def functions() -> Mapping[str, Callable[..., Any]]:
     result: dict[str, Callable[..., Any]] = {}
     for name, signature in SIGNATURES.items():
         if signature.brief:
-            result[name] = _builtin(library, name)
+            result[name] = _builtin(library, called(name))
             continue
         function = getattr(library, name)
         function.argtypes = [ctypes.c_int64] * len(signature.arguments)
@@ -65,7 +68,7 @@ _methods: list[_Method] = []
 
 def _builtin(library: ctypes.CDLL, name: str) -> Callable[..., Any]:
     """A function of the library as one of the interpreter's own: a call costs a sixth of one through ctypes."""
-    address = ctypes.cast(getattr(library, called(name)), ctypes.c_void_p)
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p)
     method = _Method(name.encode(), address, METH_FASTCALL, None)
     _methods.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
@@ -75,4 +78,6 @@ def _builtin(library: ctypes.CDLL, name: str) -> Callable[..., Any]:
 
 
 def _build(say: Report) -> bytes:
-    return compile_apart("devices.kernels.build", lambda output: [str(output)], "the kernels for this machine", say)
+    from devices.kernels.apart import compile_apart
+
+    return compile_apart("devices.kernels.build", lambda output: [str(output)], "building the kernels for this machine", say)

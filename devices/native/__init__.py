@@ -11,7 +11,12 @@
     compiler.py  the way from file to Program in one call
     execute.py   runs a Program by the reference, step by step; a kernel can be given for each step
     calls/       Step -> the calls of compiled kernels that do it
-    machine.py   runs a Program by these calls, and by the reference where a step has none
+    assemble.py  Program -> the content of a program file: these calls with packed weights, and `steps.py` for those that have none
+    image.py     the program file: written, checked, mapped
+    programs.py  where program files lie; `build.py` is the process that makes one
+    machine.py   runs a program from its file
+
+`choice.py` keeps which engine runs a model, `coverage.py` says what this one lacks, `describe.py` what it made of a model.
 
 `reference/` says what every operator computes, in plain NumPy: passes, lowering and kernels are all held against it. `kernels/` and
 `isa.py` are the compiled vector kernels. Nothing here is imported by `import devices`; the ONNX library is by `importer` only, a compiler

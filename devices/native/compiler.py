@@ -15,10 +15,12 @@ from devices.native.passes import optimize
 from devices.native.passes.batch import open_batch
 
 
-def load_graph(path: Path, dims: Mapping[str, int]) -> Graph:
+def load_graph(path: Path, dims: Mapping[str, int], digest: str = "") -> Graph:
     """The graph as the file has it, with an open batch where the file leaves the first dimension of its inputs open and no operator
-    mixes items. Raises EngineError."""
+    mixes items. Raises EngineError, also for a file that has not the digest that is given."""
     file = onnx_file.read(path)
+    if digest and file.digest != digest:
+        raise EngineError(f"{path}: expected the model with digest {digest[:12]}…, got another; make the plan again")
     first = {sizes[0] for _, sizes in declared_inputs(file).values() if sizes and isinstance(sizes[0], str)}
     if len(first) == 1:
         name = str(first.pop())
@@ -31,9 +33,9 @@ def load_graph(path: Path, dims: Mapping[str, int]) -> Graph:
     return read_graph(file, dims)
 
 
-def compile_model(path: Path, dims: Mapping[str, int]) -> Program:
+def compile_model(path: Path, dims: Mapping[str, int], digest: str = "") -> Program:
     """The program of a model file with `dims` put for its open dimensions. Raises EngineError."""
     try:
-        return lower(optimize(load_graph(path, dims)))
+        return lower(optimize(load_graph(path, dims, digest)))
     except GraphError as error:
         raise EngineError(f"native: {path}: {error}") from error

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from devices.native.lower import Operand, Program, Step, aligned_bytes, viewed
+from devices.native.arrays import aligned_bytes, viewed
+from devices.native.lower import Operand, Program, Step
 from devices.native.reference import evaluate
 
 Kernel = Callable[[Sequence[np.ndarray], np.ndarray], None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -70,7 +69,7 @@ _ARM = frozenset({"neon", "smull"})
 ISAS: dict[str, Isa] = {
     isa.name: isa
     for isa in (
-        Isa("portable", X86 if platform.machine() in ("x86_64", "AMD64") else ARM, "generic", "", 16, 16, "generic", frozenset()),
+        Isa("portable", X86 if os.uname().machine in ("x86_64", "AMD64") else ARM, "generic", "", 16, 16, "generic", frozenset()),
         Isa("avx2", X86, "x86-64-v3", "", 32, 16, "pmaddwd", _AVX2),
         Isa("avxvnni", X86, "x86-64-v3", "+avxvnni", 32, 16, "vpdpbusd", _AVX2 | {"vpdpbusd.256"}),
         Isa(
@@ -95,9 +94,9 @@ def isa(name: str) -> Isa:
 @lru_cache(maxsize=1)
 def runnable() -> tuple[Isa, ...]:
     """The instruction sets that this CPU has and this operating system keeps the registers of, the best one last."""
-    if platform.machine() in ("x86_64", "AMD64"):
+    if os.uname().machine in ("x86_64", "AMD64"):
         names = {"portable", *x86_sets(*_x86_probes())}
-    elif platform.machine() == "aarch64":
+    elif os.uname().machine == "aarch64":
         names = {"portable", *arm_sets(_hwcap())}
     else:
         names = set()
@@ -108,7 +107,7 @@ def best() -> Isa:
     """The instruction set that this machine should use. Raises IsaError on a machine that kernels cannot be made for."""
     found = runnable()
     if not found:
-        raise IsaError(f"expected an x86-64 or AArch64 machine, got {platform.machine()}; use the engine onnxruntime here")
+        raise IsaError(f"expected an x86-64 or AArch64 machine, got {os.uname().machine}; use the engine onnxruntime here")
     return found[-1]
 
 

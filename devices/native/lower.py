@@ -12,16 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from devices.native.ir import Graph, Op, Type
-from devices.native.memory import MemoryPlan, aligned, plan
+from devices.native.arrays import aligned, aligned_bytes, row_bytes, viewed
+from devices.native.ir import Graph, Node, Op, Type
+from devices.native.memory import MemoryPlan, plan
 from devices.native.operators import View
 from devices.native.passes.batch import rebatched
-from devices.native.rows import row_bytes
 from devices.native.storage import Region, Storage
-
-SLACK = 256
-"""Bytes after the arena and after the constants that a kernel may read (never write) beyond the end of an operand there. The caller's
-inputs and outputs have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +75,11 @@ class Program:
             total.update(repr((step.op, step.inputs, step.output)).encode())
         return total.hexdigest()
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The node of each step."""
+        return tuple(node for node in self.graph.nodes if _is_step(node, self.homes))
+
     def at(self, batch: int) -> Program:
         """The program for this many items (of one with an open batch). Raises GraphError where they need more memory than a value may."""
         return self if batch == 1 else _assemble(rebatched(self.graph, batch), self.homes, self.constants, self.memory, batch)
@@ -95,23 +96,6 @@ def lower(graph: Graph) -> Program:
     return _assemble(replace(storage.graph, constants=arrays), homes, constants, memory, 1)
 
 
-def viewed(memory: np.ndarray, offset: int, told: Type, stride: int | None = None) -> np.ndarray:
-    """The bytes from an offset on as an array of this type, with rows `stride` elements apart (None: without gaps)."""
-    columns = told.shape[-1] if told.rank else 1
-    if stride in (None, columns) or not told.nbytes:
-        return memory[offset : offset + told.nbytes].view(told.dtype).reshape(told.shape)
-    assert stride is not None
-    rows = memory[offset : offset + row_bytes(told, stride)].view(told.dtype)
-    return rows.reshape(*told.shape[:-1], stride)[..., :columns]
-
-
-def aligned_bytes(count: int) -> np.ndarray:
-    """Zeroed bytes that begin at a multiple of the alignment, with SLACK behind them."""
-    held = np.zeros(count + SLACK + 64, np.uint8)
-    start = -held.__array_interface__["data"][0] % 64
-    return held[start : start + count + SLACK]
-
-
 def _block(graph: Graph) -> tuple[np.ndarray, dict[str, int]]:
     """All constants one after another, and where each begins."""
     offsets: dict[str, int] = {}
@@ -126,6 +110,11 @@ def _block(graph: Graph) -> tuple[np.ndarray, dict[str, int]]:
     return block, offsets
 
 
+def _is_step(node: Node, homes: Mapping[str, tuple[Region, int, int]]) -> bool:
+    """A view of the same bytes is none."""
+    return homes[node.output][:2] != homes[node.inputs[0]][:2] or not isinstance(node.op, View)
+
+
 def _assemble(graph: Graph, homes: Mapping[str, tuple[Region, int, int]], constants: np.ndarray, memory: MemoryPlan, batch: int) -> Program:
     def operand(name: str) -> Operand:
         region, at, stride = homes[name]
@@ -134,9 +123,7 @@ def _assemble(graph: Graph, homes: Mapping[str, tuple[Region, int, int]], consta
         return Operand(region, at * batch if region == "arena" else at, told, stride if told.rank != 1 else told.shape[0])
 
     steps = tuple(
-        Step(node.op, tuple(map(operand, node.inputs)), operand(node.output), node.origin)
-        for node in graph.nodes
-        if homes[node.output][:2] != homes[node.inputs[0]][:2] or not isinstance(node.op, View)
+        Step(node.op, tuple(map(operand, node.inputs)), operand(node.output), node.origin) for node in graph.nodes if _is_step(node, homes)
     )
     return Program(
         steps, tuple((name, graph.types[name]) for name in graph.inputs),

@@ -1,101 +1,87 @@
-"""Runs a program with compiled kernels: lists of calls that native code walks, and the reference for the steps between that have none."""
+"""Runs a program: lists of kernel calls that native code walks, and the reference for the steps between that have none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from devices.native.calls import Call, Context, Part, calls
+from devices.native.arrays import aligned_bytes, viewed
 from devices.native.crew import Crew
-from devices.native.execute import reference_kernel
-from devices.native.kernels import Library, Words, address
+from devices.native.image import ARENA, DATA, INPUT, OUTPUT, Image
+from devices.native.kernels import KernelError, Library, Words, address
 from devices.native.kernels.team import Team
-from devices.native.lower import Operand, Program, Step, aligned_bytes, viewed
-from devices.native.memory import aligned
+
+if TYPE_CHECKING:
+    from devices.native.steps import Interpreted, Place
+
+Arrays = Sequence[np.ndarray]
 
 
 class Machine:
-    """A program with its memory, for one batch size, run by a crew of threads. One thread uses it at a time.
+    """A program with its memory, for one of its numbers of items, run by a crew of threads. One thread uses it at a time.
 
     Threads share out the rows of each kernel, with the same results for any number of them. `compiled` and `interpreted` count the steps
-    that kernels do and those that the reference does.
+    that kernels do and those that the reference does. Raises KernelError for kernels of another instruction set.
     """
 
-    def __init__(self, program: Program, library: Library, crew: Crew | None = None) -> None:
-        self.program = program
-        self._library = library
-        self._crew = crew or Crew(1)
-        self._arena = aligned_bytes(program.arena_bytes)
+    def __init__(self, image: Image, library: Library, crew: Crew | None = None, items: int = 1) -> None:
+        if library.isa.name != image.isa:
+            raise KernelError(f"expected kernels for {image.isa}, as the program was made for, got some for {library.isa.name}")
+        variant = image.variants[items]
+        self.inputs, self.outputs = (tuple(port.at(items) for port in ports) for ports in (image.inputs, image.outputs))
+        self.compiled, self.interpreted = variant.compiled, variant.interpreted
+        self._data, self._arena = image.data, aligned_bytes(variant.arena_bytes)
         # Kernels may read past the end of an operand: the caller's arrays are copied to memory where they can.
-        self._inputs = [aligned_bytes(told.nbytes) for _, told in program.inputs]
-        self._patches: list[tuple[np.ndarray, int, int, int]] = []
-        self._parts: list[Team | Step] = []
-        made = calls(Context(library.isa, self._constant), program.steps)
-        self.interpreted = sum(found is None for found in made)
-        self.compiled = len(made) - self.interpreted
-        waiting: list[tuple[str, Words, int]] = []
-        needed = 0
-        for step, found in zip(program.steps, made, strict=True):
-            if found is None:
-                self._flush(waiting)
-                self._parts.append(step)
-                continue
-            for call in found:
-                words = self._words(call)
-                needed = max(needed, int(call.words.get("scratch_bytes", 0)))  # type: ignore[arg-type]
-                waiting.append((call.kernel, words, call.rows))
-        self._flush(waiting)
-        self._scratches = self._crew.scratches(needed + 64)
-        self._interpreters = {id(step): reference_kernel(step) for step in self._parts if isinstance(step, Step)}
+        self._held = [aligned_bytes(port.nbytes) for port in self.inputs]
+        self._taken = [viewed(held, 0, port) for held, port in zip(self._held, self.inputs, strict=True)]
+        self._words = variant.words.copy()
+        self._late = self._link(variant.links)
+        self._crew = crew or Crew(1)
+        self._parts: list[Team | Callable[[Arrays], None]] = []
+        for part in variant.parts:
+            if isinstance(part, range):
+                self._parts.append(Team(library, [self._call(image, row) for row in variant.calls[part].tolist()], self._crew.size))
+            else:
+                self._parts.append(self._step(part))
+        self._scratches = self._crew.scratches(variant.scratch_bytes + 64)
 
-    def run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        """Contiguous arrays of the program's input and output types, in their order."""
-        for held, (_, told), array in zip(self._inputs, self.program.inputs, inputs, strict=True):
-            np.copyto(viewed(held, 0, told), array)
-        for values, at, number, offset in self._patches:
-            values[at] = address(outputs[number]) + offset
+    def run(self, inputs: Arrays, outputs: Arrays) -> None:
+        """Contiguous arrays of `inputs` and `outputs`, in their order."""
+        for taken, array in zip(self._taken, inputs, strict=True):
+            np.copyto(taken, array)
+        words, numbers, offsets = self._late
+        if len(words):
+            self._words[words] = np.array([address(array) for array in outputs], np.int64)[numbers] + offsets
         for part in self._parts:
-            if isinstance(part, Step):
-                sources = [self._view(operand, outputs) for operand in part.inputs]
-                self._interpreters[id(part)](sources, self._view(part.output, outputs))
-            else:
+            if isinstance(part, Team):
                 self._crew.run(part, self._scratches)
-
-    def _flush(self, waiting: list[tuple[str, Words, int]]) -> None:
-        """Makes one list of the calls that wait."""
-        if waiting:
-            self._parts.append(Team(self._library, waiting, self._crew.size))
-            waiting.clear()
-
-    def _words(self, call: Call) -> Words:
-        kernel = self._library.kernels[call.kernel]
-        given: dict[str, np.ndarray | float | None] = {}
-        late: list[tuple[str, int, int]] = []
-        for name, value in call.words.items():
-            if not isinstance(value, Part):
-                given[name] = value
-            elif value.operand.region == "output":
-                late.append((name, value.operand.at, value.offset))
-                given |= {name: 0, f"{name}_bytes": value.nbytes}
             else:
-                # Buffers end where the next one may begin: what a kernel writes to round off its last vector is nobody's.
-                room = aligned(value.operand.nbytes) - value.offset
-                given |= {name: address(self._memory(value.operand)) + value.offset, f"{name}_bytes": room}
-        words = kernel.words(**given)
-        self._patches += [(words.values, kernel.fields.index(name), number, offset) for name, number, offset in late]
-        return words
+                part(outputs)
 
-    def _memory(self, operand: Operand) -> np.ndarray:
-        """The bytes of an operand that is not the caller's output."""
-        if operand.region == "input":
-            return self._inputs[operand.at]
-        return (self._arena if operand.region == "arena" else self.program.constants)[operand.at :]
+    def _link(self, links: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Puts addresses into words. Gives the words that wait for the caller's outputs, the numbers of these and the offsets there."""
+        words, regions, numbers, offsets = links.T
+        for region, bases in ((DATA, [self._data]), (ARENA, [self._arena]), (INPUT, self._held)):
+            here = regions == region
+            if here.any():
+                self._words[words[here]] = np.array([address(base) for base in bases], np.int64)[numbers[here]] + offsets[here]
+        late = regions == OUTPUT
+        return words[late], numbers[late], offsets[late]
 
-    def _constant(self, operand: Operand) -> np.ndarray:
-        return viewed(self.program.constants, operand.at, operand.type)
+    def _call(self, image: Image, row: Sequence[int]) -> tuple[str, Words, int]:
+        kernel, rows, first, count = row
+        return image.kernels[kernel], Words(self._words[first : first + count]), rows
 
-    def _view(self, operand: Operand, outputs: Sequence[np.ndarray]) -> np.ndarray:
-        if operand.region == "output":
-            return viewed(outputs[operand.at].reshape(-1).view(np.uint8), 0, operand.type)
-        return viewed(self._memory(operand), 0, operand.type, operand.stride)
+    def _step(self, step: Interpreted) -> Callable[[Arrays], None]:
+        sources, target = [self._place(place) for place in step.inputs], self._place(step.output)
+        return lambda outputs: step.run([source(outputs) for source in sources], target(outputs))
+
+    def _place(self, place: Place) -> Callable[[Arrays], np.ndarray]:
+        number, offset, told = place.number, place.offset, place.type
+        if place.region == OUTPUT:
+            return lambda outputs: viewed(outputs[number].reshape(-1).view(np.uint8), offset, told)
+        memory = self._held[number] if place.region == INPUT else self._data if place.region == DATA else self._arena
+        view = viewed(memory, offset, told, place.stride)
+        return lambda outputs: view

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from devices.native.arrays import aligned
 from devices.native.ir import GraphError
 
-ALIGNMENT = 64
 MAX_ARENA = 2**31
 """Bytes that a model may need while it runs, for one item."""
 
@@ -68,11 +68,6 @@ def lower_bound(buffers: Iterable[Buffer]) -> int:
         now += changes[step]
         most = max(most, now)
     return most
-
-
-def aligned(nbytes: int) -> int:
-    """Bytes rounded up to the alignment."""
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _fit(taken: Sequence[tuple[int, int]], size: int) -> int:

@@ -7,8 +7,6 @@ constants and the caller's arrays. What lies in the padding is never read for a 
 
 from __future__ import annotations
 
-from math import prod
-
 from devices.native import operators as ops
 from devices.native.ir import Graph, Node, Type
 from devices.native.kernels.layout import PICTURE, channel_stride
@@ -28,11 +26,6 @@ def strides(graph: Graph) -> dict[str, int]:
         compact = told.shape[-1] if told.rank else 1
         found[name] = PICTURE if name in pictures else channel_stride(compact) if name in padded and compact else compact
     return found
-
-
-def row_bytes(told: Type, stride: int) -> int:
-    """Bytes that a value takes with its padding."""
-    return told.nbytes // max(1, prod(told.shape)) * prod(told.shape[:-1]) * stride if told.rank and told.nbytes else told.nbytes
 
 
 def same_bytes(first: Type, first_stride: int, second: Type, second_stride: int) -> bool:
@@ -58,6 +51,8 @@ def _padded(graph: Graph) -> set[str]:
         told = graph.types[node.output]
         if told.layout == "nhwc" or told.rank == 2:
             seeds.add(node.output)
+        if isinstance(node.op, ops.MatMul):
+            seeds.update((node.output, *node.inputs))
         if isinstance(node.op, BY_ROWS) or (isinstance(node.op, ops.Softmax) and node.op.axis == told.rank - 1):
             seeds.update((node.output, node.inputs[0]))
         for name in node.inputs:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Literal
 
 from devices.native import operators as ops
+from devices.native.arrays import row_bytes
 from devices.native.ir import Graph, Node
 from devices.native.memory import Buffer
 from devices.native.passes.batch import batched
-from devices.native.rows import row_bytes, same_bytes, strides
+from devices.native.rows import same_bytes, strides
 
 Region = Literal["arena", "constants", "input", "output"]
 

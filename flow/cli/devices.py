@@ -4,8 +4,9 @@ import sys
 
 
 def devices() -> None:
-    """List devices and engines, and what each lacks."""
+    """List devices and engines, and what each lacks: of this machine, and of each model that was prepared."""
     from devices import available, broken
+    from devices.prepare import choices
     from flow.cli.table import show
 
     rows = []
@@ -18,5 +19,8 @@ def devices() -> None:
         if not device.engines:
             rows.append([*about, "-", "-", f"no: {device.missing or 'no engine runs on it'}"])
     show("Devices and engines", ("device", "kind", "cores", "free MB", "engine", "precisions", "usable"), rows)
+    if prepared := [[name, choice.engine, choice.why] for name, choice in choices()]:
+        print()
+        show("Models that were prepared", ("model", "runs on", "because"), prepared)
     for plugin in broken():
         print(f"{plugin.group}: {plugin.name} cannot be used: {plugin.reason}", file=sys.stderr)

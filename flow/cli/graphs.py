@@ -6,24 +6,59 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from devices import ModelInfo
+    from devices.native.describe import Compiled
 
 GraphNode = dict[str, Any]
-"""`op`, `name`, `inputs` (names), `outputs` (name -> dtype and shape in words, empty where unknown)."""
+"""`op`, `name`, `inputs` (names), `outputs` (name -> dtype and shape in words, empty where unknown); with native `kernels`, None where the
+reference does it."""
+
+NATIVE = "native"
+TITLES = {NATIVE: "native", "onnxruntime": "ONNX Runtime"}
 
 
-def before(model: ModelInfo) -> list[GraphNode]:
-    """The nodes of the file, in its order. Raises EngineError."""
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """A model before and after compiling for the engine that the plan chose (`engine`, because `why`), and what native makes of it:
+    `native` is None where it lacks something, which `missing` names."""
+
+    model: ModelInfo
+    engine: str
+    why: str
+    before: list[GraphNode]
+    after: list[GraphNode]
+    native: Compiled | None
+    missing: tuple[str, ...]
+
+
+def graphs(model: ModelInfo, engine: str, why: str) -> Graphs:
+    """Compiles the model. Raises EngineError."""
     from devices import onnx_file
+    from devices.native.coverage import missing
+    from devices.native.describe import describe
 
-    return _nodes(onnx_file.read(model.path).model, model)
+    lacking = missing(model.path, dict(model.dims))
+    native = None if lacking else describe(model.path, dict(model.dims))
+    before = _nodes(onnx_file.read(model.path).model, model)
+    after = steps(native) if engine == NATIVE and native is not None else _by_onnxruntime(model)
+    return Graphs(model, engine, why, before, after, native, tuple(map(str, lacking)))
 
 
-def after(model: ModelInfo) -> list[GraphNode]:
+def steps(native: Compiled) -> list[GraphNode]:
+    """The steps of native's program as nodes."""
+    return [
+        {"op": step.op, "name": step.origin, "inputs": list(step.reads), "outputs": dict(step.gives),
+         "kernels": None if step.kernels is None else list(step.kernels)}
+        for step in native.steps
+    ]  # fmt: skip
+
+
+def _by_onnxruntime(model: ModelInfo) -> list[GraphNode]:
     """The nodes that ONNX Runtime runs, after folding, fusing and changing layouts for this processor. Raises EngineError."""
     import onnx
     import onnxruntime
@@ -61,7 +96,7 @@ def _nodes(file: Any, model: ModelInfo) -> list[GraphNode]:
     return [
         {
             "op": node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}",
-            "name": node.name,
+            "name": node.name or (node.output[0] if node.output else ""),
             "inputs": [name for name in node.input if name and name not in constants],
             "outputs": {name: known.get(name, "") for name in node.output if name},
         }
@@ -77,14 +112,58 @@ def _words(value: Any, onnx: Any) -> str:
     return f"{onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}[{shape}]"
 
 
-def text(model: ModelInfo) -> list[str]:
-    """Both graphs as lines: how many nodes of which operator, then every node."""
+def document(found: Graphs) -> dict[str, Any]:
+    """Plain JSON values."""
+    native = found.native
+    told: dict[str, Any] = {"missing": list(found.missing)}
+    if native is not None:
+        told |= {
+            "isa": native.isa, "passes": [asdict(each) for each in native.passes], "nodes": steps(native),
+            "arena_bytes": native.arena_bytes, "peak_bytes": native.bound_bytes, "data_bytes": native.data_bytes,
+            "batches": list(native.batches),
+            "buffers": [
+                {"name": buffer.name, "bytes": buffer.nbytes, "offset": native.offsets[buffer.name], "first": buffer.first,
+                 "last": buffer.last}
+                for buffer in native.buffers
+            ],
+        }  # fmt: skip
+    model = found.model
+    return {
+        "model": model.name, "version": model.version, "engine": found.engine, "why": found.why, "before": found.before,
+        "after": found.after, "native": told,
+    }  # fmt: skip
+
+
+def text(found: Graphs) -> list[str]:
+    """Both graphs as lines: how many nodes of which operator, then every node; then what native makes of the model."""
+    name = f"{found.model.name}@{found.model.version}"
+    lines = [
+        f"{name}, {found.model.path.name}: as in the file", *_listed(found.before), "",
+        f"{name}: as {TITLES.get(found.engine, found.engine)} compiled it here", *_listed(found.after), "",
+        f"{name} runs on {found.engine}" + (f": {found.why}" if found.why else ""),
+    ]  # fmt: skip
+    if found.native is None:
+        return [*lines, "", f"native lacks {', '.join(found.missing)}"]
+    return [*lines, "", *summary(found.native)]
+
+
+def summary(native: Compiled) -> list[str]:
+    """What native makes of the model, in some lines."""
+    from flow.plan.text import size
+
+    alone = [step for step in native.steps if step.kernels is None]
+    kernels = Counter(kernel for step in native.steps for kernel in step.kernels or ())
+    lines = [
+        f"native, {native.isa}: {len(native.steps)} steps" + (f", {len(alone)} of them without a kernel" if alone else ""),
+        "  fused: " + (", ".join(f"{each.name} {each.before} → {each.after}" for each in native.passes) or "nothing"),
+        "  kernels: " + ", ".join(f"{count} {kernel}" for kernel, count in kernels.most_common()),
+    ]
+    if alone:
+        lines.append("  without a kernel: " + ", ".join(f"{step.op} ({step.origin})" for step in alone))
     return [
-        f"{model.name}@{model.version}, {model.path.name}: as in the file",
-        *_listed(before(model)),
-        "",
-        f"{model.name}@{model.version}: as ONNX Runtime compiled it here",
-        *_listed(after(model)),
+        *lines,
+        f"  memory while it runs: {size(native.arena_bytes)} an item; {size(native.bound_bytes)} are alive at once at the most",
+        f"  weights and tables: {size(native.data_bytes)}, shared by all workers; for batches of {' or '.join(map(str, native.batches))}",
     ]
 
 
@@ -92,8 +171,17 @@ def _listed(nodes: Sequence[GraphNode]) -> list[str]:
     from flow.cli.table import plain
 
     counted = ", ".join(f"{number} {op}" for op, number in Counter(node["op"] for node in nodes).most_common())
+    compiled = any("kernels" in node for node in nodes)
     rows = [
-        [node["op"], ", ".join(node["inputs"]), ", ".join(f"{name} {words}".strip() for name, words in node["outputs"].items())]
+        [node["op"], *([kernels(node)] if compiled else []), ", ".join(node["inputs"]),
+         ", ".join(f"{name} {words}".strip() for name, words in node["outputs"].items())]
         for node in nodes
-    ]
-    return [f"{len(nodes)} nodes: {counted}", "", *(f"  {line}" for line in plain(("operator", "reads", "gives"), rows))]
+    ]  # fmt: skip
+    head = ("operator", *(("kernels",) if compiled else ()), "reads", "gives")
+    return [f"{len(nodes)} nodes: {counted}", "", *(f"  {line}" for line in plain(head, rows))]
+
+
+def kernels(node: GraphNode) -> str:
+    """The kernels of a step, in words."""
+    named = node["kernels"]
+    return "(reference)" if named is None else ", ".join(named) or "(with the one before)"

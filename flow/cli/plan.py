@@ -66,10 +66,16 @@ def graphs_of(made: Plan, name: str, format: str) -> str:
         raise typer.BadParameter(
             f"expected {', '.join(names) or 'no model, for the plan has none'}, got {name!r}{nearest(name, names)}", param_hint="'--model'"
         )
-    if format == "svg":
-        raise typer.BadParameter("expected text or json for a model's graph, got 'svg'", param_hint="'--format'")
-    found = known[name]
-    if format == "text":
-        return "\n".join(graphs.text(found))
-    both = {"model": found.name, "version": found.version, "before": graphs.before(found), "after": graphs.after(found)}
-    return json.dumps(both, indent=2)
+    model = known[name]
+    nodes = [node for node in made.nodes if node.engine and made.model(node) == model]
+    engine, why = next(((str(node.engine), node.why) for node in nodes), ("onnxruntime", "no node runs it"))
+    found = graphs.graphs(model, engine, why)
+    match format:
+        case "json":
+            return json.dumps(graphs.document(found), indent=2)
+        case "svg":
+            from flow.cli.model_drawing import drawing
+
+            return drawing(found)
+        case _:
+            return "\n".join(graphs.text(found))

@@ -79,11 +79,11 @@ def running(plan: Plan, *, frames: int | None, show: Show | None) -> tuple[int, 
 
     The report's `running_seconds` do without the start of the workers.
     """
-    from devices import kernels
     from flow import Executor
     from flow.cli.failure import FAILED
     from flow.cli.outcome import fruitless
     from flow.cli.watch import signals, watch
+    from flow.prepare import ready as prepared
 
     ready: list[float] = []
 
@@ -92,7 +92,7 @@ def running(plan: Plan, *, frames: int | None, show: Show | None) -> tuple[int, 
             ready.append(time.monotonic())
         told(event)
 
-    kernels.ensure(report=say)
+    prepared(plan, say)
     with signals() as asked, Executor(plan, frames=frames, on_event=heard) as run:
         status = watch(run, asked, show)
         report = run.report() | {"running_seconds": round(time.monotonic() - ready[0], 4) if ready else 0.0}

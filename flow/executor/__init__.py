@@ -21,6 +21,7 @@ from flow.result import Result
 from flow.switch.error import SwitchError
 from flow.switch.proof import Proof, memory_of
 from flow.switch.succession import Numbers, Succession, succeed
+from flow.worker.turns import short_turns
 
 WAIT_S = 0.2
 
@@ -56,11 +57,12 @@ class Executor:
         self.stop()
 
     def start(self) -> None:
-        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had."""
-        from devices import kernels
+        """Compiles what must be compiled, then starts the workers. Raises RunError when memory or folders cannot be had, KernelError where
+        compiling fails."""
         from flow.pool import PoolError
+        from flow.prepare import ready
 
-        kernels.ensure()
+        ready(self.plan)
         self._started = time.monotonic()
         self._cpu_start = _cpu_of_this_process() + _cpu_of_children()
         try:
@@ -79,7 +81,8 @@ class Executor:
     def _run(self) -> None:
         assert self._supervisor is not None
         try:
-            self._supervisor.run()
+            with short_turns() if self.plan.workers == "threads" else contextlib.nullcontext():
+                self._supervisor.run()
         except BaseException as error:  # told to whoever waits for the run
             self._error = error
         finally:
@@ -116,7 +119,8 @@ class Executor:
         while (arrival := supervisor.arrived.get()) is not None:
             inbox, result = arrival
             inbox.read += 1
-            supervisor.poke()
+            if inbox.held_back:
+                supervisor.poke()
             if not wanted or inbox.name in wanted:
                 yield result
         supervisor.arrived.put(None)
@@ -230,7 +234,7 @@ class Executor:
     def memory_bytes(self) -> int:
         """Memory that the workers have to themselves, and that they share."""
         supervisor = self._running_supervisor()
-        return memory_of(list(supervisor.workers.values())) + supervisor.memory.nbytes()
+        return memory_of(list(supervisor.workers.values())) + supervisor.shared_bytes()
 
     def _change(self, what: str, timeout_s: float | None, **fields: Any) -> Any:
         supervisor = self._running_supervisor()
@@ -259,15 +263,15 @@ class Executor:
         assert self._supervisor is not None, "start the run first"
         supervisor = self._supervisor
         return make_report(
-            supervisor.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.memory.nbytes(), cpu_seconds=self._cpu(),
+            supervisor.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.shared_bytes(), cpu_seconds=self._cpu(),
             wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
             retired=supervisor.change.bank.counts,
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:
-        """The report of the whole run, once it has ended."""
-        if self._thread is not None:
-            self._thread.join()
+        """The report of the whole run; waits for its end as `wait` does."""
+        if self._thread is not None and self._thread.is_alive():
+            self.wait()
         return self.snapshot()
 
     def _cpu(self) -> float:

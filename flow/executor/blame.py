@@ -18,6 +18,8 @@ class Blame:
         self.poison: list[dict[str, Any]] = []
         self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._poisoned: set[tuple[str, int, int]] = set()
+        self._suspects: dict[tuple[str, int], int] = {}
+        """(node, stream): seq of the last frame on which the node died while it ran several."""
 
     def died(self, node: Node, stream: int, seq: int) -> str | None:
         """A worker has died in a node: `stop` when its businesses stop for that, `poison` when the frame is set aside.
@@ -39,7 +41,24 @@ class Blame:
         for address in addresses:
             self._deaths.pop((address, -1, -1), None)
 
-    def of(self, plan: Plan) -> tuple[tuple[int, int, int], ...]:
+    def suspect(self, frames: Iterable[tuple[Node, int, int]]) -> None:
+        """A worker has died in a node that ran these frames (node, stream, seq) at once.
+
+        That counts for each, and who was to blame shows when it runs them one at a time.
+        """
+        for node, stream, seq in frames:
+            self._suspects[node.address, stream] = seq
+            self._deaths[node.address, stream, seq] += 1
+
+    def poisoned(self, plan: Plan) -> tuple[tuple[int, int, int], ...]:
         """(number of the node in a plan, stream, seq) of all frames that are set aside."""
-        number = {node.address: place for place, node in enumerate(plan.nodes)}
-        return tuple(sorted((number[address], stream, seq) for address, stream, seq in self._poisoned if address in number))
+        return _numbered(plan, self._poisoned)
+
+    def alone(self, plan: Plan) -> tuple[tuple[int, int, int], ...]:
+        """In the same way, the frames that a node runs one at a time."""
+        return _numbered(plan, [(address, stream, seq) for (address, stream), seq in self._suspects.items()])
+
+
+def _numbered(plan: Plan, frames: Iterable[tuple[str, int, int]]) -> tuple[tuple[int, int, int], ...]:
+    number = {node.address: place for place, node in enumerate(plan.nodes)}
+    return tuple(sorted((number[address], stream, seq) for address, stream, seq in frames if address in number))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 from typing import Any
 
-import zmq
-
-from flow.link.zeromq import ZmqReceiver
+from flow.link import ring as rings
+from flow.link.bell import Bell, LiveBell
+from flow.link.ring import RingReceiver
+from flow.link.rows import SHAPE, RowReceiver
 from flow.plan.value import Sink
 from flow.result import Result
-
-MAX_LINE = 16 << 20
-
 
 Arrival = tuple["ResultsInbox", Result]
 
@@ -22,16 +21,18 @@ class ResultsInbox:
     """Receives one output. The supervisor's thread feeds it, a reader's thread empties it; unread results hold the worker back.
 
     `arrived` is shared by the outputs of a run, so that a reader gets them as they come. `read` is counted by the reader's thread and
-    `_skipped` by the supervisor's: neither waits for the other.
+    what was queued by the supervisor's: neither waits for the other. Raises OSError when there is no memory for the ring.
     """
 
-    def __init__(self, sink: Sink, arrived: queue.SimpleQueue[Arrival | None]) -> None:
+    def __init__(self, sink: Sink, arrived: queue.SimpleQueue[Arrival | None], worker: LiveBell) -> None:
         self.sink, self.arrived = sink, arrived
+        self.ring = rings.allocate(SHAPE, f"results-{sink.id}")
+        """The ring's descriptor, through all lives of its writers."""
+        self._rows = RowReceiver(RingReceiver(SHAPE, os.dup(self.ring), _other(worker)))
         self.discarding = False
-        self.read = 0
-        self._receiver: ZmqReceiver | None = None
-        self._received = self._acknowledged = 0
-        self._queued = self._skipped = self._base = 0
+        self.read = self._queued = 0
+        self.held_back = False
+        """Whether the worker may be waiting for a reader."""
         self.seen: dict[str, int] = {}
         self.arrived_rows = 0
         """Results that have come, each counted once however often it was sent."""
@@ -41,45 +42,36 @@ class ResultsInbox:
         """`business.output`."""
         return f"{self.sink.business}.{self.sink.output}"
 
-    def open(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
-        """Listens anew, for a worker that starts."""
-        self.close()
-        self._receiver = ZmqReceiver(context, address, MAX_LINE)
-        self._received = self._acknowledged = 0
-        self._base = self._queued + self._skipped
-        self._receiver.acknowledge(0, 0)
+    def begin(self, worker: LiveBell) -> None:
+        """A worker starts to write: what the one before has published is taken in."""
+        self.poll()
+        self._rows.renew(_other(worker))
 
-    @property
-    def waitable(self) -> Any:
-        return None if self._receiver is None else self._receiver.waitable
+    def stirs(self) -> bool:
+        """Whether something has come."""
+        return self._rows.stirs()
 
-    def poll(self) -> None:
-        """Takes in what has come and acknowledges what has been read."""
-        if self._receiver is None:
-            return
-        before = self._received
-        while (message := self._receiver.receive()) is not None:
-            self._received = message[0] + 1
-            row = json.loads(bytes(message[1]))
+    def poll(self, *, freely: bool = False) -> None:
+        """Takes in what has come, and makes room for what has been read; `freely`: for all of it, whoever reads must not hold it up."""
+        for line in self._rows.rows():
+            row = json.loads(line)
             if row["seq"] <= self.seen.get(row["stream"], -1):
-                self._skipped += 1
                 continue
             self.seen[row["stream"]] = row["seq"]
             self.arrived_rows += 1
-            if self.discarding:
-                self._skipped += 1
-            else:
+            if not self.discarding:
                 self._queued += 1
                 self.arrived.put((self, as_result(row)))
-        done = max(0, self.read + self._skipped - self._base)
-        if self._received != before or done != self._acknowledged:
-            self._receiver.acknowledge(self._received, done)
-            self._acknowledged = done
+        self.held_back = self._queued - self.read >= SHAPE.entries // 2  # before it is counted: who reads from now on wakes us
+        self._rows.keep(0 if freely else self._queued - self.read)
 
     def close(self) -> None:
-        if self._receiver is not None:
-            self._receiver.close()
-            self._receiver = None
+        self._rows.close()
+        os.close(self.ring)
+
+
+def _other(worker: LiveBell) -> Bell:
+    return Bell(os.dup(worker.bell), os.dup(worker.word_read_only), own=False)
 
 
 KEYS = ("business", "version", "output", "stream", "seq", "pts_ns", "time", "plan", "latency_ms", "inputs", "reset")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import queue
 import threading
 import time
@@ -14,12 +13,15 @@ from typing import Any
 
 import zmq
 
+from flow.executor.alarm import Alarm
 from flow.executor.blame import Blame
 from flow.executor.directory import RunDirectory
 from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
 from flow.executor.workers import Worker
+from flow.ledger import TOGETHER
+from flow.link.rows import SHAPE
 from flow.plan.codec import encode_plan
 from flow.plan.value import Node, Plan
 from flow.pool import PoolError
@@ -54,7 +56,7 @@ class Supervisor:
             for lane in (self.wiring.lanes[seat.lane],)
         }
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
-        self.inboxes = {sink.id: ResultsInbox(sink, self.arrived) for sink in plan.sinks if sink.target == RESULTS}
+        self.inboxes: dict[int, ResultsInbox] = {}
         self.problems: list[str] = []
         self.blame = Blame()
         self.poison = self.blame.poison
@@ -62,20 +64,19 @@ class Supervisor:
         self.running = False
         self.failed = False
         self._opened: Counter[LinkId] = Counter()
-        self._results_opened: Counter[int] = Counter()
         from flow.switch.change import PlanChange  # it stands on parts of this package
 
         self.change = PlanChange(self)
         self.nursery = Nursery(encode_plan(plan).decode()) if plan.workers == "processes" else None
         self.nodes: dict[str, Node] = {node.address: node for node in plan.nodes}
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.alarm = Alarm()
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
         self._accepts = True
-        self._poller = zmq.Poller()
-        self._waitables: list[Any] = []
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
+        self._look_at = 0.0
+        """When workers are looked at though none has said anything."""
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
         self.lost: set[Seat] = set()
@@ -86,11 +87,18 @@ class Supervisor:
         """Slots that were still held at the end; 0 after an orderly one."""
         try:
             self.memory = SharedMemory(self.wiring, self.workers)
+            for sink in plan.sinks:
+                if sink.target == RESULTS:
+                    self.inboxes[sink.id] = ResultsInbox(sink, self.arrived, self.workers[self.wiring.writer(sink.id)].bell)
         except BaseException:
             self._free_the_rest()
             raise
 
     # ---- asked from other threads
+
+    def shared_bytes(self) -> int:
+        """Shared memory of pools, links and results."""
+        return self.memory.nbytes() + len(self.inboxes) * SHAPE.nbytes
 
     def order(self, do: str, **fields: Any) -> bool:
         """`drain`, `stop` or `change`; False once the run is over."""
@@ -102,9 +110,7 @@ class Supervisor:
 
     def poke(self) -> None:
         """Wakes the supervisor; nothing once the run is over."""
-        with self._lock:
-            if self._bell >= 0:
-                os.eventfd_write(self._bell, 1)
+        self.alarm.poke()
 
     # ---- starting
 
@@ -116,28 +122,36 @@ class Supervisor:
         terms = self.change.terms(worker)
         worker.plan = terms.plan
         wiring = Wiring(terms.plan)
-        own = {sink for chain in wiring.lanes[seat.lane].chains for sink in wiring.chains[chain].sinks}
-        results = [self.open_inbox(sink) for sink in sorted(own & self.inboxes.keys()) if sink not in terms.waiting]
+        own = {sink for chain in wiring.lanes[seat.lane].chains for sink in wiring.chains[chain].sinks} & self.inboxes.keys()
+        results = {sink: self._begin(worker, sink) for sink in sorted(own - {*terms.waiting})}
         setup = Setup(
-            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, self.blame.of(terms.plan),
-            tuple(sorted(self.stopped)), tuple(results), worker.block.layout.names, tuple(self.change.streams), terms.epoch,
-            terms.passage, terms.held, terms.waiting,
+            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, self.blame.poisoned(terms.plan),
+            self.blame.alone(terms.plan), tuple(sorted(self.stopped)), tuple(results.values()), worker.block.layout.names,
+            tuple(self.change.streams), terms.epoch, terms.passage, terms.held, terms.waiting,
         )  # fmt: skip
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
         message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": terms.plan_json, "digest": terms.digest}
         worker.send(message, fds)
         epoch = terms.epoch if terms.passage is None else terms.passage.epoch
         self.memory.hand_over(worker, wiring=wiring, epoch=epoch)
+        for sink in results:
+            self._give_ring(worker, sink)
         worker.send({"kind": "build"})
 
-    def open_inbox(self, sink: int) -> ResultsOrder:
-        """Listens anew for the results of a sink."""
+    def give_inbox(self, worker: Worker, sink: int) -> ResultsOrder:
+        """From now on this worker writes the results of a sink."""
+        order = self._begin(worker, sink)
+        self._give_ring(worker, sink)
+        return order
+
+    def _begin(self, worker: Worker, sink: int) -> ResultsOrder:
         inbox = self.inboxes[sink]
-        self._results_opened[sink] += 1
-        address = self.directory.address(f"r{sink}.{self._results_opened[sink]}")
-        inbox.poll()
-        inbox.open(self.context, address)
-        return ResultsOrder(sink, address, dict(inbox.seen), inbox.arrived_rows)
+        inbox.begin(worker.bell)
+        return ResultsOrder(sink, dict(inbox.seen), inbox.arrived_rows)
+
+    def _give_ring(self, worker: Worker, sink: int) -> None:
+        executor = self.alarm.bell
+        worker.send({"kind": "results", "sink": sink}, [self.inboxes[sink].ring, executor.bell, executor.word_read_only])
 
     def open_links(self, seat: Seat) -> None:
         """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
@@ -175,33 +189,25 @@ class Supervisor:
         return all(worker.ended or worker.seat in self.lost for worker in self.workers.values())
 
     def _turn(self) -> None:
-        self._poll(self._patience_ms())
-        self._take_orders()
-        self._take_events()
+        speakers = [self.router, None if self.nursery is None else self.nursery.sock]
+        told = self.alarm.sleep(speakers, self.inboxes.values(), max(0, math.ceil((self._look_at - time.monotonic()) * 1e3)))
+        if told and self.nursery is not None:
+            self.nursery.take()
         for inbox in self.inboxes.values():
-            inbox.poll()
-        for worker in list(self.workers.values()):
-            if worker.seat not in self.lost and worker.seat not in self.change.staged:
-                self._watch(worker)
+            inbox.poll(freely=self.change.switching)
+        self._take_orders()
+        if told or time.monotonic() >= self._look_at:
+            self._take_events()
+            for worker in list(self.workers.values()):
+                if worker.seat not in self.lost and worker.seat not in self.change.staged:
+                    self._watch(worker)
+            self._look_at = self._next_look()
         self.change.turn()
 
-    def _patience_ms(self) -> int:
-        """How long nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
-        due = min((worker.due for worker in self.workers.values() if worker.due is not None), default=None)
-        return self._tick_ms if due is None else max(0, min(self._tick_ms, math.ceil((due - time.monotonic()) * 1e3)))
-
-    def _poll(self, timeout_ms: int) -> None:
-        waitables = [inbox.waitable for inbox in self.inboxes.values()] + [self.nursery and self.nursery.sock]
-        if waitables != self._waitables:
-            self._waitables, self._poller = waitables, zmq.Poller()
-            for waitable in (self.router, self._bell, *waitables):
-                if waitable is not None:
-                    self._poller.register(waitable, zmq.POLLIN)
-        events = dict(self._poller.poll(timeout_ms))
-        if self._bell in events:
-            os.eventfd_read(self._bell)
-        if self.nursery is not None:
-            self.nursery.take()
+    def _next_look(self) -> float:
+        """Until when nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
+        due = [worker.due for worker in self.workers.values() if worker.due is not None]
+        return min([time.monotonic() + self._tick_ms / 1e3, *due])
 
     def _take_orders(self) -> None:
         with self._lock:
@@ -306,9 +312,12 @@ class Supervisor:
             return
         node = worker.plan.nodes[status["node"]]
         took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
-        if took_ms <= node.deadline_ms or worker.block.status() != status:
+        several = status["stream"] == TOGETHER
+        deadline_ms = node.deadline_ms * (status["seq"] if several else 1)
+        if took_ms <= deadline_ms or worker.block.status() != status:
             return
-        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on frame {status['seq']}, its deadline is {node.deadline_ms:.0f} ms"
+        what = f"{status['seq']} frames" if several else f"frame {status['seq']}"
+        cause = f"{node.names[0]} ran for {took_ms:.0f} ms on {what}, its deadline is {deadline_ms:.0f} ms"
         if worker.process is None:
             self._give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
         else:
@@ -328,9 +337,13 @@ class Supervisor:
         where = ""
         if status["node"] >= 0:
             node = worker.plan.nodes[status["node"]]
-            when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+            if status["stream"] == TOGETHER:
+                when = f"on {status['seq']} frames at once, each of which is tried alone now"
+                self.blame.suspect((worker.plan.nodes[number], stream, seq) for number, stream, seq in worker.block.entered())
+            else:
+                when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
+                self._blame(node, status["stream"], status["seq"])
             where = f" in {node.names[0]} {when}"
-            self._blame(node, status["stream"], status["seq"])
         self._note(f"{self._title(worker)} died{where}: {cause}", "died")
         if len(worker.deaths) > MOST_RESTARTS:
             self._give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
@@ -344,15 +357,11 @@ class Supervisor:
                 for business in node.businesses:
                     self._stop_business(business)
             case "poison":
-                found = {
-                    "node": node.names[0],
-                    "address": node.address,
-                    "stream": self.wiring.streams[stream],
-                    "seq": seq,
-                    "plan": self.plan.digest,
-                }
-                self.poison.append(found)
-                self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
+                where = self.wiring.streams[stream]
+                self.poison.append(
+                    {"node": node.names[0], "address": node.address, "stream": where, "seq": seq, "plan": self.plan.digest}
+                )  # fmt: skip
+                self._note(f"frame {seq} of {where} is set aside: {node.names[0]} died on it", "poison")
 
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
@@ -429,6 +438,4 @@ class Supervisor:
         if self.nursery is not None:
             self.nursery.close()
         self.directory.remove()
-        with self._lock:
-            os.close(self._bell)
-            self._bell = -1
+        self.alarm.close()

@@ -103,8 +103,16 @@ class RingSender(_End):
 
     def __init__(self, shape: RingShape, fd: int, other: Bell) -> None:
         super().__init__(shape, fd, other)
-        self.durable = self._entry(self.tail - 1)[0] + 1 if self.tail else 0
-        self.done = self._entry(self.head - 1)[0] + 1 if self.head else 0
+        self.durable = self._after(self.tail)
+        self.done = self._after(self.head)
+
+    def _after(self, count: int) -> int:
+        """The index after that of the last of `count` entries."""
+        return self._entry(count - 1)[0] + 1 if count else 0
+
+    def under_way(self) -> int:
+        """Entries published and not finished with, as the shared words say: any thread may ask."""
+        return int(self._observe(self.tail_word) - self._observe(self.head_word))
 
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Entries that an earlier life has published and the consumer has not finished with."""
@@ -124,16 +132,17 @@ class RingSender(_End):
         if self._publish(self.tail_word, self.tail, self.other.word):
             self.other.ring()
 
-    def advance(self, tail: int, head: int, index: int) -> None:
-        """`tail` entries, the last of them `index` - 1, were published elsewhere; of these `head` were seen to be finished with."""
-        self.tail, self.head, self.durable, self.done = tail, head, index, index - (tail - head)
+    def advance(self, tail: int, head: int) -> None:
+        """`tail` entries were published elsewhere; of these `head` were seen to be finished with."""
+        self.tail, self.head = tail, head
+        self.durable, self.done = self._after(tail), self._after(head)
 
     def poll(self) -> bool:
         head = self._observe(self.head_word)
         if head == self.head:
             return False
         self.head = head
-        self.done = self._entry(head - 1)[0] + 1
+        self.done = self._after(head)
         return True
 
     def stirs(self) -> bool:
@@ -170,6 +179,11 @@ class RingReceiver(_End):
         """Whether more has been published than was received."""
         self.tail = self._observe(self.tail_word)
         return self.tail != self.taken
+
+    def renew(self, other: Bell) -> None:
+        """Another producer goes on where the last one stopped."""
+        self.other.close()
+        self.other = other
 
     def acknowledge(self, received: int, done: int) -> None:
         head = self.head

@@ -9,6 +9,7 @@ from devices.cpu import available_memory
 from devices.engine import ModelInfo
 from devices.spec import Spec
 from flow.ledger import STATE_BYTES
+from flow.link.rows import SHAPE
 from flow.plan.chains import Layout
 from flow.plan.pools import PAGE
 from flow.plan.problems import Problems
@@ -49,24 +50,31 @@ class Budget:
 
 def budget(
     layout: Layout, edges: Sequence[Edge], pools: Sequence[Pool], nodes: Sequence[Node], models: Sequence[ModelInfo], *,
-    processes: bool, labels: Mapping[Ref, str],
+    processes: bool, labels: Mapping[Ref, str], results: int = 0,
 ) -> Budget:  # fmt: skip
-    """Adds up pools (one a replica), edges, counters and snapshots of state; then workers and the models each of them loads."""
+    """Adds up pools (one a replica), edges, counters and snapshots of state; then workers and the models each of them loads.
+
+    `results`: outputs that come to the program's own process.
+    """
     by_address = {node.address: node for node in nodes}
     sizes = {model.digest: _file_bytes(model) for model in models}
+    signatures = {model.digest: model for model in models}
     shared, ram = [], []
     for pool in pools:
         copies = layout.lane_of(pool.chain).replicas
         what = f"{pool.slots * copies} slots of {pool.slot_bytes} bytes for {labels.get(pool.ref, pool.ref.port)}"
         shared.append((what, copies * (pool.slots * pool.slot_bytes + PAGE)))
     flowing = sum(edge.capacity * (edge.payload + ENTRY_BYTES) * layout.lane_of(edge.producer).replicas for edge in edges)
-    shared.append(("records on their way", flowing))
+    shared.append(("records on their way", flowing + results * SHAPE.nbytes))
     for lane in layout.lanes:
         addresses = [address for chain in lane.chains for address in layout.chains[chain].nodes]
         stateful = sum(any(by_address[a].kind == "stateful" for a in layout.chains[chain].nodes) for chain in lane.chains)
         shared.append((f"counters and state of {lane.name}", lane.replicas * (LEDGER_BYTES + stateful * 2 * STATE_BYTES)))
         loaded = {by_address[a].model for a in addresses if by_address[a].engine is not None}
         weights = sum(MODEL_COPIES * sizes.get(str(digest), 0) for digest in loaded)
+        for batch in lane.batches:
+            rows = sum(_row_bytes(signatures[str(model)]) for group in batch.nodes if (model := by_address[group[0]].model) in signatures)
+            ram.append((f"batches of up to {batch.most} frames in {lane.name}", lane.replicas * batch.most * rows))
         ram.append(
             (f"the {'workers' if lane.replicas > 1 else 'worker'} of {lane.name}", lane.replicas * (weights + processes * WORKER_BYTES))
         )
@@ -94,6 +102,11 @@ def refuse(needed: Budget, available: int, device: str, without: Sequence[str], 
 def labels(specs: Mapping[Ref, Spec], names: Mapping[str, str]) -> dict[Ref, str]:
     """What each value is called in messages."""
     return {ref: f"{names.get(ref.address, ref.address)}.{ref.port} ({spec})" for ref, spec in specs.items()}
+
+
+def _row_bytes(model: ModelInfo) -> int:
+    """Inputs and outputs of one frame."""
+    return sum(spec.nbytes for _, spec in (*model.inputs, *model.outputs))
 
 
 def _file_bytes(model: ModelInfo) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from fractions import Fraction
 
 from flow.plan.homes import INFER, Home, Homes, bulky
 from flow.plan.value import Chain, Lane, Node, Ref, Sink, Stream
@@ -113,15 +115,16 @@ def _lanes(keys: Sequence[Key], whole: Set[Home], cores: int) -> tuple[Lane, ...
     (`whole`).
     """
     found = sorted({key[2] for key in keys})
-    share = max(1, cores // max(1, sum(home.rank == INFER for home in found)))
+    sessions = sum(Fraction(1, home.parts) for home in found if home.rank == INFER)
+    share = {home: max(1, cores // math.ceil(max(1, sessions)) // home.parts) for home in found}
     return tuple(
         Lane(
             id=place,
             name=home.name,
             chains=tuple(number for number, key in enumerate(keys) if key[2] == home),
             device=home.device,
-            threads=share if home.rank == INFER and home in whole else 1,
-            replicas=share if home.rank == INFER and home not in whole else 1,
+            threads=share[home] if home.rank == INFER and home in whole else 1,
+            replicas=share[home] if home.rank == INFER and home not in whole else 1,
         )
         for place, home in enumerate(found)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flow.plan.priority import niceness
 from flow.plan.value import Node, Plan, Ref
 
 
@@ -56,6 +57,8 @@ def document(plan: Plan) -> dict[str, Any]:
                 "device": lane.device,
                 "threads": lane.threads,
                 "replicas": lane.replicas,
+                "nice": niceness(plan, lane),
+                "batches": [{"chains": list(batch.chains), "most": batch.most, "delay_ms": batch.delay_ms} for batch in lane.batches],
                 "chains": list(lane.chains),
             }
             for lane in plan.lanes
@@ -97,6 +100,7 @@ def _node(plan: Plan, node: Node) -> dict[str, Any]:
         "streams": list(node.streams),
         "device": node.device,
         "engine": node.engine,
+        "why": node.why,
         "model": f"{model.name}@{model.version}" if model is not None else None,
         "config": dict(node.config),
         "inputs": {port: _ref(ref) for port, ref in node.inputs},

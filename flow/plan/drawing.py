@@ -172,6 +172,7 @@ def _node_card(plan: Plan, node: Node, x: float, y: float) -> Card:
     model = plan.model(node)
     title = f"{node.op} · {model.name}" if node.engine and model is not None else node.op
     hover = [*node.names, *(f"{port}: {spec}" for port, spec in node.outputs), f"address {node.address}"]
+    hover += [f"{node.engine}: {node.why}"] if node.engine else []
     note = ", ".join(_short(spec) for _, spec in node.outputs) + (f" · {node.engine}" if node.engine else "")
     return Card(kind, title, ", ".join(node.names), note, "\n".join(hover), tuple(ref for _, ref in node.inputs), x, y, len(node.names))
 

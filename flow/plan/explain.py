@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from devices.engine import ModelInfo
 from flow.plan.text import size, table
-from flow.plan.value import Node, Plan
+from flow.plan.value import Batch, Node, Plan
 
 
 def explain(plan: Plan) -> str:
@@ -18,6 +18,9 @@ def explain(plan: Plan) -> str:
     if models:
         loaded = [(f"{model.name}@{model.version}", ", ".join(users), size(_bytes(model))) for model, users in models]
         lines += ["", "Shared models", *table(("", "used by", "loaded once"), loaded)]
+    batches = [(_model_names(plan, batch), _streams(plan, batch), _batch(batch)) for lane in plan.lanes for batch in lane.batches]
+    if batches:
+        lines += ["", "Sessions that streams share", *table(("", "streams", "in one call"), batches)]
     alone = [node for node in plan.nodes if len(node.names) == 1 and node.engine is not None]
     if alone and len(_businesses(plan)) > 1:
         reasons = [(node.names[0], _why(plan, node)) for node in alone]
@@ -52,6 +55,20 @@ def _headline(plan: Plan, shared: list[Node]) -> str:
         f"{inferred + saved_inferences(plan)} inferences, {saved_runs(plan)} of {asked} operator runs; "
         f"{size(saved_model_bytes(plan))} of model files loaded once instead of again"
     )
+
+
+def _model_names(plan: Plan, batch: Batch) -> str:
+    """What runs frames together: models, and operators without one."""
+    nodes = [plan.node(group[0]) for group in batch.nodes]
+    return ", ".join(f"{model.name}@{model.version}" if (model := plan.model(node)) else node.op for node in nodes)
+
+
+def _streams(plan: Plan, batch: Batch) -> str:
+    return ", ".join(dict.fromkeys(plan.node(address).streams[0] for group in batch.nodes for address in group))
+
+
+def _batch(batch: Batch) -> str:
+    return f"up to {batch.most} frames, " + (f"none waits over {batch.delay_ms:g} ms" if batch.delay_ms else "of those that wait already")
 
 
 def _once(node: Node) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.engine import ModelInfo
 from devices.spec import ImageSpec, ManySpec, Spec, TensorsSpec
+from flow.plan.canonical import digest
 from flow.plan.value import Node, Sink, Stream
 
 HOST = "cpu"
@@ -27,6 +28,8 @@ class Home:
     place: int
     name: str
     device: str = HOST
+    parts: int = 1
+    """Of a session's lane: how many lanes share out the session's streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,17 @@ def homes(
     change while it runs, so each source has a lane to itself, which stays when the rest changes.
     """
     if cores > 1:
-        return _Assignment(nodes, streams, sinks, models, live=live).homes()
+        return _Assignment(nodes, streams, sinks, models, cores, live=live).homes()
     everything = Home(SHARED if live else SOURCE, 0, "all")
     return Homes(
         {stream.name: Home(SOURCE, place, f"source {stream.name}") if live else everything for place, stream in enumerate(streams)},
         {node.address: everything if node.device == HOST else _device(node) for node in nodes},
         {sink.id: everything for sink in sinks},
     )
+
+
+MANY = 4
+"""Streams (or outputs) for each core from which on they share workers: more workers would only cost memory, and changes between them."""
 
 
 class _Assignment:
@@ -68,10 +75,12 @@ class _Assignment:
     """
 
     def __init__(
-        self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo], *, live: bool
-    ) -> None:
-        self.nodes, self.streams, self.sinks, self.live = nodes, streams, sinks, live
-        self.source = {stream.address: Home(SOURCE, place, f"source {stream.name}") for place, stream in enumerate(streams)}
+        self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo], cores: int, *,
+        live: bool,
+    ) -> None:  # fmt: skip
+        self.nodes, self.streams, self.sinks, self.cores, self.live = nodes, streams, sinks, cores, live
+        self.source = source_homes(streams, cores, apart=live)
+        self.crowded = {home for home in self.source.values() if list(self.source.values()).count(home) > 1}
         self.home: dict[str, Home] = dict(self.source)
         self.anchor = {stream.address: stream.name for stream in streams} | {node.address: node.streams[0] for node in nodes}
         self.readers: dict[str, list[Node]] = {}
@@ -80,14 +89,15 @@ class _Assignment:
                 self.readers.setdefault(ref.address, []).append(node)
         self.shown = {sink.value.address for sink in sinks}
         self.light = {model.digest for model in models if costs_little(model)}
-        self.sessions = _session_homes(filter(self._infers, nodes), {model.digest: model.name for model in models})
+        self.session_of = session_homes(list(filter(self._infers, nodes)), {model.digest: model.name for model in models}, cores)
+        self.sessions = set(self.session_of.values())
 
     def homes(self) -> Homes:
         for node in self.nodes:
             if node.device != HOST:
                 self.home[node.address] = _device(node)
             elif self._infers(node):
-                self.home[node.address] = self.sessions[_session(node)]
+                self.home[node.address] = self.session_of[node.address]
         self._take_in_preparation()
         self._take_in_decoding()
         if not self.live:
@@ -111,8 +121,10 @@ class _Assignment:
         return Home(SHARED, place, f"shared {node.streams[0]}")
 
     def _infers(self, node: Node) -> bool:
-        """Whether the node is worth a lane."""
-        return node.engine is not None and node.device == HOST and node.model not in self.light
+        """Whether the node is worth a lane: a model that costs something, or other work that frames of several streams can share."""
+        if node.engine is None:
+            return node.batch is not None and node.device == HOST
+        return node.device == HOST and node.model not in self.light
 
     def _free(self, node: Node) -> bool:
         return node.address not in self.home and node.kind == "pure"
@@ -124,17 +136,17 @@ class _Assignment:
             if self._free(node) and readers and node.address not in self.shown and bulky(node):
                 where = {self.home.get(reader.address) for reader in readers}
                 home = where.pop() if len(where) == 1 else None
-                if home in self.sessions.values():
+                if home in self.sessions:
                     assert home is not None
                     self.home[node.address] = home
 
     def _take_in_decoding(self) -> None:
         """Records made from a session's output, and from nothing else than sources and sessions, are made where it runs."""
-        known = {*self.source.values(), *self.sessions.values()}
+        known = {*self.source.values(), *self.sessions}
         for node in self.nodes:
             if self._free(node) and not bulky(node):
                 read = [self.home.get(ref.address) for _, ref in node.inputs]
-                sessions = [home for home in read if home in self.sessions.values()]
+                sessions = [home for home in read if home in self.sessions]
                 if sessions and all(home in known for home in read) and not self._joins(node):
                     last = sessions[-1]
                     assert last is not None
@@ -145,18 +157,21 @@ class _Assignment:
         return len({self.anchor[ref.address] for _, ref in node.inputs}) > 1
 
     def _keep_with_source(self) -> None:
-        """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred."""
+        """Pure work on one source alone stays there when several lanes want it, or to prepare pictures where nothing is inferred.
+
+        Not beside other sources: what computes in Python would keep their cameras waiting.
+        """
         inferred = {stream for node in self.nodes if self._infers(node) for stream in node.streams}
         for node in self.nodes:
             read = {self.home.get(ref.address) for _, ref in node.inputs}
             home = read.pop() if len(read) == 1 else None
-            if not self._free(node) or home not in self.source.values():
+            if not self._free(node) or home not in self.source.values() or home in self.crowded:
                 continue
             assert home is not None
             wanted = {self.home.get(reader.address) for reader in self.readers.get(node.address, [])}
             pictures = any(isinstance(_item(spec), ImageSpec) for _, spec in node.outputs)
             prepares = pictures and not inferred.intersection(node.streams)
-            if len(node.businesses) > 1 or prepares or wanted & set(self.sessions.values()):
+            if len(node.businesses) > 1 or prepares or wanted & self.sessions:
                 self.home[node.address] = home
 
     def _tails(self) -> dict[str, Home]:
@@ -170,21 +185,68 @@ class _Assignment:
                 for business in together:
                     group[business] = together
         order = list(group)
-        return {business: Home(TAIL, min(map(order.index, members)), " + ".join(sorted(members))) for business, members in group.items()}
+        own = {business: Home(TAIL, min(map(order.index, members)), " + ".join(sorted(members))) for business, members in group.items()}
+        return own | self._writers(group)
+
+    def _writers(self, group: Mapping[str, set[str]]) -> dict[str, Home]:
+        """Tails that only write records share one lane where they are many; drawing and encoding a video is work of its own."""
+        working = {business for node in self.nodes if node.address not in self.home for business in node.businesses}
+        working |= {sink.business for sink in self.sinks if isinstance(_item(sink.spec), ImageSpec)}
+        idle = [business for business in group if not working & group[business]]
+        return dict.fromkeys(idle, Home(TAIL, len(group), "outputs")) if len(idle) >= MANY * self.cores else {}
 
 
 def _session(node: Node) -> tuple[str, ...]:
+    if node.engine is None:
+        return node.op, digest(dict(node.config))
     return (str(node.model), str(node.engine), node.device, str(node.config.get("precision", "auto")))
 
 
-def _session_homes(nodes: Iterable[Node], models: Mapping[str, str]) -> dict[tuple[str, ...], Home]:
-    """A lane for each session, named after its model; another session of a model of that name gets a number."""
-    found: dict[tuple[str, ...], Home] = {}
+def session_homes(nodes: Sequence[Node], models: Mapping[str, str], cores: int) -> dict[str, Home]:
+    """For each node that infers (by address) the lane of its session, named after its model; another session of a model of that name gets
+    a number.
+
+    Where a session's streams are many, they are dealt out to a lane for each core that the session has: then every frame of a stream
+    goes the same way, which costs less than to deal out frames and to put them back in order.
+    """
+    streams: dict[tuple[str, ...], list[str]] = {}
     for node in nodes:
-        if _session(node) not in found:
-            name = f"infer {models.get(str(node.model), node.op)}"
-            taken = sum(home.name.partition(" #")[0] == name for home in found.values())
-            found[_session(node)] = Home(INFER, len(found), f"{name} #{taken + 1}" if taken else name)
+        found = streams.setdefault(_session(node), [])
+        if node.streams[0] not in found:
+            found.append(node.streams[0])
+    share = max(1, cores // max(1, len(streams)))
+    lanes: dict[tuple[str, ...], list[Home]] = {}
+    place = 0
+    for node in nodes:
+        session = _session(node)
+        if session not in lanes:
+            name = f"infer {models.get(str(node.model), node.op)}" if node.engine is not None else f"batch {node.op}"
+            taken = sum(homes[0].name.partition(" #")[0] == name for homes in lanes.values())
+            name = f"{name} #{taken + 1}" if taken else name
+            parts = share if share > 1 and len(streams[session]) >= MANY * share else 1
+            lanes[session] = [
+                Home(INFER, place + part, f"{name}, part {part + 1}" if parts > 1 else name, parts=parts) for part in range(parts)
+            ]
+            place += parts
+    return {
+        node.address: homes[streams[_session(node)].index(node.streams[0]) % len(homes)]
+        for node in nodes
+        for homes in (lanes[_session(node)],)
+    }
+
+
+def source_homes(streams: Sequence[Stream], cores: int, *, apart: bool = False) -> dict[str, Home]:
+    """A lane for each source; but live sources, which wait for their cameras in threads of their own, share as many lanes as there are
+    cores where they are many, unless they shall come and go `apart`.
+    """
+    live = [stream.address for stream in streams if stream.live]
+    shared = live if len(live) >= MANY * cores and not apart else []
+    found = {}
+    for place, stream in enumerate(streams):
+        part = shared.index(stream.address) % cores if stream.address in shared else None
+        found[stream.address] = (
+            Home(SOURCE, place, f"source {stream.name}") if part is None else Home(SOURCE, len(streams) + part, f"sources, part {part + 1}")
+        )
     return found
 
 

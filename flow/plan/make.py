@@ -9,6 +9,7 @@ from typing import Any
 from devices.spec import Spec
 from flow.plan import outputs as results
 from flow.plan.admit import Budget, available_memory, budget, labels, refuse
+from flow.plan.batches import batched
 from flow.plan.canonical import digest
 from flow.plan.chains import lay_out
 from flow.plan.edges import depths, edges, link_credits
@@ -22,7 +23,7 @@ from flow.plan.transfer import nodes as placed
 from flow.plan.value import LinkMode, Node, Plan, Ref, Sink, Stream, WorkerMode
 from manifests.deployment import Deployment
 
-NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest"})
+NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest", "why"})
 """Fields that decide neither results nor placement: names, positions, paths, secrets."""
 
 
@@ -90,8 +91,8 @@ def _plan(
     streams = [stream for stream in graph.streams.values() if stream.address in read]
     models = _models(graph, nodes)
     home = homes(nodes, streams, sinks, cores=cores, models=models, live=live)
-    layout = lay_out(nodes, streams, sinks, home, cores=cores)
     specs = _specs(nodes, streams)
+    layout = batched(lay_out(nodes, streams, sinks, home, cores=cores), nodes, specs)
     flowing = edges(layout, streams, specs)
     by_name = {stream.name: stream for stream in streams}
     sources = {chain.id: by_name[chain.stream] for chain in layout.chains if chain.stream is not None}
@@ -99,7 +100,8 @@ def _plan(
     memory = pools(flowing, sources, replicas, specs)
     names = {node.address: node.names[0] for node in nodes} | {stream.address: stream.name for stream in streams}
     processes = workers != "threads"
-    needed = budget(layout, flowing, memory, nodes, models, processes=processes, labels=labels(specs, names))
+    to_program = sum(sink.target == results.RESULTS for sink in sinks)
+    needed = budget(layout, flowing, memory, nodes, models, processes=processes, labels=labels(specs, names), results=to_program)
     parts: dict[str, Any] = {
         "nodes": tuple(nodes),
         "streams": tuple(streams),
@@ -128,6 +130,7 @@ def _plan(
         changes=tuple(
             f"{use.business.name}.{key} = {value} ({use.at(f'set.{key}')})" for use in deployment.uses for key, value in use.set.items()
         ),
+        priorities={use.business.name: use.business.priority for use in deployment.uses},
         **parts,
     )
     return needed, plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from devices.engine import EngineError, ModelInfo
@@ -11,11 +11,12 @@ from manifests.errors import did_you_mean, one_of
 from ops.contract import Operator
 
 if TYPE_CHECKING:
+    from devices.native.choice import Verdict
     from devices.registry import DeviceStatus, EngineStatus
 
 HOST = "cpu"
-DEFAULT = "onnxruntime"
-"""The engine that takes every model; what others lack is asked before they are chosen."""
+DEFAULT, NATIVE = "onnxruntime", "native"
+"""The engine that takes every model, and the one that is measured against it; what others lack is asked before they are chosen."""
 
 
 class PlaceError(Exception):
@@ -28,15 +29,20 @@ class PlaceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device, the engine that runs models there (None: the operator's own code), and the memory domain the work reads and writes."""
+    """A device, the engine that runs models there (None: the operator's own code), and the memory domain the work reads and writes.
+
+    `why` says why this engine.
+    """
 
     device: str
     engine: str | None
     domain: str
+    why: str = field(default="", compare=False)
 
 
 def choices(machine: Sequence[DeviceStatus], op: type[Operator], config: Any, model: ModelInfo | None) -> list[Place]:
-    """Every place that can do the work, the preferred one first: the host before others, ONNX Runtime before other engines.
+    """Every place that can do the work, the preferred one first: the host before others, and of its engines the one that the Model manifest
+    names or that was measured to be faster (`devices.native.choice`), else ONNX Runtime.
 
     An operator goes anywhere but the host only when `device` is one of its placement settings. Raises PlaceError.
     """
@@ -60,21 +66,36 @@ def choices(machine: Sequence[DeviceStatus], op: type[Operator], config: Any, mo
 def _with_engines(here: Sequence[DeviceStatus], engine: str | None, precision: str, model: ModelInfo | None) -> list[Place]:
     """Places with an engine that has all the model needs."""
     names = [each.name for device in here for each in device.engines]
+    verdict = _verdict(engine, model)
+    if engine is None and model is not None and model.engine in names:
+        engine = model.engine
     named = [(device, each) for device in here for each in device.engines if engine in (None, each.name)]
     if not named:
         where = " or ".join(device.name for device in here)
         got = engine or "no engine there"
         raise PlaceError(key="engine", expected=f"{one_of(names)} (engines of {where})", got=got, hint=did_you_mean(got, names))
     usable, reasons = [], []
-    for device, each in sorted(named, key=lambda pair: (pair[0].name != HOST, pair[1].name != DEFAULT)):
+    order = (verdict.engine, DEFAULT)
+    for device, each in sorted(named, key=lambda pair: (pair[0].name != HOST, [pair[1].name != name for name in order])):
         reason = _unfit(each, precision, model)
         if reason:
             reasons.append(f"{each.name}: {reason}")
         else:
-            usable.append(Place(device.name, each.name, device.domain))
+            usable.append(Place(device.name, each.name, device.domain, verdict.why if each.name == verdict.engine else ""))
     if not usable:
         raise PlaceError(key="engine", expected="an engine that can run the model", got="; ".join(reasons))
+    if not usable[0].why:
+        usable[0] = replace(usable[0], why="; ".join(reasons))
     return usable
+
+
+def _verdict(engine: str | None, model: ModelInfo | None) -> Verdict:
+    """The engine that should run the model, and why."""
+    from devices.native.choice import Verdict, verdict
+
+    if engine is not None:
+        return Verdict(engine, "named by the node")
+    return verdict(model) if model is not None else Verdict(DEFAULT, "")
 
 
 def _unfit(engine: EngineStatus, precision: str, model: ModelInfo | None) -> str:
@@ -86,8 +107,11 @@ def _unfit(engine: EngineStatus, precision: str, model: ModelInfo | None) -> str
     if model is None or engine.name == DEFAULT:
         return ""
     from devices import registry
+    from devices.native import choice
 
     try:
+        if engine.name == NATIVE and (known := choice.known(model)):
+            return known.why if known.missing else ""
         lacking = registry.engine(engine.name).lacks(model.path)
     except EngineError as error:
         return str(error)

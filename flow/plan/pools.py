@@ -23,6 +23,9 @@ def pools(edges: Sequence[Edge], sources: Mapping[int, Stream], replicas: Mappin
       + what its source holds: 1 decoded ahead, and with a live source those that wait to be taken (`latest`: 1, `drop_oldest`: its queue)
       + as many as can be on their way at once.
 
+    A frame that is run together with those of other streams stays among those on its way: a batch takes one frame of each chain, the one
+    that the chain would be at by itself. So a batch needs no slot more.
+
     A producer that waits for its consumers (`block`) gives all of them the same frames in the same order, so those on their way are the
     newest few, as many as the edge with most room holds: the maximum. Edges that thin out choose frames each for itself, and one frame
     more waits for each: the sum, but for edges that go together and choose the same. A consumer that can pass the same memory on (the

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flow.plan.value import Chain, Lane, Node, Plan, Ref, Sink, Stream
+from flow.plan.priority import niceness
+from flow.plan.value import Batch, Chain, Lane, Node, Plan, Ref, Sink, Stream
 
 
 def text(plan: Plan) -> str:
@@ -14,13 +15,16 @@ def text(plan: Plan) -> str:
     parts += ["", "Streams", *table(("", "source", "picture", "fps", "overload"), [_stream(stream) for stream in plan.streams])]
     chains = {chain.id: chain for chain in plan.chains}
     for lane in plan.lanes:
-        parts += ["", _heading(lane), *table(("", "node", "reads", "gives"), _rows(plan, [chains[chain] for chain in lane.chains], names))]
+        rows = _rows(plan, [chains[chain] for chain in lane.chains], names)
+        parts += ["", _heading(lane, niceness(plan, lane)), *map(together, lane.batches), *table(("", "node", "reads", "gives"), rows)]
+    if running := engines(plan):
+        parts += ["", "Engines", *table(("model", "runs on", "because"), running)]
     if plan.edges:
-        rows = [
+        flowing = [
             (f"{edge.producer} → {edge.consumer}", ", ".join(names[ref] for ref in edge.refs), f"{edge.capacity} frames", edge.policy)
             for edge in plan.edges
         ]
-        parts += ["", "Between chains", *table(("", "values", "at most", "when full"), rows)]
+        parts += ["", "Between chains", *table(("", "values", "at most", "when full"), flowing)]
     if plan.changes:
         parts += ["", "Set by the device", *(f"  {change}" for change in plan.changes)]
     if wanted := goals(plan):
@@ -65,10 +69,18 @@ def _stream(stream: Stream) -> tuple[str, ...]:
     return stream.name, stream.source, str(stream.spec).removeprefix("image "), f"{stream.fps:g}", overload(stream)
 
 
-def _heading(lane: Lane) -> str:
+def _heading(lane: Lane, nice: int) -> str:
     workers = f"{lane.replicas} workers" if lane.replicas > 1 else "1 worker"
     threads = f", {lane.threads} threads each" if lane.threads > 1 else ""
-    return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}"
+    back = f", nice {nice} for its priority" if nice else ""
+    return f"Lane {lane.id}, {lane.name}: {workers} on {lane.device}{threads}{back}"
+
+
+def together(batch: Batch) -> str:
+    """What goes through equal nodes at once: `  chains 3, 4, 5: up to 3 frames at once, of what waits`."""
+    chains = ", ".join(map(str, batch.chains))
+    delay = f"none waits longer than {batch.delay_ms:g} ms for others" if batch.delay_ms else "of those that wait already"
+    return f"  chains {chains}: up to {batch.most} frames at once, one of each; {delay}"
 
 
 def _rows(plan: Plan, chains: Sequence[Chain], names: dict[Ref, str]) -> list[tuple[str, ...]]:
@@ -87,6 +99,13 @@ def _node(node: Node, names: dict[Ref, str]) -> tuple[str, ...]:
     engine = f" on {node.engine}" if node.engine else ""
     reads = ", ".join(names[ref] for _, ref in node.inputs)
     return f"{node.names[0]}{shared}{engine}", reads, ", ".join(str(spec) for _, spec in node.outputs)
+
+
+def engines(plan: Plan) -> list[tuple[str, str, str]]:
+    """Each model with its engine and the reason, once."""
+    nodes = [(node, plan.model(node)) for node in plan.nodes if node.engine]
+    rows = [(f"{model.name} {model.version}" if model else node.op, str(node.engine), node.why) for node, model in nodes]
+    return list(dict.fromkeys(rows))
 
 
 def goals(plan: Plan) -> dict[str, str]:

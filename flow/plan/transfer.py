@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from devices.engine import Batching
 from devices.spec import ManySpec, RecordsSpec, Spec, in_domain
 from flow.plan.canonical import digest, encode
 from flow.plan.graph import Graph
@@ -61,8 +62,10 @@ class _Carrier:
             lifted=work.inferred.lifted,
             device=place.device,
             engine=place.engine,
+            why=place.why,
             on_error=work.on_error,
             deadline_ms=work.deadline_ms,
+            batch=_batching(work, place),
         )
         self._add(node, place)
 
@@ -114,6 +117,14 @@ class _Carrier:
                 where=_union(known.where, work.where),
             )
         return Ref(address, result)
+
+
+def _batching(work: Work, place: Place) -> Batching | None:
+    """How the operator takes several frames at once; not items of a list, and not where memory is a device's own."""
+    if work.op.kind != "pure" or work.inferred.lifted or place.domain != HOST:
+        return None
+    batch = work.op(work.config, work.model).batching()
+    return batch if batch is not None and batch.most > 1 else None
 
 
 def settings(config: Any, placement: frozenset[str], place: Place) -> dict[str, Any]:

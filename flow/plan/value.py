@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from devices.engine import ModelInfo
+from devices.engine import Batching, ModelInfo
 from devices.spec import ImageSpec, Spec
 
 Policy = Literal["block", "latest", "drop_oldest", "every"]
@@ -30,7 +30,7 @@ class Node:
     `address` is the hash of all that decides its results. `names` are the manifests' (`pet.boxes › decode.yolox`), `where` their
     `file:line`. `lifted`: input ports that carry a list taken item by item (the operator runs once an item). `outputs` are the specs of
     whole values (lists included). `deadline_ms` bounds one run before the worker counts as stalled. `model` is a file's digest, `manifest`
-    (`name@version`) says which of the Model manifests with this file.
+    (`name@version`) says which of the Model manifests with this file. `why` says why this engine runs it.
     """
 
     address: str
@@ -50,6 +50,9 @@ class Node:
     on_error: OnError = "restart"
     deadline_ms: float = 10_000.0
     manifest: str | None = None
+    batch: Batching | None = None
+    """How frames of several streams go through equal nodes together; None: each alone."""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,19 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Chains of one lane with equal nodes for different streams. `nodes`: a group of equal nodes each.
+
+    Up to `most` frames, one of each chain, go through such nodes together; the first of them waits for others at most `delay_ms`.
+    """
+
+    chains: tuple[int, ...]
+    nodes: tuple[tuple[str, ...], ...]
+    most: int
+    delay_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Lane:
     """One worker (or `replicas` of it, frames dealt out in turn and put back in order): chains on one device, with its threads."""
 
@@ -110,6 +126,7 @@ class Lane:
     device: str = "cpu"
     threads: int = 1
     replicas: int = 1
+    batches: tuple[Batch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +165,7 @@ class Plan:
 
     `latency_ms` and `rates` (results a second) are the goals of outputs (`business.output`) that have one. `frames_in_flight` bounds the
     frames between the source and an output: a live result is never older than that many frames, and one more, take in the slowest stage.
-    `changes` are the settings that the device changed for one of its businesses.
+    `changes` are the settings that the device changed for one of its businesses, `priorities` what each business is worth (0 to 100).
     """
 
     digest: str
@@ -168,6 +185,7 @@ class Plan:
     rates: Mapping[str, float] = field(default_factory=dict)
     frames_in_flight: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    priorities: Mapping[str, int] = field(default_factory=dict)
 
     def node(self, address: str) -> Node:
         """The node at this address. Raises KeyError."""

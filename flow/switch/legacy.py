@@ -105,7 +105,7 @@ class Legacies:
 
     def _send(self, worker: Worker, chain: int) -> None:
         legacy = self.of[chain]
-        orders = [as_json(RESULTS, self.supervisor.open_inbox(sink)) for sink in legacy.sinks if sink in self.supervisor.inboxes]
+        orders = [as_json(RESULTS, self.supervisor.give_inbox(worker, sink)) for sink in legacy.sinks if sink in self.supervisor.inboxes]
         last = {str(sink): time_ns for sink, time_ns in legacy.last.items()}
         self.supervisor.command(worker, do="inherit", chain=chain, states=legacy.states, results=orders, last=last)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flow.executor.results import ResultsInbox
@@ -45,7 +46,7 @@ class Staging:
         fresh = {seat: self._worker(seat, after) for seat in after.seats() if seat.lane in succession.coming}
         epoch = change.epoch + 1
         stage = Stage(
-            succession, after, both, epoch, fresh, self._new_inboxes(succession), terms(succession.after, epoch),
+            succession, after, both, epoch, fresh, self._new_inboxes(succession, after, fresh), terms(succession.after, epoch),
             terms(succession.both, change.epoch), Passage(epoch, plan.digest, succession.ends, succession.begins, {}), beside,
         )  # fmt: skip
         try:
@@ -64,7 +65,7 @@ class Staging:
             except SwitchError:
                 yield from self.drop()
                 raise
-            stage.peak = memory_of([*supervisor.workers.values(), *fresh.values()]) + supervisor.memory.nbytes()
+            stage.peak = memory_of([*supervisor.workers.values(), *fresh.values()]) + supervisor.shared_bytes()
         return differences(succession, succession.heirs)
 
     def _broken(self) -> set[int]:
@@ -84,7 +85,7 @@ class Staging:
         self.change.spares.lend(worker, wiring)
         return worker
 
-    def _new_inboxes(self, succession: Succession) -> dict[int, ResultsInbox]:
+    def _new_inboxes(self, succession: Succession, wiring: Wiring, fresh: Mapping[Seat, Worker]) -> dict[int, ResultsInbox]:
         """Inboxes of outputs that begin."""
         supervisor = self.supervisor
         old = {sink.id for sink in succession.before.sinks} | succession.sinks.keys()
@@ -92,7 +93,7 @@ class Staging:
         made = {}
         for sink in succession.after.sinks:
             if sink.target == RESULTS and sink.id not in old:
-                made[sink.id] = ResultsInbox(sink, supervisor.arrived)
+                made[sink.id] = ResultsInbox(sink, supervisor.arrived, fresh[wiring.writer(sink.id)].bell)
                 made[sink.id].discarding = discarding
         return made
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from flow.plan.value import Chain, Edge, Lane, Node, Plan, Sink, Stream
 
-NODE_WORDS = frozenset({"names", "businesses", "where", "on_error", "deadline_ms", "manifest"})
+NODE_WORDS = frozenset({"names", "businesses", "where", "on_error", "deadline_ms", "manifest", "why"})
 SINK_WORDS = frozenset({"id", "version", "where"})
 """What may change of a node or sink while it runs on."""
 
@@ -102,12 +102,18 @@ def _matched(before: Plan, wanted: Plan, broken: Collection[int]) -> dict[int, i
         if own and own[0] is not None:
             old = lane_of[own[0]]
             same = (old.device, old.threads, old.replicas) == (lane.device, lane.threads, lane.replicas)
+            same = same and _batches(lane, chains) == _batches(old, {chain: chain for chain in old.chains})
             if same and set(own) == set(old.chains) and old.id not in broken:
                 lanes[lane.id] = old.id
     while misfits := [number for number in lanes if not _fed_alike(before, wanted, number, lanes, chains)]:
         for number in misfits:
             del lanes[number]
     return lanes
+
+
+def _batches(lane: Lane, chains: Mapping[int, int | None]) -> list[Any]:
+    """What runs together in a lane, its chains by these numbers."""
+    return [(tuple(chains[one] for one in batch.chains), replace(batch, chains=())) for batch in lane.batches]
 
 
 def _content(plan: Plan, chain: Chain) -> Any:
@@ -196,11 +202,17 @@ def _numbered(before: Plan, wanted: Plan, lanes: Mapping[int, int], numbers: Num
     return replace(
         wanted,
         chains=tuple(replace(chain, id=chains[chain.id], sinks=tuple(sinks[one] for one in chain.sinks)) for chain in wanted.chains),
-        lanes=tuple(replace(lane, id=lane_ids[lane.id], chains=tuple(chains[one] for one in lane.chains)) for lane in wanted.lanes),
+        lanes=tuple(_lane(lane, lane_ids[lane.id], chains) for lane in wanted.lanes),
         sinks=tuple(replace(sink, id=sinks[sink.id]) for sink in wanted.sinks),
         pools=tuple(replace(pool, chain=chains[pool.chain]) for pool in wanted.pools),
         edges=tuple(edges),
     )
+
+
+def _lane(lane: Lane, number: int, chains: Mapping[int, int]) -> Lane:
+    """The lane in other numbers."""
+    batches = tuple(replace(batch, chains=tuple(chains[one] for one in batch.chains)) for batch in lane.batches)
+    return replace(lane, id=number, chains=tuple(chains[one] for one in lane.chains), batches=batches)
 
 
 def _both(before: Plan, after: Plan) -> Plan:

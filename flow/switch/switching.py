@@ -163,7 +163,7 @@ class Switching:
             yield from change.staging.start(stage)
         finally:
             stage.starting = False
-        stage.peak = memory_of(supervisor.workers.values()) + supervisor.memory.nbytes()
+        stage.peak = memory_of(supervisor.workers.values()) + supervisor.shared_bytes()
         stage.left.update(chain.id for lane in stage.succession.leaving for chain in stage.chains(lane))
         self._open_links(stage)
 
@@ -244,7 +244,7 @@ class Switching:
             first_new={stream: first for stream, (_, first) in stage.crossed.items()},
             gap_ns=gap_of(workers, goes_on | succession.sinks.keys() | set(succession.sinks.values())),
             lost=lost_frames(workers) - lost,
-            memory_peak_bytes=max(stage.peak, memory_of(workers) + supervisor.memory.nbytes()),
+            memory_peak_bytes=max(stage.peak, memory_of(workers) + supervisor.shared_bytes()),
         )
 
     # ---- after it

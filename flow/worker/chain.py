@@ -15,19 +15,21 @@ from flow.ledger import Block
 from flow.plan.value import Chain, Ref
 from flow.pool import SlotRef
 from flow.sinks.contract import SinkClosedError, SinkError
-from flow.worker.gate import gates
+from flow.worker.gate import gates, outgoing
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.passage import ChainPassage
+from flow.worker.passing import Passing
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, Shot, SourceStage
 from flow.worker.state import ChainState
 from flow.worker.straight import Straight
 from flow.worker.ways import entry_of
+from ops.value import Frame
 
 
 class ChainRunner:
@@ -65,6 +67,8 @@ class ChainRunner:
         self.end_sent = False
         self._failed, self._closed = failed, closed
         self.straight: Straight | None = None
+        if isinstance(source, LiveSource) and source.stream.policy == "latest" and self.gates:
+            source.takes = lambda: any(gate.takes() for gate in self.gates)
         self.last: Entry | None = None
         self.last_head: tuple[int, ...] | None = None
         """Of the last frame, when it went the common path."""
@@ -72,6 +76,9 @@ class ChainRunner:
         self._end_taken: list[tuple[InEdge, int]] = []
         """The end of what came in: settled with what operators still hold then, or a successor could not ask them again."""
         self.blocked = False
+        self.batched = False
+        """Whether frames are left in hand for others to run them together with those of other chains."""
+        self.in_hand: Passing | None = None
         self.frames_in: list[tuple[InEdge, list[int]]] = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
 
     def route(self, routes: Sequence[tuple[OutEdge, tuple[Ref, ...]]]) -> None:
@@ -84,7 +91,7 @@ class ChainRunner:
     def links_changed(self) -> None:
         """Looks anew whether frames can go the common path."""
         self.hand_back()
-        self.straight = None if self.passage is not None or self.held else Straight.of(self)
+        self.straight = None if self.batched or self.held or self.passage is not None else Straight.of(self)
 
     def hand_back(self) -> None:
         """From here on this chain itself knows how far its links are, until a frame goes the common path again."""
@@ -110,8 +117,10 @@ class ChainRunner:
         """Whether a link has something new; `room`: also of what consumers have finished with."""
         if self.straight is not None and self.straight.active:
             return self.straight.stirs(room=room)
-        out = (*self.outbound, *self.beside)
-        return any(edge.stirs() for edge in self.inbound) or (room and any(edge.stirs() for edge in out))
+        if any(edge.stirs() for edge in self.inbound):
+            return True
+        edges = (*self.outbound, *self.beside)
+        return room and (any(edge.stirs() for edge in edges) or any(sink.stirs() for sink in self.sinks))
 
     def idle(self) -> None:
         """Nothing has happened for a while: what was put off is done."""
@@ -155,6 +164,8 @@ class ChainRunner:
     def _advance(self) -> bool:
         if self.ended:
             return self._finish()
+        if self.in_hand is not None:
+            return False
         self.blocked = not self.ready()
         if self.blocked:
             return False
@@ -216,6 +227,9 @@ class ChainRunner:
             entry = Entry(
                 Kind.FRAME, head.stream, head.epoch, head.seq, head.pts_ns, head.time_ns, head.capture_ns, met.flags, joined=met.joined
             )
+            if self.batched:
+                self.in_hand = Passing(self, entry, values, settlement, met)
+                return True
             self._process(entry, values, settlement)
         else:
             self._publish_bound(head, settlement)
@@ -229,27 +243,41 @@ class ChainRunner:
         self._record(settlement)
 
     def _process(self, entry: Entry, values: list[Any], settlement: Settlement, *, flushing: bool = False) -> None:
-        self.last, self.last_head = entry, None
-        stream = self.streams[entry.stream]
-        frame = entry.frame(stream)
+        frame = entry.frame(self.streams[entry.stream])
         try:
             for node in self.nodes:
-                if self.stopped and self.stopped.issuperset(node.node.businesses):
-                    self.block.add(f"{node.key}.dropped:stopped")
-                    continue
-                if flushing and node.flushed:
-                    continue
-                if (node.number, entry.stream, entry.seq) in self.poison:
-                    self.block.add(f"{node.key}.dropped:poison")
-                    continue
-                if not node.run(frame, entry.stream, values) and node.node.on_error == "stop":
-                    self.fail(node)
-                if node.was_reset:
-                    entry.flags |= RESET
-            self.write(entry, stream, values)
-            settlement.results = [(sink.target, sink.target.turn) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
+                if not self.spares(node, entry) and not (flushing and node.flushed):
+                    self.run_node(node, frame, entry, values)
+        except BaseException:
+            self.pools.end_frame()
+            raise
+        self.publish(entry, values, settlement)
+
+    def spares(self, node: NodeRunner | AbsentNode, entry: Entry) -> bool:
+        """Whether a node is not run on a frame, which is counted there."""
+        if self.stopped and self.stopped.issuperset(node.node.businesses):
+            self.block.add(f"{node.key}.dropped:stopped")
+            return True
+        if (node.number, entry.stream, entry.seq) in self.poison:
+            self.block.add(f"{node.key}.dropped:poison")
+            return True
+        return False
+
+    def run_node(self, node: NodeRunner | AbsentNode, frame: Frame, entry: Entry, values: list[Any]) -> None:
+        """One node on one frame."""
+        if not node.run(frame, entry.stream, values) and node.node.on_error == "stop":
+            self.fail(node)
+        if node.was_reset:
+            entry.flags |= RESET
+
+    def publish(self, entry: Entry, values: list[Any], settlement: Settlement) -> None:
+        """The frame has gone through all nodes: to sinks and edges with it."""
+        self.last, self.last_head = entry, None
+        try:
+            self.write(entry, self.streams[entry.stream], values)
+            settlement.results = [(sink.target, sink.target.rows.given) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
             for gate in self.gates:
-                settlement.given += gate.offer([_outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
+                settlement.given += gate.offer([outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
             for node in self.nodes:
                 node.was_reset = False
         finally:
@@ -318,7 +346,7 @@ class ChainRunner:
     def _safe(settlement: Settlement, *, within: bool = False) -> bool:
         """Whether what came of a frame survives this worker; `within`: but for what chains of this worker have not finished with."""
         return all((within and edge.inner) or edge.durable(turn) for edge, turn in settlement.given) and all(
-            target.sender.durable >= turn for target, turn in settlement.results
+            target.rows.published >= row for target, row in settlement.results
         )
 
     def save(self) -> bytes:
@@ -385,7 +413,7 @@ class ChainRunner:
             self.end_sent
             and not self.settling
             and all(edge.settled() for edge in (*self.outbound, *self.beside))
-            and (self.leaving or all(sink.settled() for sink in self.sinks))
+            and all(sink.settled() for sink in self.sinks)
         )
 
     def drain(self) -> None:
@@ -414,12 +442,3 @@ class ChainRunner:
             inbound.close()
         for edge in (*self.outbound, *self.beside):
             edge.close()
-
-
-def _outgoing(entry: Entry, values: list[Any]) -> Entry:
-    """The entry for one edge: with its values, or a bound when it has none."""
-    kind = Kind.FRAME if any(value is not None for value in values) else Kind.BOUND
-    return Entry(
-        kind, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags,
-        tuple(values) if kind is Kind.FRAME else (), entry.joined,
-    )  # fmt: skip

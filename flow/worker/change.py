@@ -13,7 +13,7 @@ from flow.wiring import Wiring
 from flow.worker.chain import ChainRunner
 from flow.worker.passage import ChainPassage
 from flow.worker.setup import PASSAGE, RESULTS, Passage
-from flow.worker.sinks import ResultsTarget, Unopened
+from flow.worker.sinks import Unopened
 
 if TYPE_CHECKING:
     from flow.worker.lane import LaneWorker
@@ -155,8 +155,6 @@ class LaneChange:
     def _close_sinks(self, chain: ChainRunner) -> None:
         """Everything has ended here: outputs are closed, so that others can go on with them."""
         for sink in chain.sinks:
-            if isinstance(sink.target, ResultsTarget):
-                self.worker.waiter.remove(sink.target.sender.waitable)
             try:
                 sink.close()
             except SinkError as error:

@@ -10,6 +10,9 @@ from typing import Any
 import zmq
 
 from flow import channel
+from flow.link.bell import Bell
+from flow.link.ring import RingSender
+from flow.link.rows import SHAPE, RowSender
 from flow.plan.value import Ref
 from flow.pool import Pool
 from flow.worker.setup import GRANT, RING, PoolGrant, RingGrant
@@ -44,6 +47,8 @@ class Control:
         self.sent: Callable[[], None] = lambda: None
         """Called before something is sent: sending may take in what the socket's descriptor would tell of."""
         self.connect: Callable[[RingGrant, Sequence[int]], None] = lambda grant, fds: None
+        self._results: dict[int, RowSender] = {}
+        """Where the executor takes results itself, by sink."""
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tells the executor."""
@@ -71,7 +76,16 @@ class Control:
             self.attach(grant, Pool(grant.shape, fds[0], fds[1], grant.row))
         elif message.get("kind") == "ring":
             self.connect(RING.validate_python(message["grant"]), fds)
+        elif message.get("kind") == "results":
+            ring, bell, word = fds
+            self._results[int(message["sink"])] = RowSender(RingSender(SHAPE, ring, Bell(bell, word, own=False)))
         return message
+
+    def rows(self, sink: int) -> RowSender:
+        """Where the results of a sink go; the executor has said so before it asked for them."""
+        while sink not in self._results or self.pending():
+            self.take()
+        return self._results[sink]
 
     def grow(self, chain: int, ref: Ref, nbytes: int) -> Pool:
         """A pool with slots of at least `nbytes` for what a chain emits at `ref`. Raises NoMemory when the device has none left."""

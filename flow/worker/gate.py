@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
-from flow.entry import Entry, Place
+from flow.entry import Entry, Kind, Place
 from flow.plan.value import Policy
 from flow.worker.out_edge import OutEdge, Packed
 
@@ -27,6 +28,10 @@ class Gate:
     def ready(self) -> bool:
         """Whether an entry may be offered now without waiting."""
         return self.thinning or self._open()
+
+    def takes(self) -> bool:
+        """Whether a frame offered now could go on at once, as far as any thread can see."""
+        return all(edge.takes() for edge, _, _ in self.edges)
 
     def _open(self) -> bool:
         return all(edge.stopped or edge.credit() for edge, _, _ in self.edges)
@@ -59,6 +64,15 @@ class Gate:
         for place, (edge, _, _) in enumerate(self.edges):
             edge.waiting = sum(one.frame for packed in self.pending if (one := packed[place]) is not None)
             edge.note()
+
+
+def outgoing(entry: Entry, values: list[Any]) -> Entry:
+    """The entry for one edge: with its values, or a bound when it has none."""
+    kind = Kind.FRAME if any(value is not None for value in values) else Kind.BOUND
+    return Entry(
+        kind, entry.stream, entry.epoch, entry.seq, entry.pts_ns, entry.time_ns, entry.capture_ns, entry.flags,
+        tuple(values) if kind is Kind.FRAME else (), entry.joined,
+    )  # fmt: skip
 
 
 def gates(edges: Sequence[tuple[OutEdge, Sequence[int], Sequence[Place]]]) -> list[Gate]:

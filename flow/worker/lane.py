@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -15,11 +16,11 @@ from devices.spec import ManySpec
 from flow.entry import EdgeCodec
 from flow.ledger import Block, Layout
 from flow.link.bell import Bell, Rest
-from flow.link.zeromq import ZmqSender
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
+from flow.worker.batch import BatchRunner, runners
 from flow.worker.chain import ChainRunner
 from flow.worker.change import LaneChange
 from flow.worker.control import ArrivingPools, Control
@@ -48,8 +49,7 @@ class LaneWorker:
     """One worker. `run` returns when the executor says stop; raises channel.Closed when the executor is gone."""
 
     def __init__(
-        self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, *, own_process: bool,
-        sessions: dict[tuple[Any, ...], Session] | None = None,
+        self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, sessions: dict[tuple[Any, ...], Session]
     ) -> None:  # fmt: skip
         self.setup, self.plan = setup, plan
         self.wiring = Wiring(plan, setup.streams)
@@ -60,15 +60,15 @@ class LaneWorker:
         self.block.clear_spare()
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
-        self.own_process = own_process
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
         self.control.sent = self._sent
-        self.sessions = {} if sessions is None else sessions
+        self.sessions = sessions
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
+        self.batches: list[BatchRunner] = []
         self._told: dict[str, int] = {}
         self._failed: set[str] = set()
         """Businesses that cannot go on for what happened here."""
@@ -76,6 +76,9 @@ class LaneWorker:
         self._stopping = self.rests = False
         """Whether its process waits for other work after it."""
         self.waiter = Waiter(bell)
+        self._control_number = -1
+        self._cameras: dict[int, LiveSource] = {}
+        """By what is waited for."""
         self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self.waiter)
         self.control.connect = self.links.connect
         self.change = LaneChange(self)
@@ -101,6 +104,8 @@ class LaneWorker:
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
+        numbers = {address: number for number, address in enumerate(self.wiring.nodes)}
+        self.batches = runners(self.lane.batches, self.chains, self.block, numbers, frozenset(self.setup.alone))
         if self.setup.passage is not None:
             self.change.prepare(self.plan, self.setup.passage)
         self.links.begin(self.chains, self.received)
@@ -186,8 +191,10 @@ class LaneWorker:
     def _session(self, model: ModelInfo, node: Node) -> Session:
         import devices
 
+        if not any(node.address in group for batch in self.lane.batches for group in batch.nodes):
+            model = replace(model, batch=None)
         precision = str(node.config.get("precision", "auto"))
-        key = (model.digest, model.dims, node.engine, precision)
+        key = (model.digest, model.dims, model.batch, node.engine, precision)
         if key not in self.sessions:
             self.sessions[key] = devices.load(model, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
         return self.sessions[key]
@@ -226,9 +233,7 @@ class LaneWorker:
         if sink.id not in results:
             return sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
         order = results[sink.id]
-        sender = ZmqSender(self.zmq, order.address)
-        self.waiter.add(sender.waitable)
-        return ResultsTarget(sender, order.seen, self._sent, order.arrived)
+        return ResultsTarget(self.control.rows(sink.id), order.seen, order.arrived)
 
     def _source(self, chain: Chain, name: str) -> SourceStage:
         from flow.sources.stream import StreamReader
@@ -243,6 +248,7 @@ class LaneWorker:
         stage: SourceStage
         if stream.live:
             stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+            self._cameras[stage.waitable] = stage
         else:
             stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
             stage.promised = self.block.get(f"stream:{name}.in")
@@ -287,23 +293,32 @@ class LaneWorker:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
         for waitable in (self.control.socket, self.control.sock):
             self.waiter.add(waitable)
+        self._control_number = int(self.control.socket.getsockopt(zmq.FD))
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
             if len(self.chains) == 1:
                 self._run_alone(self.chains[0])
-            more = False
-            for chain in self.chains:
-                try:
-                    if chain.step():
-                        more = True
-                except SourceError as error:
-                    self._source_failed(chain, error)
-                    more = True
-            if not more:
+            if not self.round():
                 self._rest()
             elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._listen(0)
+
+    def round(self) -> bool:
+        """What every chain can do now, and then what those in a batch do together; whether anything was done."""
+        more = False
+        for chain in self.chains:
+            if chain.straight is not None and not chain.straight.due():
+                continue
+            try:
+                if chain.step():
+                    more = True
+            except SourceError as error:
+                self._source_failed(chain, error)
+                more = True
+        for batch in self.batches:
+            more |= batch.step()
+        return more
 
     def _run_alone(self, chain: ChainRunner) -> None:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
@@ -311,13 +326,16 @@ class LaneWorker:
         if straight is None or straight.way_in is None:
             return
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-        while straight.run() is False and not chain.blocked:
-            bell.rest(Rest.FOR_ENTRIES)
-            if straight.stirs(room=False):
+        while (more := straight.run()) is not None and not chain.blocked:
+            if not more:
+                bell.rest(Rest.FOR_ENTRIES)
+                if not straight.stirs(room=False):
+                    if waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+                        return
+                    listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
+                    continue
                 bell.rise()
-                if time.monotonic_ns() > listen_at:
-                    return
-            elif waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
+            if time.monotonic_ns() > listen_at:
                 return
 
     def _rest(self) -> None:
@@ -325,7 +343,8 @@ class LaneWorker:
 
         We are said to sleep until we find something here: who rings while we work on what woke us does so in vain.
         """
-        patience, until = WAIT_MS, Rest.FOR_ENTRIES
+        patience: float = WAIT_MS
+        until = Rest.FOR_ENTRIES
         for chain in self.chains:
             if chain.straight is None or not chain.straight.active:
                 patience, until = self._unusual()
@@ -341,7 +360,7 @@ class LaneWorker:
                 return
         self._listen(patience)
 
-    def _unusual(self) -> tuple[int, Rest]:
+    def _unusual(self) -> tuple[float, Rest]:
         """How long to wait at most, and what for, when chains have more in hand than their common path."""
         if not self._ended and all(chain.finished() for chain in self.chains):
             self._ended = True
@@ -350,9 +369,12 @@ class LaneWorker:
         self.change.look()
         self.waiter.unsure = True  # links and results may have been sent over ZeroMQ
         until = Rest.FOR_ROOM if any(chain.wants_room() for chain in self.chains) else Rest.FOR_ENTRIES
+        patience: float = WAIT_MS
         if any(chain.starved() for chain in self.chains):
-            return STARVED_WAIT_MS, until
-        return OWING_WAIT_MS if any(edge.owes for edge in self.links.inbound.values()) else WAIT_MS, until
+            patience = STARVED_WAIT_MS
+        elif any(edge.owes for edge in self.links.inbound.values()):
+            patience = OWING_WAIT_MS
+        return min(patience, *(batch.wait_ms() for batch in self.batches), WAIT_MS), until
 
     def _source_failed(self, chain: ChainRunner, error: SourceError) -> None:
         assert chain.source is not None
@@ -361,17 +383,22 @@ class LaneWorker:
         chain.ended = True
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
-    def _listen(self, timeout_ms: int) -> None:
+    def _listen(self, timeout_ms: float) -> None:
         ready = self.waiter.wait(timeout_ms)
         if not ready and timeout_ms:
             for chain in self.chains:
                 chain.idle()
         if ready == self.waiter.bell_alone:
             return
-        if any(number == self.control.sock.fileno() for number, _ in ready) and self.control.take().get("kind") == "rest":
+        numbers = [number for number, _ in ready]
+        for number in numbers:
+            if number in self._cameras:
+                self._cameras[number].rang = True
+        if self.control.sock.fileno() in numbers and self.control.take().get("kind") == "rest":
             self.rests = self._stopping = True
-        for command in self.control.commands():
-            self._obey(command)
+        if self._control_number in numbers:
+            for command in self.control.commands():
+                self._obey(command)
 
     def _obey(self, command: dict[str, Any]) -> None:
         for chain in self.chains:

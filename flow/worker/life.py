@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from devices.engine import Session
 from flow import channel
 from flow.plan.codec import decode_plan
+from flow.plan.priority import niceness
 from flow.plan.value import Plan
 from flow.worker.fault import describe
 from flow.worker.lane import LaneWorker
@@ -21,8 +23,9 @@ def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -
     Failures to start are told to the executor. `plan`: what a parent has decoded already.
     """
     sessions: dict[tuple[Any, ...], Session] = {}
+    born = os.getpriority(os.PRIO_PROCESS, 0) if own_process else None
     try:
-        while _live(sock, sessions, own_process=own_process, plan=plan):
+        while _live(sock, sessions, born, plan):
             pass
     except channel.Closed:
         pass
@@ -31,7 +34,7 @@ def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -
             session.close()
 
 
-def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], *, own_process: bool, plan: Plan | None) -> bool:
+def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], born: int | None, plan: Plan | None) -> bool:
     """One life; whether another may follow. Raises channel.Closed when the executor is gone."""
     message, fds = channel.receive(sock)
     while message.get("kind") != "setup":  # what was meant for an earlier life
@@ -41,7 +44,9 @@ def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], *, own_
     setup = SETUP.validate_python(message["setup"])
     if plan is None or plan.digest != message["digest"]:
         plan = decode_plan(message["plan"])
-    worker = LaneWorker(setup, plan, fds, sock, own_process=own_process, sessions=sessions)
+    if born is not None:
+        _step_back(born, niceness(plan, next(lane for lane in plan.lanes if lane.id == setup.lane)))
+    worker = LaneWorker(setup, plan, fds, sock, sessions)
     try:
         while worker.control.take().get("kind") != "build":
             pass
@@ -55,3 +60,9 @@ def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], *, own_
     finally:
         worker.close()
     return worker.rests
+
+
+def _step_back(born: int, by: int) -> None:
+    """Before there are threads, which inherit it. Who has stepped back further in an earlier life may not be allowed to come forward."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, born + by)

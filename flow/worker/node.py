@@ -128,6 +128,36 @@ class NodeRunner:
                 values[place] = result.get(port)
         return True
 
+    def given(self, values: list[Any]) -> dict[str, Any] | None:
+        """Its inputs by port, to be run together with other frames; None when this frame is for `run`: something is missing, or new."""
+        arguments: dict[str, Any] = {}
+        for port, place, optional in self._wanted:
+            value = values[place]
+            if value is not None:
+                if type(value) is Image and value.spec != self._planned_specs.get(port):
+                    return None
+                arguments[port] = value
+            elif not optional:
+                return None
+        return arguments
+
+    def check(self, result: Any) -> None:
+        """Raises OperatorError for a value of one of several frames that is not what the operator declares."""
+        if result is not None:
+            self._check_result(result)
+
+    def accept(self, result: Any, values: list[Any], busy_ns: int, *, calls: int) -> None:
+        """Puts what the operator gave for one of several frames into the table."""
+        if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
+            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
+        words, count = self.block.words, self._count
+        words[count["calls"]] += calls
+        words[count["busy_ns"]] += busy_ns
+        words[count["runs"]] += 1
+        if result is not None:
+            for port, place in self.outputs:
+                values[place] = result.get(port) if isinstance(result, Mapping) else result
+
     def _failed(self, cause: str, message: str) -> bool:
         self.block.add(f"{self.key}.errors")
         self.block.add(f"{self.key}.dropped:{cause}")

@@ -34,6 +34,7 @@ def preload(plan: Plan) -> None:
     modules += [f"ops.{node.op}" for node in plan.nodes]
     modules += [f"flow.sources.{scheme}" for scheme in schemes if scheme.isidentifier()]
     modules += [f"flow.sinks.{sink}" for sink in ("jsonl", "video", "stdout", "zmq")] if plan.sinks else []
+    modules += ["devices.native.machine", "devices.native.programs"] if any(node.engine == "native" for node in plan.nodes) else []
     modules += ["devices.session", "ops.nn.infer", *(f"devices.engines.{node.engine}" for node in plan.nodes)] if plan.models else []
     for module in modules:
         with contextlib.suppress(ImportError):  # the worker that needs it will say what is wrong
@@ -114,10 +115,12 @@ class Nursery:
 
 
 def serve_one(sock: socket.socket, plan: Plan | None = None) -> None:
-    """A worker's life."""
+    """A worker's life. Sources that wait for cameras, and libraries, have threads beside the worker's own."""
     from flow.worker.life import serve
+    from flow.worker.turns import short_turns
 
-    serve(sock, own_process=True, plan=plan)
+    with short_turns():
+        serve(sock, own_process=True, plan=plan)
 
 
 def end_with_parent() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from flow.entry import EdgeCodec, Entry, Kind, Overflow, Place, named_slots
 from flow.ledger import Block
 from flow.link.contract import Sender
+from flow.link.ring import RingSender
 from flow.plan.value import Edge
 from flow.pool import Pool, SlotRef
 from flow.wiring import EDGE_CAUSES
@@ -38,13 +39,19 @@ class Packed:
         self.slots.clear()
 
 
-class _Lane:
+class Lane:
     """The producer's side of one link: what the receiver has not finished with."""
 
     def __init__(self) -> None:
         self.sender: Sender | None = None
         self.unacked: deque[Packed] = deque()
         self.greeted = False
+        self.pictures: PicturesOut | None = None
+        """Who gives single pictures in our place."""
+
+    def under_way(self) -> int:
+        """Entries that the receiver has not finished with."""
+        return len(self.unacked) + (self.pictures.under_way() if self.pictures is not None else 0)
 
 
 class OutEdge:
@@ -60,17 +67,16 @@ class OutEdge:
         """Whether the consumer dies with us: then only what it has finished with is safe."""
         self.recovering = live and block.get(f"edge:{edge.id}.turn") > 0
         self.replicas = replicas
-        self.links = [_Lane() for _ in range(consumers)]
+        self.links = [Lane() for _ in range(consumers)]
         self.credits = max(1, -(-edge.capacity // max(consumers, 1)))
         self.turn = block.get(f"edge:{edge.id}.turn") or replica
         self._counts: dict[int, int] = {}
         self._recount()
+        self._in, self._out, self._in_flight = (block.index(f"edge:{edge.id}.{name}") for name in ("in", "out", "in_flight"))
         self.waiting = 0
         """Frames that its gate holds back."""
         self.stopped = False
         self.key = f"edge:{edge.id}"
-        self.pictures: PicturesOut | None = None
-        """Who gives single pictures in our place."""
 
     def _recount(self) -> None:
         """What an earlier life offered and did not settle will be offered, and counted, again."""
@@ -89,6 +95,10 @@ class OutEdge:
         self.block.set(f"{self.key}.turn", turn)
         self.block.set(f"{self.key}.settled", self._counts.pop(turn, self.block.get(f"{self.key}.settled")))
 
+    def forget(self) -> None:
+        """Everything sent so far has been settled elsewhere."""
+        self._counts.clear()
+
     def mark(self) -> tuple[OutEdge, int]:
         """Everything sent so far, to be settled later."""
         self._counts[self.turn] = self.block.get(f"{self.key}.in")
@@ -97,8 +107,17 @@ class OutEdge:
     def credit(self) -> bool:
         """Whether an entry may be sent now."""
         link = self.links[self.turn % len(self.links)]
-        flying = len(link.unacked) + (self.pictures.under_way() if self.pictures is not None else 0)
-        return link.sender is not None and link.greeted and not self.recovering and flying < self.credits
+        return link.sender is not None and link.greeted and not self.recovering and link.under_way() < self.credits
+
+    def takes(self) -> bool:
+        """Whether an entry could be sent now, as far as any thread can see: for sources that ask before they write a picture."""
+        if self.stopped:
+            return True
+        for link in self.links:
+            sender = link.sender
+            if sender is not None and (not isinstance(sender, RingSender) or sender.under_way() < self.credits):
+                return True
+        return False
 
     def linked(self) -> bool:
         """Whether there is somebody to send to; at a switch the first reader may still be on its way."""
@@ -108,7 +127,7 @@ class OutEdge:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
         frame = entry.kind is Kind.FRAME
         if frame:
-            self.block.add(f"{self.key}.in")
+            self.block.words[self._in] += 1
         if self.stopped:
             if frame:
                 self.block.add(f"{self.key}.dropped:stopped")
@@ -149,7 +168,7 @@ class OutEdge:
                 link.sender.send(self.turn, packed.data)
         self.turn += self.replicas
         if not self.live:
-            self._counts[self.turn] = self.block.get(f"{self.key}.in")
+            self._counts[self.turn] = self.block.words[self._in]
 
     def end(self, entry: Entry) -> None:
         """Tells every consumer replica that the stream has ended."""
@@ -169,10 +188,12 @@ class OutEdge:
 
     def poll(self) -> bool:
         """Takes in acknowledgements; whether anything moved."""
-        moved = self.pictures is not None and self.pictures.reap()
+        moved = False
         for index, link in enumerate(self.links):
             if link.sender is None:
                 continue
+            if link.pictures is not None:
+                moved |= link.pictures.reap()
             if link.sender.poll():
                 moved = True
                 if not link.greeted:
@@ -182,7 +203,7 @@ class OutEdge:
                 sent.release()
                 moved = True
                 if sent.frame:
-                    self.block.add(f"{self.key}.out")
+                    self.block.words[self._out] += 1
         if moved:
             self.note()
         return moved
@@ -236,8 +257,8 @@ class OutEdge:
     def note(self) -> None:
         """Writes what is in flight, counted and not derived."""
         sent = sum(one.frame for link in self.links for one in link.unacked)
-        flying = self.pictures.under_way() if self.pictures is not None else 0
-        self.block.set(f"{self.key}.in_flight", sent + flying + self.waiting)
+        flying = sum(link.pictures.under_way() for link in self.links if link.pictures is not None)
+        self.block.words[self._in_flight] = sent + flying + self.waiting
 
     def durable(self, turn: int) -> bool:
         """Whether every entry before `turn` survives this worker (frames of a live source cannot be read again: always)."""
@@ -258,7 +279,7 @@ class OutEdge:
 
     def settled(self) -> bool:
         """Nothing is in flight."""
-        return not any(link.unacked for link in self.links) and not (self.pictures is not None and self.pictures.under_way())
+        return not any(link.under_way() for link in self.links)
 
     def open(self, consumer: int, sender: Sender) -> None:
         """Uses a new link to this replica. What is unfinished is taken over where the link kept it, and else sent once the receiver has
@@ -275,7 +296,7 @@ class OutEdge:
             self._greet(consumer)
             self.note()
 
-    def _take_over(self, link: _Lane, turn: int, data: bytes) -> None:
+    def _take_over(self, link: Lane, turn: int, data: bytes) -> None:
         """An entry that an earlier life has published; its slots are held already."""
         kind, named = named_slots(data)
         frame = kind is Kind.FRAME and (self.live or turn < self.turn)  # later turns will be offered, and counted, again
@@ -291,9 +312,9 @@ class OutEdge:
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""
         self.stopped = True
-        if self.pictures is not None:
-            self.block.add(f"{self.key}.dropped:stopped", self.pictures.let_go())
         for link in self.links:
+            if link.pictures is not None:
+                self.block.add(f"{self.key}.dropped:stopped", link.pictures.let_go())
             for sent in link.unacked:
                 self.drop(sent, "stopped")
             link.unacked.clear()

@@ -47,7 +47,7 @@ class _Words:
 class PicturesOut:
     """Gives pictures that lie in slots."""
 
-    def __init__(self, edge: OutEdge, sender: RingSender, head: int) -> None:
+    def __init__(self, edge: OutEdge, sender: RingSender, head: int, step: int) -> None:
         self.edge, self.sender, self._head = edge, sender, head
         functions = kernels.functions()
         self._give, self._reap = functions["ace_give"], functions["ace_reap"]
@@ -55,7 +55,7 @@ class PicturesOut:
         self.words = state.words
         self._holds = np.zeros(sender.shape.places, np.int64)
         self.words[at.HOLDS] = self._holds.ctypes.data
-        self.words[at.CREDITS] = edge.credits
+        self.words[at.CREDITS], self.words[at.STEP] = edge.credits, step
         self._address = state.address
         self._spec: ImageSpec | None = None
         self._transform: Affine | None = None
@@ -66,17 +66,15 @@ class PicturesOut:
         self.room: Callable[[], int] = partial(self._reap, self._address)
         """How many frames may be given now; lets go of what the consumer has finished with."""
 
-    def take_over(self) -> None:
-        """From here on we count for the edge's own end."""
+    def take_over(self, turn: int) -> None:
+        """From here on we count for the edge's own end. `turn`: of what goes to this link next."""
         words = self.words
-        words[at.COUNT], words[at.TURN] = self.sender.tail, self.edge.turn
+        words[at.COUNT], words[at.TURN] = self.sender.tail, turn
         self._counted = self.sender.tail
 
     def hand_back(self) -> None:
         """From here on the edge's own end counts."""
-        words = self.words
-        self.edge.turn = words[at.TURN]
-        self.sender.advance(words[at.COUNT], words[at.SEEN], words[at.TURN])
+        self.sender.advance(self.words[at.COUNT], self.words[at.SEEN])
 
     def stirs(self) -> bool:
         """Whether the consumer has finished with something since last asked; it is let go of, and counted later."""
@@ -133,7 +131,10 @@ class PicturesIn:
         self.edge, self.receiver = edge, receiver
         state = self._state = _Words(receiver, receiver.head_word, receiver.tail_word)
         self.words = state.words
-        self.take_entry: Callable[[], int] = partial(kernels.functions()["ace_take"], state.address, head)
+        self.words[at.STEP] = edge.replicas
+        functions = kernels.functions()
+        self._observe = functions["ace_observe"]
+        self.take_entry: Callable[[], int] = partial(functions["ace_take"], state.address, head)
         self._pools: list[Pool] = []
         self.images: dict[int, Image] = {}
         """Pictures by what `take_entry` says of their place. Their slots' generations are those of the last time."""
@@ -155,6 +156,11 @@ class PicturesIn:
         self.know(self.edge.pools)
         self.words[at.COUNT], self.words[at.SEEN] = self.receiver.taken, self.receiver.tail
         self.words[at.TURN] = self.edge.next_turn
+
+    def stirs(self) -> bool:
+        """Whether there are entries that were not taken."""
+        moved: bool = self._observe(self.receiver.tail_word) != self.words[at.COUNT]
+        return moved
 
     def hand_back(self) -> None:
         """From here on the edge's own end counts."""

@@ -45,10 +45,12 @@ class LinkOrder:
 
 @dataclass(frozen=True, slots=True)
 class ResultsOrder:
-    """Where the results of a sink go, how many have come already, and the last seq of each stream among them."""
+    """A sink whose results the executor itself receives: how many have come already, and the last seq of each stream among them.
+
+    A message of its own brings the ring that they go over, and bell and word of the executor.
+    """
 
     sink: int
-    address: str
     seen: dict[str, int]
     arrived: int
 
@@ -68,8 +70,9 @@ class Passage:
 class Setup:
     """Lane, replica, and what was known when the worker started. `poison`: (node, stream, seq), frames that a node is spared.
 
-    `names` are the words of its ledger block, `streams` the numbers of streams; both follow from the plan where none are given. `epoch` is
-    that of the plan's frames, `passage` the way to the next one. `held`: chains that wait for what they inherit.
+    `alone`: frames, told in the same way, that a node died on together with others: it runs each of them alone. `names` are the words of
+    the worker's ledger block, `streams` the numbers of streams; both follow from the plan where none are given. `epoch` is that of the
+    plan's frames, `passage` the way to the next one. `held`: chains that wait for what they inherit.
     """
 
     lane: int
@@ -78,6 +81,7 @@ class Setup:
     control: str
     frames: int | None
     poison: tuple[tuple[int, int, int], ...] = ()
+    alone: tuple[tuple[int, int, int], ...] = ()
     stopped: tuple[str, ...] = ()
     results: tuple[ResultsOrder, ...] = ()
     """Sinks that the executor itself receives."""

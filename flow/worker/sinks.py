@@ -3,63 +3,47 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flow.entry import FINAL, RESET, Entry
 from flow.ledger import Block, latency_bucket
-from flow.link.contract import Sender
+from flow.link.rows import RowSender
 from flow.plan.value import Sink
 from flow.result import Result, make_result
 from flow.said import Said
 from flow.sinks.contract import Sink as SinkTarget
 from ops.value import Frame, Image
 
-RESULTS_CREDITS = 64
-
 
 class ResultsTarget:
     """Hands results to the executor's process, which gives them to `Executor.results`. `seen`: the last seq it has of each stream.
 
     `arrived`: how many results it has.
-    `sent` is called when something is sent: whoever waits for the link's socket must then ask it, and not only its descriptor.
     """
 
     wants = "result"
 
-    def __init__(self, sender: Sender, seen: Mapping[str, int], sent: Callable[[], None] = lambda: None, arrived: int = 0) -> None:
-        self.sender, self.seen, self.arrived, self.turn = sender, seen, arrived, 0
-        self._sent = sent
-        self.waiting: list[tuple[int, bytes]] = []
-        self.greeted = False
+    def __init__(self, rows: RowSender, seen: Mapping[str, int], arrived: int = 0) -> None:
+        self.rows, self.seen, self.arrived = rows, seen, arrived
 
     def ready(self) -> bool:
-        return len(self.waiting) < RESULTS_CREDITS
+        return self.rows.ready()
 
     def write(self, result: Result, picture: Image | None) -> None:
-        line = result.line()
-        self.waiting.append((self.turn, line))
-        if self.greeted:
-            self._sent()
-            self.sender.send(self.turn, line)
-        self.turn += 1
+        self.rows.give(result.line())
 
     def poll(self) -> bool:
-        if (self.greeted and not self.waiting) or not self.sender.poll():
-            return False
-        if not self.greeted:
-            self.greeted = True
-            self._sent()
-            for turn, line in self.waiting:
-                self.sender.send(turn, line)
-        self.waiting = [(turn, line) for turn, line in self.waiting if turn >= self.sender.done]
-        return True
+        return self.rows.pump()
+
+    def stirs(self) -> bool:
+        return self.rows.stirs()
 
     def settled(self) -> bool:
-        return not self.waiting
+        return self.rows.published == self.rows.given
 
     def close(self) -> None:
-        self.sender.close()
+        self.rows.close()
 
 
 class Unopened:
@@ -80,7 +64,9 @@ class SinkRunner:
         """Whether nobody goes on with this output: then what operators still hold at a cut is written."""
         self._reset = False
         self._said = Said(sink.id, sink.spec, block)
-        self._last, self._gap = (block.index(f"{self.key}.{name}") for name in ("last_ns", "gap_ns"))
+        self._results, self._latency, self._most, self._last, self._gap = (
+            block.index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns", "last_ns", "gap_ns")
+        )
 
     def open(self, *, resume: bool) -> None:
         """Raises SinkError."""
@@ -124,13 +110,17 @@ class SinkRunner:
         self.target.write(result, picture)
         self._reset = False
         self._said.count(value)
-        self.block.add(f"{self.key}.results")
-        self.block.add(f"{self.key}.latency:{latency_bucket(latency)}")
-        if latency > self.block.get(f"{self.key}.max_ns"):
-            self.block.set(f"{self.key}.max_ns", latency)
+        words = self.block.words
+        words[self._results] += 1
+        words[self._latency + latency_bucket(latency)] += 1
+        words[self._most] = max(words[self._most], latency)
 
     def poll(self) -> bool:
         return isinstance(self.target, ResultsTarget) and self.target.poll()
+
+    def stirs(self) -> bool:
+        """Whether a target that had no room has some."""
+        return isinstance(self.target, ResultsTarget) and self.target.stirs()
 
     def settled(self) -> bool:
         return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.settled()

@@ -82,6 +82,10 @@ class SourceStage(ABC):
     def waitable(self) -> int | None:
         return None
 
+    def due(self) -> bool:
+        """Whether `take` may give something."""
+        return True
+
     def drain(self) -> None:
         """No frame after those already captured."""
         self.draining = True
@@ -221,12 +225,23 @@ class LiveSource(SourceStage):
         self._needed: ImageSpec = stream.spec
         self._error: BaseException | None = None
         self._keep = stream.queue if stream.policy == "drop_oldest" else 1
+        policy = "drop_oldest" if stream.policy == "drop_oldest" else "latest"
+        self._let_go, self._switched, *self._refused = (
+            block.index(f"{self.key}.dropped:{cause}") for cause in (policy, "switch", "every", "memory")
+        )
         self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
         self._started = False
+        self.rang = False
+        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
+        self.takes: Callable[[], bool] = lambda: True
+        """Whether anybody could take a frame now. If not, it is dropped before it is written anywhere: the next one will be newer."""
 
     @property
     def waitable(self) -> int:
         return self._bell
+
+    def due(self) -> bool:
+        return self.rang or bool(self._waiting) or not self._started or self.draining
 
     def _capture(self) -> None:
         try:
@@ -244,7 +259,12 @@ class LiveSource(SourceStage):
             os.eventfd_write(self._bell, 1)
 
     def _put(self, captured: Captured) -> None:
+        takes = self.takes()
         with self._lock:
+            if not takes:
+                self._captured += 1
+                self._dropped_policy += 1
+                return
             if not self._wanted(captured):
                 self._captured += 1
                 self._dropped_every += 1
@@ -298,6 +318,7 @@ class LiveSource(SourceStage):
         if not self._started:
             self._started = True
             self._thread.start()
+        self.rang = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         self._refill()
@@ -319,16 +340,14 @@ class LiveSource(SourceStage):
         return shot
 
     def _write_ledger(self, taken: int) -> None:
-        block, key = self.block, self.key
+        words = self.block.words
         counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
-        self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
-        block.add(f"{key}.in", counts[0])
-        cause = "switch" if self.halted else "drop_oldest" if self.stream.policy == "drop_oldest" else "latest"
+        let_go = self._let_go if not self.halted else self._switched
         self.halted = False
-        block.add(f"{key}.dropped:{cause}", counts[1])
-        block.add(f"{key}.dropped:every", counts[2])
-        block.add(f"{key}.dropped:memory", counts[3])
-        block.set(f"{key}.in_flight", len(self._waiting) + taken)
+        for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
+            words[index] += count
+        self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
+        words[self._in_flight] = len(self._waiting) + taken
         self._note()
 
     def let_go(self, ref: SlotRef) -> None:

@@ -1,6 +1,6 @@
-"""A chain's common path: frames one after another from one source or one ring, through the nodes, into rings.
+"""A chain's common path: frames one after another from one source or one edge, through the nodes, into rings.
 
-What is rare is left to the chain: bounds, ends, frames set aside, replicas, joins, entries that do not decode, frames that thin out. Both
+What is rare is left to the chain: bounds, ends, frames set aside, joins, entries that do not decode, frames that thin out. Both
 work on the same links, counters and settlements, so either can take the next frame. The gain is in what frames share: one look at each
 link, one settlement, one acknowledgement; and in pictures, which cross a link in one native step.
 
@@ -21,7 +21,7 @@ from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
 from flow.worker.ways import FramesIn, FramesOut, entry_of
 from ops.value import Frame, Image
 
@@ -49,16 +49,14 @@ class Straight:
         address = self._head_array.ctypes.data
         self.way_in: FramesIn | None = None
         for edge, places in chain.frames_in:
-            receiver = edge.links[0]
-            assert isinstance(receiver, RingReceiver)
-            self.way_in = FramesIn(edge, receiver, places, self.head, address)
+            self.way_in = FramesIn(edge, places, self.head, address)
         self.ways_out: list[FramesOut] = []
         for gate in chain.gates:
             for out, out_places, room in gate.edges:
-                sender = out.links[0].sender
-                assert isinstance(sender, RingSender)
-                self.ways_out.append(FramesOut(out, sender, out_places, room, self.head, address))
+                self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
+        self._live = isinstance(self.source, LiveSource)
         if self.source is not None:
+            self._due = self.source.due
             self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
@@ -70,7 +68,7 @@ class Straight:
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
         self._sent_at_once = False
-        only = self.ways_out[0].pictures if len(self.ways_out) == 1 else None
+        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures else None
         if isinstance(self.source, WaitingSource):
             blocks = self.source.stream.policy == "block"  # what thins out is counted before it is sent, or a successor would send it again
             self.source.at_once = self._send_at_once if only is not None and blocks and not self._nodes else None
@@ -80,15 +78,11 @@ class Straight:
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
-        """None for a chain of another shape: with a join, replicas, other links than rings, or frames to set aside."""
-        senders = [[link.sender for link in edge.links] for edge in chain.outbound]
-        receivers = [edge.links for edge in chain.inbound]
+        """None for a chain of another shape: with a join, other links than rings, or frames to set aside."""
         if (
-            not all(len(links) == 1 and isinstance(links[0], RingSender) for links in senders)
-            or not all(len(links) == 1 and isinstance(links[0], RingReceiver) for links in receivers)
-            or any(edge.replicas > 1 for edge in chain.outbound)
-            or any(edge.replicas > 1 for edge in chain.inbound)
-            or len(receivers) + (chain.source is not None) != 1
+            not all(isinstance(link.sender, RingSender) for edge in chain.outbound for link in edge.links)
+            or not all(isinstance(link, RingReceiver) for edge in chain.inbound for link in edge.links)
+            or len(chain.inbound) + (chain.source is not None) != 1
             or chain.poison
         ):
             return None
@@ -125,11 +119,22 @@ class Straight:
             words[0] += alone
 
     def stirs(self, *, room: bool) -> bool:
-        """Whether a link has something new; `room`: also of what consumers have finished with."""
+        """Whether a link has something new; `room`: also of what consumers have finished with. While it is room that we lack, frames that
+        have come are no news.
+        """
         way_in = self.way_in
-        if way_in is not None and self._observe(way_in.receiver.tail_word) != way_in.position()[0]:
+        if way_in is not None and not self.chain.blocked and way_in.stirs():
             return True
-        return room and any(way.stirs() for way in self.ways_out)
+        return room and (any(way.stirs() for way in self.ways_out) or any(target.stirs() for target in self._targets))
+
+    def due(self) -> bool:
+        """Whether `run` may have something to do. Where many chains share a worker, most have nothing, and asking them is cheap."""
+        if not self.active or self.chain.blocked:
+            return True
+        for target in self._targets:
+            if not target.settled():
+                return True
+        return self._due() if self.source is not None else self.stirs(room=False)
 
     # ---- frames
 
@@ -142,7 +147,7 @@ class Straight:
         self._frames = 0
         try:
             for target in self._targets:
-                if target.waiting or not target.greeted:
+                if not target.settled():
                     self._take_in_results()
                     break
             room = MOST_FRAMES
@@ -167,7 +172,7 @@ class Straight:
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return room == MOST_FRAMES
+                return self._frames >= MOST_FRAMES
             found = take()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
@@ -197,9 +202,11 @@ class Straight:
         chain, way_in, limited = self.chain, self.way_in, self._limited
         started = time.monotonic_ns()
         while self.active:
+            if self._live and self._frames and not self._due():
+                return False
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return room == MOST_FRAMES
+                return self._frames >= MOST_FRAMES
             values: list[Any] = [None] * chain.size
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
@@ -264,7 +271,7 @@ class Straight:
         head = self.head
         head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
         self._sent_at_once = True
-        self._only_way.give(image)
+        self._only_way.give_picture(image)
 
     def _published(self) -> None:
         assert self._shot is not None
@@ -297,7 +304,7 @@ class Straight:
     def _prepare_settling(self) -> None:
         """The words that a settlement changes, in the order in which `_settle` fills them in."""
         functions = kernels.functions()
-        self._commit, self._observe = functions["ace_commit"], functions["ace_observe"]
+        self._commit = functions["ace_commit"]
         key, index = f"chain:{self.chain.chain.id}", self.block.index
         changed = [index(f"{key}.state")] if self.chain.state_area is not None else []
         if self.source is not None:
@@ -314,13 +321,13 @@ class Straight:
     def _settle(self, frames: int) -> None:
         """Everything so far is published: what a successor needs to know, in one piece.
 
-        Results that our caller has not got yet, and what comes after them, the chain settles when they have arrived.
+        Results that there is no room for yet, and what comes after them, the chain settles when they are published.
         """
         chain, block, way_in, head, changes = self.chain, self.block, self.way_in, self.head, self._changes
         words = block.words
         chain.last_head = tuple(head)
         for target in self._targets:
-            if target.sender.durable < target.turn:
+            if not target.settled():
                 self._settle_later(frames)
                 return
         if chain.settling:
@@ -337,24 +344,23 @@ class Straight:
         if self.source is not None:
             changes[place], changes[place + 2] = head[SEQ] + 1, head[PTS]
             place += 4
-        count = 0
         if way_in is not None:
             taken, out, _, _ = way_in.counts
             words[taken] += frames
             words[out] += frames
-            count, turn = way_in.position()
-            way_in.edge.settled_turn = changes[place] = turn
+            way_in.edge.settled_turn = changes[place] = way_in.turn()
             changes[place + 2] = words[taken]
             place += 4
         for way in self.ways_out:
             changes[place], changes[place + 2] = way.finish(), words[way.counts[0]]
+            way.edge.forget()
             place += 4
         self._commit(*self._commit_what)
         if way_in is not None:
-            way_in.receiver.finish(count)
+            way_in.finish()
 
     def _settle_later(self, frames: int) -> None:
-        """What has happened waits, in order, until results have arrived."""
+        """What has happened waits, in order, until results are published."""
         chain, way_in, head = self.chain, self.way_in, self.head
         state = chain.save() if chain.state_area is not None else None
         if way_in is not None:
@@ -366,6 +372,6 @@ class Straight:
         self.hand_back()
         marks_in = [] if way_in is None else [way_in.edge.mark()]
         marks_out = [way.edge.mark() for way in self.ways_out]
-        results = [(target, target.turn) for target in self._targets]
+        results = [(target, target.rows.given) for target in self._targets]
         chain.settling.append(Settlement(marks_in, marks_out, results, head[SEQ] + 1, head[PTS], state))
         self.take_over()

@@ -40,7 +40,7 @@ class Waiter:
             del self._sockets[number]
         self._epoll.unregister(number)
 
-    def wait(self, timeout_ms: int) -> list[tuple[int, int]]:
+    def wait(self, timeout_ms: float) -> list[tuple[int, int]]:
         """(descriptor, events) of what is ready, a ZeroMQ socket by its own descriptor; nothing after the timeout."""
         if self.unsure:
             for number, socket in self._sockets.items():

@@ -1,9 +1,10 @@
-"""The two ends of a chain's common path: the ring that frames come from, and the rings that they go to."""
+"""The two ends of a chain's common path: the rings that frames come from, and the rings that they go to."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from math import gcd
 from typing import Any
 
 from devices.kernels.links import CAPTURE, COUNT, EPOCH, FLAGS, PTS, SEQ, STREAM, TIME, TURN
@@ -11,7 +12,7 @@ from flow.entry import HEAD, ITEM, Entry, EntryError, Kind, Place
 from flow.link.ring import RECORD, RingReceiver, RingSender
 from flow.pool import PoolError, SlotRef
 from flow.worker.in_edge import InEdge
-from flow.worker.out_edge import OutEdge
+from flow.worker.out_edge import Lane, OutEdge
 from flow.worker.pictures import PicturesIn, PicturesOut, carries_pictures
 from ops.value import Image
 
@@ -27,11 +28,13 @@ def entry_of(head: Sequence[int], kind: Kind = Kind.FRAME, values: tuple[Any, ..
 
 
 class FramesIn:
-    """The ring that frames come from."""
+    """The rings that frames come from: one, or one from each replica, which are heard in turn."""
 
-    def __init__(self, edge: InEdge, receiver: RingReceiver, places: list[int], head: Any, address: int) -> None:
-        self.edge, self.receiver, self.places, self.head = edge, receiver, places, head
-        self.pictures = PicturesIn(edge, receiver, address) if carries_pictures(edge) else None
+    def __init__(self, edge: InEdge, places: list[int], head: Any, address: int) -> None:
+        self.edge, self.places, self.head = edge, places, head
+        self.receivers = [link for link in edge.links if isinstance(link, RingReceiver)]
+        alone = len(self.receivers) == 1
+        self.pictures = PicturesIn(edge, self.receivers[0], address) if alone and carries_pictures(edge) else None
         self.rare = False
         """Whether what comes next is not for the common path."""
         index = edge.block.index
@@ -39,7 +42,9 @@ class FramesIn:
 
     def next(self, values: list[Any]) -> bool:
         """Puts the next frame's values into the table and its head into the head; False when there is none, or a rare one."""
-        receiver, edge = self.receiver, self.edge
+        edge = self.edge
+        producer = edge.next_turn % len(self.receivers)
+        receiver = self.receivers[producer]
         entries, start = receiver.entries, receiver.next()
         if start < 0:
             return False
@@ -67,14 +72,28 @@ class FramesIn:
         head = self.head
         head[0], head[1], head[2], head[3], head[4], head[5], head[6] = flags, stream, epoch, seq, pts, time_ns, capture
         receiver.taken += 1
-        edge.next_turn = edge.received[0] = turn + 1
+        edge.received[producer] = turn + 1
+        edge.next_turn = turn + edge.replicas
         return True
 
-    def position(self) -> tuple[int, int]:
-        """Entries taken from the ring so far, and the turn of the next."""
+    def turn(self) -> int:
+        """The turn of the next entry."""
+        turn: int = self.edge.next_turn if self.pictures is None else self.pictures.words[TURN]
+        return turn
+
+    def stirs(self) -> bool:
+        """Whether the next entry has come."""
         if self.pictures is not None:
-            return self.pictures.words[COUNT], self.pictures.words[TURN]
-        return self.receiver.taken, self.edge.next_turn
+            return self.pictures.stirs()
+        return self.receivers[self.edge.next_turn % len(self.receivers)].stirs()
+
+    def finish(self) -> None:
+        """Tells producers that everything taken so far is finished with."""
+        if self.pictures is not None:
+            self.receivers[0].finish(self.pictures.words[COUNT])
+            return
+        for receiver in self.receivers:
+            receiver.finish(receiver.taken)
 
     def hand_back(self) -> None:
         if self.pictures is not None:
@@ -87,70 +106,95 @@ class FramesIn:
 
 
 class FramesOut:
-    """A ring that frames go to."""
+    """The rings that frames go to: one, or one to each replica, which are dealt to in turn."""
 
-    def __init__(self, edge: OutEdge, sender: RingSender, places: Sequence[int], room: Sequence[Place], head: Any, address: int) -> None:
-        self.edge, self.sender, self.places, self.room_for, self.head = edge, sender, places, room, head
-        self.link = edge.links[0]
-        self.pictures = edge.pictures = PicturesOut(edge, sender, address) if carries_pictures(edge) else None
+    def __init__(self, edge: OutEdge, places: Sequence[int], room: Sequence[Place], head: Any, address: int) -> None:
+        self.edge, self.places, self.room_for, self.head = edge, places, room, head
+        self.carries_pictures = carries_pictures(edge)
+        self.rings = [link.sender for link in edge.links if isinstance(link.sender, RingSender)]
+        self.round = len(edge.links) // gcd(len(edge.links), edge.replicas)
+        """After so many frames it is the first link's turn again."""
+        if self.carries_pictures:
+            for link, ring in zip(edge.links, self.rings, strict=True):
+                link.pictures = PicturesOut(edge, ring, address, self.round * edge.replicas)
         index = edge.block.index
         self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "in_flight", "turn", "settled"))
 
+    def _links(self) -> list[tuple[int, Lane]]:
+        """The links that frames go to next, with their turns."""
+        edge = self.edge
+        turns = range(edge.turn, edge.turn + self.round * edge.replicas, edge.replicas)
+        return [(turn, edge.links[turn % len(edge.links)]) for turn in turns]
+
     def idle(self) -> bool:
         edge = self.edge
-        return self.link.sender is self.sender and not (edge.recovering or edge.stopped) and edge.turn >= self.sender.durable
+        return not (edge.recovering or edge.stopped) and all(
+            link.sender is ring and edge.turn >= ring.durable for link, ring in zip(edge.links, self.rings, strict=True)
+        )
 
     def room(self) -> int:
         """How many frames may be sent."""
-        if self.link.unacked or self.pictures is None:
+        if not self.carries_pictures or any(link.unacked for link in self.edge.links):
             self.edge.poll()
-        if self.pictures is not None:
-            return self.pictures.room()
-        return self.edge.credits - len(self.link.unacked)
+        if self.round == 1:
+            return self._room(self._links()[0][1])
+        return min(self._room(link) * self.round + place for place, (_, link) in enumerate(self._links()))
+
+    def _room(self, link: Lane) -> int:
+        return self.edge.credits - len(link.unacked) if link.pictures is None else link.pictures.room()
 
     def give(self, values: list[Any]) -> None:
         """Sends the frame's values, or a bound when there are none."""
-        pictures = self.pictures
-        if pictures is not None:
+        if self.carries_pictures:
             image = values[self.places[0]]
             if type(image) is Image and type(image.slot) is SlotRef:
-                pictures.give(image)
+                self.give_picture(image)
                 return
-            self._count()
-            pictures.hand_back()
+            self.hand_back()
         found = tuple(values[place] for place in self.places)
         some = any(value is not None for value in found)
         entry = entry_of(self.head, Kind.FRAME if some else Kind.BOUND, found if some else ())
         packed = self.edge.pack(entry, self.room_for)
         if packed is not None:
             self.edge.send(packed)
-        if pictures is not None:
-            pictures.take_over()
+        self.take_over()
+
+    def give_picture(self, image: Image) -> None:
+        """Sends a picture that lies in a slot."""
+        edge = self.edge
+        pictures = edge.links[edge.turn % len(edge.links)].pictures
+        assert pictures is not None
+        pictures.give(image)
+        edge.turn += edge.replicas
 
     def _count(self) -> None:
-        if self.pictures is not None:
-            self.edge.block.words[self.counts[0]] += self.pictures.count()
+        given = sum(link.pictures.count() for link in self.edge.links if link.pictures is not None)
+        self.edge.block.words[self.counts[0]] += given
 
     def finish(self) -> int:
         """Counts what was given; the turn of the next."""
-        self._count()
-        if self.pictures is None or self.link.unacked:
-            self.edge.note()
-        else:
-            self.edge.block.words[self.counts[1]] = self.pictures.under_way()
-        turn: int = self.edge.turn if self.pictures is None else self.pictures.words[TURN]
-        return turn
+        edge = self.edge
+        if self.carries_pictures:
+            self._count()
+        edge.note()
+        return edge.turn
 
     def stirs(self) -> bool:
-        """Whether the consumer has finished with something."""
-        return self.sender.stirs() if self.pictures is None else self.pictures.stirs()
+        """Whether a consumer has finished with something."""
+        return any(
+            ring.stirs() if link.pictures is None else link.pictures.stirs() for link, ring in zip(self.edge.links, self.rings, strict=True)
+        )
 
     def hand_back(self) -> None:
-        if self.pictures is not None:
+        if self.carries_pictures:
             self._count()
-            self.pictures.hand_back()
+            for _, link in self._links():
+                assert link.pictures is not None
+                link.pictures.hand_back()
             self.edge.note()
 
     def take_over(self) -> None:
-        if self.pictures is not None:
-            self.pictures.take_over()
+        if self.carries_pictures:
+            for turn, link in self._links():
+                assert link.pictures is not None
+                link.pictures.take_over(turn)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from manifests.schema.business import Business, Goals, NodeManifest
 from manifests.schema.device import Device, StreamManifest, UseManifest
-from manifests.schema.model import Model, ModelInput
+from manifests.schema.model import Batch, Model, ModelInput
 
-__all__ = ["Business", "Device", "Goals", "Model", "ModelInput", "NodeManifest", "StreamManifest", "UseManifest", "json_schema"]
+__all__ = ["Batch", "Business", "Device", "Goals", "Model", "ModelInput", "NodeManifest", "StreamManifest", "UseManifest", "json_schema"]
 
 
 def json_schema() -> dict[str, Any]:

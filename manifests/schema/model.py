@@ -38,6 +38,15 @@ class ModelInput(Strict):
         return values
 
 
+class Batch(Strict):
+    """How a model whose file leaves the batch open takes frames of several streams at once."""
+
+    most: Annotated[int, Field(ge=1, le=64)] = 8
+    """Frames in one call at most; 1: each alone."""
+    delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long a frame may wait for those of other streams; 0: what waits already is taken."""
+
+
 class Model(Manifest):
     """A model file with what one must know to use it."""
 
@@ -51,4 +60,8 @@ class Model(Manifest):
     """A named list (`coco80`), a file beside the manifest (one name a line), or the names themselves."""
     dims: dict[str, Annotated[int, Field(ge=1, le=65536)]] = Field(default={})
     """Values for symbolic dimensions of the file, by name."""
+    batch: Batch | None = None
+    """For a file with an open batch; up to 8 frames that wait already when not given."""
+    engine: Literal["auto", "native", "onnxruntime"] = "auto"
+    """What runs the model where no node says otherwise; `auto`: the faster one, once `ace prepare` has measured them."""
     license: str = ""

@@ -13,14 +13,17 @@ from manifests.schema.common import Name, Strict
 
 DIGEST = r"^[0-9a-f]{64}$"
 
+ANY_DEVICE = "*"
+"""As `device` of a desired state in a signed file: every device that trusts its key."""
+
 Digest = Annotated[str, Field(pattern=DIGEST)]
 Revision = Annotated[int, Field(ge=0, lt=1 << 53)]
 
 
 class Item(Strict):
-    """One model, business or device document of exactly one content. `digest` is the sha256 of its canonical item document."""
+    """One model, business, device document or golden clip of exactly one content. `digest` is the sha256 of its canonical item document."""
 
-    kind: Literal["model", "business", "device"]
+    kind: Literal["model", "business", "device", "golden"]
     name: Name
     version: Annotated[str, Field(max_length=64)]
     digest: Digest
@@ -37,6 +40,8 @@ class DesiredBusiness(Strict):
     business: Item
     models: Annotated[dict[Name, Item], Field(max_length=64)] = Field(default={})
     """alias in the business: model."""
+    golden: Item | None = None
+    """The clip that this business with these models must give the expected results for before it is activated."""
     set: Annotated[dict[str, Any], Field(max_length=256)] = Field(default={})
     enabled: bool = True
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from devices.engine import EngineError, ModelInfo
+import numpy as np
+
+from devices.engine import Batching, EngineError, ModelInfo
 from devices.spec import Spec, Specs, TensorsSpec
 from ops.contract import Context, Operator, OperatorError, SpecError, port
 from ops.value import Frame, Tensors
@@ -48,6 +51,8 @@ class Infer(Operator):
         super().open(context)
         assert self.model is not None
         self._session = context.session(self.model)
+        self._together = bool(getattr(self._session, "batches", False))
+        self._room = 0
 
     def run(self, frame: Frame, tensors: Tensors) -> Tensors:
         assert self._given is not None
@@ -59,3 +64,36 @@ class Infer(Operator):
             raise OperatorError(str(error)) from error
         given.transform = tensors.transform
         return given
+
+    def batching(self) -> Batching | None:
+        return self.model.batch if self.model is not None else None
+
+    def run_many(self, frames: Sequence[Frame], inputs: Sequence[Mapping[str, Any]]) -> list[Tensors]:
+        """Along the model's open first dimension; one after another when the model cannot do what its file says."""
+        assert self.model is not None
+        if not self._together:
+            return [self.run(frame, **given) for frame, given in zip(frames, inputs, strict=True)]
+        count = len(frames)
+        taken, given = self._memory(count)
+        for place, values in enumerate(inputs):
+            for name, array in values["tensors"].arrays.items():
+                taken[name][place] = array[0]
+        try:
+            self._session.run(taken, given)
+        except EngineError as error:
+            self._together = False
+            raise OperatorError(str(error)) from error
+        return [
+            Tensors({name: array[place : place + 1] for name, array in given.items()}, values["tensors"].transform)
+            for place, values in enumerate(inputs)
+        ]
+
+    def _memory(self, count: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Inputs and outputs of so many frames, used again for the next so many."""
+        assert self.model is not None
+        if count > self._room:
+            self._room = count
+            sides = self.model.inputs, self.model.outputs
+            self._taken, self._made = ({name: np.empty((count, *spec.shape[1:]), spec.dtype) for name, spec in side} for side in sides)
+        taken = {name: array[:count] for name, array in self._taken.items()}
+        return taken, {name: array[:count] for name, array in self._made.items()}

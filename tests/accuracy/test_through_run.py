@@ -146,19 +146,59 @@ def test_faces(ace: Callable[..., Any], index: Any, data: Path, reference: Modul
         assert reference.same_boxes(boxes(ultra), reference.reference_ultraface(bgr, ultraface)[:, :4]) >= 0.95
 
 
-def test_signs(ace: Callable[..., Any], index: Any, data: Path, reference: ModuleType, tmp_path: Path) -> None:
-    """Palm, landmarks and classifier: 99 of 102 photos of the digits 0, 1 and 5, padded and resized as the figures say."""
+@pytest.fixture(scope="module")
+def sign_photos(index: Any) -> list[dict[str, Any]]:
+    """The photos of the digits 0, 1 and 5."""
     photos = [one for one in index["images/sign_digits/"]["files"] if one["label"] in (0, 1, 5)]
-    for number, photo in enumerate(photos):
-        cv2.imwrite(str(tmp_path / f"{number:04d}.png"), reference.sign_photo(cv2.imread(str(data / photo["file"]))))
-    models = ["palm_detection_lite.onnx", "hand_landmark_lite.onnx", "keypoint_classifier.onnx"]
-    rows, _ = ace("signs.yaml", models, tmp_path, {"signs": "s.jsonl"})
-    right = sum(
-        bool(row["classes"]) and row["classes"][0]["label"] == photo["gesture"] for photo, row in zip(photos, rows["signs"], strict=True)
-    )
-    print(f"signs: {right}/{len(photos)}; reference 99/102")
     assert len(photos) == 102
+    return photos
+
+
+@pytest.fixture(scope="module")
+def signs(ace: Callable[..., Any], data: Path, reference: ModuleType, sign_photos: Any, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """Palms, hands and signs of those photos, padded and resized as the figures say."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(sign_photos):
+        cv2.imwrite(str(folder / f"{number:04d}.png"), reference.sign_photo(cv2.imread(str(data / photo["file"]))))
+    models = ["palm_detection_lite.onnx", "hand_landmark_lite.onnx", "keypoint_classifier.onnx"]
+    rows, _ = ace("signs.yaml", models, folder, {"signs": "s.jsonl", "hands": "h.jsonl", "palms": "p.jsonl"})
+    return rows
+
+
+def test_signs(signs: Rows, sign_photos: Any) -> None:
+    """Palm, landmarks and classifier: 99 of 102."""
+    right = sum(
+        bool(row["classes"]) and row["classes"][0]["label"] == photo["gesture"]
+        for photo, row in zip(sign_photos, signs["signs"], strict=True)
+    )
+    print(f"signs: {right}/{len(sign_photos)}; reference 99/102")
     assert right >= 98
+
+
+def test_hands_box_for_box(signs: Rows, sign_photos: Any, data: Path, reference: ModuleType) -> None:
+    """Every palm overlaps the plain loop's by at least 0.95; the box around each hand's points too; the signs are the same."""
+    palm, landmark, classifier = (
+        reference.session(data / "models" / f"{name}.onnx") for name in ("palm_detection_lite", "hand_landmark_lite", "keypoint_classifier")
+    )
+    names = ["Open", "Close", "Pointer"]
+    worst_palm = worst_hand = 1.0
+    compared = 0
+    for photo, palms, hands, classes in zip(sign_photos, signs["palms"], signs["hands"], signs["signs"], strict=True):
+        bgr = reference.sign_photo(cv2.imread(str(data / photo["file"])))
+        rows, keys = reference.reference_palm(bgr, palm)
+        worst_palm = min(worst_palm, reference.same_boxes(boxes(palms), rows[:, :4]))
+        theirs = [reference.reference_landmarks(bgr, row[:4], points, landmark) for row, points in zip(rows, keys, strict=True)]
+        theirs = [hand for hand, presence, _ in theirs if presence >= 0.5]
+        ours = [np.array(hand["points"], float) for hand in hands["landmarks"]]
+        around = [np.array([[*points[:, :2].min(0), *points[:, :2].max(0)] for points in side]) for side in (ours, theirs)]
+        worst_hand = min(worst_hand, reference.same_boxes(*around))
+        said = [names[int(classifier.run(None, {"input": reference.reference_features(hand)})[0][0])] for hand in theirs]
+        assert [one["label"] for one in classes["classes"]] == said, photo["file"]
+        compared += len(theirs)
+    print(f"worst IoU of palms {worst_palm:.4f}, of {compared} hands {worst_hand:.4f}")
+    assert worst_palm >= 0.95
+    assert worst_hand >= 0.95
+    assert compared >= 95
 
 
 LIMITED = 1  # AVCOL_RANGE_MPEG
@@ -197,6 +237,31 @@ def test_dog_on_video(ace: Callable[..., Any], data: Path, reference: ModuleType
     print(f"worst IoU {worst:.4f} over {compared} classes of frames")
     assert worst >= 0.95
     assert compared >= 10
+
+
+def test_example_of_the_contract(data: Path, tmp_path: Path) -> None:
+    """The manifest as it stands, with a video in the place of its camera: dogs with a track, at the device's own score."""
+    shutil.copy(MANIFESTS.parents[1] / "manifests" / "contract.yaml", tmp_path / "pet.yaml")
+    (tmp_path / "models").mkdir()
+    shutil.copy(data / "models" / "yolox_nano.onnx", tmp_path / "models")
+    rows_file, report_file = tmp_path / "pets.jsonl", tmp_path / "report.json"
+    command = [
+        str(Path(sys.executable).with_name("ace")),
+        "run",
+        str(tmp_path / "pet.yaml"),
+        "--bind",
+        f"front={data / 'videos' / 'pet_dog.mp4'}",
+    ]
+    command += ["--out", f"pets={rows_file}", "--report", str(report_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
+    found = [one for row in rows for one in row["detections"]]
+    assert {(row["business"], row["version"], row["output"], row["stream"]) for row in rows} == {("pet", "1.0.0", "pets", "front")}
+    assert {"dog"} <= {one["label"] for one in found} <= {"cat", "dog"}
+    assert all("track" in one and one["score"] >= 0.5 for one in found)
+    stream = json.loads(report_file.read_text())["streams"]["front"]
+    assert stream["in"] == len(rows) + sum(sum(causes.values()) for causes in stream["dropped"].values())
 
 
 def test_six_visits_by_tracking(ace: Callable[..., Any], data: Path, reference: ModuleType) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
-from devices.engine import EngineError
+from devices.engine import Batching, EngineError
 from devices.model import inspect
 from devices.spec import TensorSpec
 
@@ -61,6 +62,20 @@ class TestOpenDimensions:
         found = inspect(path, dims={"height": 4, "width": 6})
         assert found.outputs == (("y", TensorSpec("float32", (1, 3, 4, 6))),)
         assert found.dims == (("batch", 1), ("height", 4), ("width", 6))
+
+    def test_the_batch_is_open(self, path: Path) -> None:
+        found = inspect(path, dims={"height": 4, "width": 6})
+        assert found.batch == "batch"
+        assert found.as_model().batch == Batching(dimension="batch")
+
+    @pytest.mark.parametrize("name", ["batch", "x:0"])
+    def test_the_batch_is_not_open_where_it_has_a_value(self, path: Path, name: str) -> None:
+        assert inspect(path, dims={"height": 4, "width": 6, name: 2}).batch is None
+
+    @pytest.mark.parametrize(("x", "y"), [((2, 3), (2, 3)), ((None, 3), (None, 3)), (("a", 3), ("b", 3)), (("a", "a"), ("a", "a"))])
+    def test_it_is_open_only_where_all_tensors_say_so(self, save_model: Callable[..., Path], x: Any, y: Any) -> None:
+        path = save_model([node("Relu", ["x"], ["y"])], [("x", "float32", x)], [("y", "float32", y)])
+        assert inspect(path).batch is None
 
     def test_batch_can_be_set(self, path: Path) -> None:
         assert inspect(path, dims={"height": 4, "width": 6, "batch": 5}).inputs[0][1].shape == (5, 3, 4, 6)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from onnx import helper
 
-from devices.engine import EngineError, ModelInfo
+from devices.engine import Batching, EngineError, ModelInfo
 from devices.model import inspect, model_info
 from manifests.deployment import Position, ResolvedModel
 from manifests.schema.model import Model
@@ -26,9 +26,33 @@ def info(save_model: Callable[..., Path]) -> Make:
     return make
 
 
-def resolve(path: Path, input: dict[str, Any] | None, dims: dict[str, int], labels: tuple[str, ...] = ("a", "b")) -> ResolvedModel:
-    manifest = Model(apiVersion="ace/v1", kind="Model", name="m", version="1.2.3", file=path.name, input=input, dims=dims)  # type: ignore[arg-type]
+def resolve(
+    path: Path, input: dict[str, Any] | None, dims: dict[str, int], labels: tuple[str, ...] = ("a", "b"), batch: Any = None
+) -> ResolvedModel:
+    document = {"name": "m", "version": "1.2.3", "file": path.name, "input": input, "dims": dims, "batch": batch}
+    manifest = Model.model_validate(document)
     return ResolvedModel(manifest, path, "0" * 64, labels, Position("m.yaml", 3))
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape", "expected"),
+    [
+        (None, ["n", 3, 4, 6], Batching(8, 0.0, "n")),
+        ({"most": 4, "delay_ms": 5}, ["n", 3, 4, 6], Batching(4, 5.0, "n")),
+        ({"most": 1}, ["n", 3, 4, 6], None),
+        ({"most": 1}, [1, 3, 4, 6], None),
+        (None, [1, 3, 4, 6], None),
+    ],
+)
+def test_how_frames_go_together(save_model: Callable[..., Path], batch: Any, shape: list[Any], expected: Batching | None) -> None:
+    path = save_model([helper.make_node("Identity", ["x"], ["y"])], [("x", "float32", shape)], [("y", "float32", shape)])
+    assert model_info(resolve(path, {}, {}, batch=batch)).batch == expected
+
+
+def test_batches_of_a_file_that_fixes_them_are_refused(save_model: Callable[..., Path]) -> None:
+    path = save_model([helper.make_node("Identity", ["x"], ["y"])], [("x", "float32", [1, 3, 4, 6])], [("y", "float32", [1, 3, 4, 6])])
+    with pytest.raises(EngineError, match="batch: expected a file whose inputs and outputs leave their first dimension open"):
+        model_info(resolve(path, {}, {}, batch={"delay_ms": 5}))
 
 
 def refusal(info: Make, *args: Any, **kwargs: Any) -> str:

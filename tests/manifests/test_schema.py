@@ -68,3 +68,10 @@ def test_gray_needs_one_number() -> None:
     assert Model.model_validate({**base, "input": {"format": "gray8", "mean": [128], "std": [128]}}).input is not None
     with pytest.raises(ValidationError):
         Model.model_validate({**base, "input": {"format": "gray8", "mean": [128, 128, 128]}})
+
+
+def test_a_model_may_name_its_engine() -> None:
+    assert Model(name="m", version="1.0.0", file="m.onnx").engine == "auto"
+    assert definition("Model")["properties"]["engine"]["enum"] == ["auto", "native", "onnxruntime"]
+    with pytest.raises(ValidationError, match="'auto', 'native' or 'onnxruntime'"):
+        Model.model_validate({"name": "m", "version": "1.0.0", "file": "m.onnx", "engine": "tensorrt"})

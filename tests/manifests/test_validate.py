@@ -19,7 +19,7 @@ Broken = Any
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("name: pet\n", "nam: pet\n", "pet.yaml:12:1: nam: expected one of `apiVersion`, `kind`, `name`, `version`, `title`, `priority`, `inputs`, `models`, `graph`, `outputs`, `goals`, got `nam` - did you mean `name`?"),
+        ("name: pet\n", "nam: pet\n", "pet.yaml:12:1: nam: expected one of `apiVersion`, `kind`, `name`, `version`, `title`, `priority`, `inputs`, `models`, `graph`, `outputs`, `goals`, `tunable`, got `nam` - did you mean `name`?"),
         ("name: pet\n", "", "pet.yaml:10:1: name: expected the key `name`, got no such key"),
         ("license:", "licence:", "did you mean `license`?"),
         ("pad: 114", "padd: 114", "pet.yaml:6:40: input.padd: expected one of `format`, `fit`, `align`, `pad`"),

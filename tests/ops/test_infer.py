@@ -14,7 +14,7 @@ from devices.engine import ModelInfo
 from devices.spec import RecordsSpec, TensorSpec, TensorsSpec
 from ops.contract import OperatorError, SpecError
 from ops.nn.infer import Infer
-from ops.testing import HeapContext, run
+from ops.testing import HeapContext, frame, run
 from ops.value import Tensors
 
 SHAPE = (1, 3, 4, 6)
@@ -96,6 +96,61 @@ def test_results_lie_in_the_memory_it_was_given(model: ModelInfo) -> None:
     found = run(operator, tensors=Tensors({"x": np.ones(SHAPE, np.float32)}))
     assert found is given[0]
     assert (given[0].arrays["y"] == 3).all()
+
+
+class TestSeveralFrames:
+    @pytest.fixture
+    def batch(self, save_model: Callable[..., Path]) -> ModelInfo:
+        shape = ["n", 2]
+        path = save_model(
+            [helper.make_node("Mul", ["x", "three"], ["y"])], [("x", "float32", shape)], [("y", "float32", shape)],
+            {"three": np.float32([3])},
+        )  # fmt: skip
+        return devices.inspect(path).as_model()
+
+    @staticmethod
+    def opened(model: ModelInfo) -> Infer:
+        operator = Infer(model=model)
+        operator.open(HeapContext())
+        return operator
+
+    @staticmethod
+    def run(operator: Infer, count: int) -> list[Tensors]:
+        given = [{"tensors": Tensors({"x": np.full((1, 2), place, np.float32)}, TRANSFORM + place)} for place in range(count)]
+        return operator.run_many([frame(0, f"s{place}") for place in range(count)], given)
+
+    def test_an_open_batch_is_one_call(self, batch: ModelInfo) -> None:
+        operator = self.opened(batch)
+        assert operator.batching() == batch.batch
+        calls: list[int] = []
+        session = operator._session
+
+        class Counting:
+            def run(self, x, y):
+                calls.append(len(x["x"]))
+                return session.run(x, y)
+
+        operator._session = Counting()  # type: ignore[assignment]
+        for count in (3, 2, 5, 1):
+            found = self.run(operator, count)
+            assert [tensors.arrays["y"].tolist() for tensors in found] == [[[3 * place, 3 * place]] for place in range(count)]
+            assert [tensors.transform[0, 2] for tensors in found] == [3 + place for place in range(count)]
+        assert calls == [3, 2, 5, 1]
+
+    def test_a_fixed_batch_runs_one_after_another(self, batch: ModelInfo) -> None:
+        operator = self.opened(replace(batch, batch=None))
+        assert operator.batching() is None
+        assert [tensors.arrays["y"].tolist() for tensors in self.run(operator, 3)] == [[[3 * place, 3 * place]] for place in range(3)]
+
+    def test_a_model_that_cannot_do_what_its_file_says_is_not_asked_again(self, save_model: Callable[..., Path]) -> None:
+        path = save_model(
+            [helper.make_node("Reshape", ["x", "two"], ["y"])], [("x", "float32", ["n", 2])], [("y", "float32", ["n", 2])],
+            {"two": np.int64([1, 2])},
+        )  # fmt: skip
+        operator = self.opened(devices.inspect(path).as_model())
+        with pytest.raises(OperatorError, match="the run failed"):
+            self.run(operator, 2)
+        assert [tensors.arrays["y"].tolist() for tensors in self.run(operator, 2)] == [[[0, 0]], [[1, 1]]]
 
 
 def test_nodes_share_the_session_of_their_worker(model: ModelInfo) -> None:

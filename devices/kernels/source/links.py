@@ -52,7 +52,7 @@ def give(link, head, pool_and_slot, generation, hold):
     store_i32(hold, 0, np.int32(load_i32(hold, 0) + 1))
     store_i64(load_i64(link, at.HOLDS), place, hold)
     store_i64(link, at.COUNT, count + 1)
-    store_i64(link, at.TURN, turn + 1)
+    store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
     return publish(load_i64(link, at.OWN_WORD), count + 1, load_i64(link, at.WATCHED))
 
 
@@ -125,5 +125,5 @@ def take(link, head):
     store_i64(head, at.TIME, load_i64(start, 3))
     store_i64(head, at.CAPTURE, load_i64(start, 4))
     store_i64(link, at.COUNT, count + 1)
-    store_i64(link, at.TURN, turn + 1)
+    store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
     return (place << at.POOL_SHIFT) | (slot << at.SLOT_SHIFT) | changed

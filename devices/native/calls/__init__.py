@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from devices.native import operators as ops
-from devices.native.calls import convolution, elementwise, moves, windows
+from devices.native.calls import convolution, elementwise, matrix, moves, rowwise, windows
 from devices.native.calls.call import Call, Context, Maker, Part
 from devices.native.ir import Op
 from devices.native.kernels.layout import PICTURE
@@ -35,7 +35,13 @@ MAKERS: Mapping[type[Op], Maker] = {
     ops.View: moves.view,
     ops.Concat: moves.concat,
     ops.Slice: moves.cut,
-    ops.Softmax: moves.softmax,
+    ops.Gather: moves.gather,
+    ops.Broadcast: moves.broadcast,
+    ops.Softmax: rowwise.softmax,
+    ops.LayerNorm: rowwise.layer_norm,
+    ops.Arg: rowwise.arg,
+    ops.MatMul: matrix.matmul,
+    ops.ConvTranspose: convolution.conv_transpose,
 }
 
 

@@ -52,26 +52,34 @@ Maker = Callable[[Context, Step], "list[Call] | None"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How a kernel that works element by element goes over its operands: rows of `channels` elements."""
+    """How a kernel that works element by element goes over its operands: rows of `channels` elements, from an element on."""
 
     rows: int
     channels: int
+    start: int = 0
 
 
-def span(step: Step) -> Span | None:
-    """Rows and channels for a step whose output and inputs have one shape. None where rows of vectors would not fit the output."""
+def spans(step: Step) -> list[Span]:
+    """Rows and channels for a step whose output and inputs have one shape. None of them where vectors would not fit the output."""
     out = step.output
     if not out.type.rank or 0 in out.type.shape:
-        return None
+        return []
     columns, whole = out.type.shape[-1], prod(out.type.shape)
     if out.stride >= round_up(columns, CHANNELS):
-        return Span(whole // columns, round_up(columns, CHANNELS))
+        return [Span(whole // columns, round_up(columns, CHANNELS))]
     compact = all(operand.stride == (operand.type.shape[-1] if operand.type.rank else 1) for operand in (*step.inputs, out))
     alike = all(operand.type.shape == out.type.shape for operand in step.inputs)
-    if not compact or not alike or (out.region == "output" and whole % CHANNELS):
-        return None
-    # Without gaps it is one row; what it writes past the end is the rounding of the arena's buffers.
-    return Span(1, round_up(whole, CHANNELS))
+    return flat(step) if compact and alike else []
+
+
+def flat(step: Step) -> list[Span]:
+    """All elements of operands without gaps as one row. What it writes past the end is the rounding of the arena's buffers; in the
+    caller's outputs, where there is none, the last vector is done once more, up to the end."""
+    whole = prod(step.output.type.shape)
+    if step.output.region != "output" or whole % CHANNELS == 0:
+        return [Span(1, round_up(whole, CHANNELS))]
+    again = whole >= CHANNELS and all(operand.region != "output" for operand in step.inputs)
+    return [Span(1, whole // CHANNELS * CHANNELS), Span(1, CHANNELS, whole - CHANNELS)] if again else []
 
 
 def row_stride(operand: Operand) -> int:

@@ -16,7 +16,7 @@ from devices.native.calls.elementwise import bounds, curve, quantization
 from devices.native.ir import Quantization
 from devices.native.kernels import pack, pack_winograd, sites, tiles
 from devices.native.kernels.catalogue import BYTES
-from devices.native.kernels.layout import CHANNELS, OVER_READ, round_up
+from devices.native.kernels.layout import CHANNELS, OVER_READ, PICTURE, round_up
 from devices.native.lower import Operand, Step
 from devices.native.operators.spatial import Window
 from devices.native.reference.quantized import output_scales
@@ -91,7 +91,27 @@ def conv(context: Context, step: Step) -> list[Call] | None:
     if (call := _float_winograd(context, step, w, start, op.window, limits)) is not None:
         return [call, *more]
     values = w.transpose(1, 2, 3, 0).reshape(-1, w.shape[3], w.shape[0])
-    return [_float_product(context, step, values, start, op.window, limits), *more]
+    return [_float_product(context, step, values, start, _sites(x, op.window, 0.0), limits), *more]
+
+
+def conv_transpose(context: Context, step: Step) -> list[Call] | None:
+    assert isinstance(step.op, ops.ConvTranspose)
+    x, weight, bias = step.inputs
+    op, out = step.op, step.output
+    if not (_is_image(x) and _fits(out) and weight.region == bias.region == "constants") or op.group != 1:
+        return None
+    tail = _tail(op.activation, None, out)
+    if tail is None:
+        return None
+    window = op.window
+    reached = sites.transposed(
+        _pair(x.type.spatial), row_stride(x), _pair(window.kernel), strides=_pair(window.strides), pads=window.pads,
+        dilations=_pair(window.dilations), output_padding=_pair(op.extra),
+    )  # fmt: skip
+    values = context.constant(weight)
+    taps = values.transpose(2, 3, 0, 1).reshape(-1, values.shape[0], values.shape[1])
+    seen: Words = {"pad": _pad_row(x, 0.0), **reached.words()}
+    return [_float_product(context, step, taps, context.constant(bias), seen, tail[0]), *tail[1]]
 
 
 def dense(context: Context, step: Step) -> list[Call] | None:
@@ -102,7 +122,7 @@ def dense(context: Context, step: Step) -> list[Call] | None:
     tail = _tail(step.op.activation, None, step.output)
     if tail is None:
         return None
-    return [_float_product(context, step, context.constant(weight)[None], context.constant(bias), None, tail[0]), *tail[1]]
+    return [_float_product(context, step, context.constant(weight)[None], context.constant(bias), {}, tail[0]), *tail[1]]
 
 
 def window_words(x: Operand, window: Window, fill: float) -> Words:
@@ -123,9 +143,11 @@ def _packed(context: Context, step: Step, out: Quantization) -> Packed:
 
 
 def _winograd(context: Context, step: Step, w: np.ndarray, window: Window, made: Packed, limits: Words) -> Call | None:
-    """The convolution in 4 multiplications where the direct one takes 9 (Lavin and Gray, arXiv:1509.09308), where it is exact."""
+    """The convolution in 4 multiplications where the direct one takes 9 (Lavin and Gray, arXiv:1509.09308), where it is exact.
+
+    Not where an instruction adds four products of bytes: it takes those of int16 two at a time, and loses that way."""
     x = step.inputs[0]
-    if not _is_winograd(x, w, window):
+    if context.isa.group == 4 or not _is_winograd(x, w, window):
         return None
     try:
         packed = pack_winograd.integers(context.isa, w.transpose(1, 2, 3, 0), **made)
@@ -168,12 +190,13 @@ def _product(context: Context, step: Step, values: np.ndarray, window: Window | 
     return Call(f"gemm_u8_{width}", pixels(out), {**words, **limits, **_into(out)})
 
 
-def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.ndarray, window: Window | None, limits: Words) -> Call:
+def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.ndarray, seen: Words, limits: Words) -> Call:
     x, out = step.inputs[0], step.output
     rows, width = tiles.choose(context.isa, pixels(out), values.shape[2], "floats")
-    packed = pack.float_weights(values, width=width, bias=bias)
+    # The padding channels of a picture are 0: with them the taps of a row are one run.
+    packed = pack.float_weights(values, width=width, bias=bias, depth=PICTURE if x.stride == PICTURE else 0)
     words: Words = {
-        "a": Part(x), "b": packed.data, "bias": packed.bias, "stride_a": row_stride(x), **packed.numbers(rows), **_sites(x, window, 0.0),
+        "a": Part(x), "b": packed.data, "bias": packed.bias, "stride_a": row_stride(x), **packed.numbers(rows), **seen,
     }  # fmt: skip
     return Call(f"gemm_f32_{width}", pixels(out), {**words, **limits, **_into(out)})
 

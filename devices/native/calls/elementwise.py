@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, prod
 
 import numpy as np
 
 from devices.native import operators as ops
-from devices.native.calls.call import Buffer, Call, Context, Part, Words, padded, row_stride, span
+from devices.native.calls.call import Buffer, Call, Context, Part, Words, flat, padded, row_stride, spans
 from devices.native.ir import Quantization
 from devices.native.kernels import pack
+from devices.native.kernels.catalogue import TWO
+from devices.native.kernels.layout import CHANNELS
 from devices.native.lower import Operand, Step
 
 CURVES = {
     "sigmoid": "sigmoid_f32", "tanh": "tanh_f32", "silu": "silu_f32", "hardswish": "hard_swish_f32", "exp": "exp_f32", "sqrt": "sqrt_f32",
+    "erf": "erf_f32",
 }  # fmt: skip
 
 
@@ -33,6 +36,8 @@ def curve(op: ops.Unary) -> tuple[str, dict[str, float]] | None:
     """The kernel of a function, and its parameters."""
     if (limits := bounds(op)) is not None:
         return "clamp_f32", {"low": float(limits[0]), "high": float(limits[1])}
+    if op.kind == "gelu" and op.parameters == (0.0,):
+        return "gelu_f32", {}
     if op.kind == "leakyrelu":
         return "leaky_relu_f32", {"low": float(op.parameters[0])}
     if op.kind == "hardsigmoid":
@@ -48,7 +53,7 @@ def unary(context: Context, step: Step) -> list[Call] | None:
 
 def binary(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Binary)
-    if step.op.kind not in ("add", "sub", "mul", "div") or step.output.type.dtype != "float32":
+    if step.op.kind not in TWO or step.output.type.dtype != "float32":
         return None
     return _two(context, step, f"{step.op.kind}_f32", low=-inf, high=inf)
 
@@ -93,26 +98,49 @@ def quantization(operand: Operand) -> Quantization:
 
 
 def _one(step: Step, kernel: str, **words: Buffer | int | float) -> list[Call] | None:
-    over, x, out = span(step), step.inputs[0], step.output
-    if over is None:
-        return None
+    x, out = step.inputs[0], step.output
     strides = {"stride_x": row_stride(x), "stride_out": row_stride(out)}
-    return [Call(kernel, over.rows, {"x": Part(x), "out": Part(out), "channels": over.channels, **strides, **words})]
+    return [
+        Call(kernel, over.rows, {"x": _from(x, over.start), "out": _from(out, over.start), "channels": over.channels, **strides, **words})
+        for over in spans(step)
+    ] or None
 
 
 def _two(context: Context, step: Step, kernel: str, **words: float) -> list[Call] | None:
-    over, out = span(step), step.output
-    if over is None:
+    found, out = spans(step), step.output
+    if not found:
+        return _with_number(context, step, kernel, **words)
+    calls = []
+    for over in found:
+        given: Words = {}
+        for name, operand in zip("ab", step.inputs, strict=True):
+            if operand.type.shape == out.type.shape:
+                given |= {name: _from(operand, over.start), f"stride_{name}": row_stride(operand)}
+            elif over.channels < out.type.shape[-1] or (pixel := _pixel(context, operand, out)) is None:
+                return None
+            else:
+                given |= {name: pixel, f"stride_{name}": 0}
+        given |= {"out": _from(out, over.start), "channels": over.channels, "stride_out": row_stride(out)}
+        calls.append(Call(kernel, over.rows, {**given, **words}))
+    return calls
+
+
+def _with_number(context: Context, step: Step, kernel: str, **words: float) -> list[Call] | None:
+    """Elements without gaps and one constant number: as if each sixteen of them were a pixel."""
+    (x, number), out = step.inputs, step.output
+    compact = all(bool(operand.type.rank) and operand.stride == operand.type.shape[-1] for operand in (x, out))
+    if number.region != "constants" or prod(number.type.shape) != 1 or x.type.shape != out.type.shape or not compact or 0 in x.type.shape:
         return None
-    found: Words = {}
-    for name, operand in zip("ab", step.inputs, strict=True):
-        if operand.type.shape == out.type.shape:
-            found |= {name: Part(operand), f"stride_{name}": row_stride(operand)}
-        elif over.channels < out.type.shape[-1] or (pixel := _pixel(context, operand, out)) is None:
-            return None
-        else:
-            found |= {name: pixel, f"stride_{name}": 0}
-    return [Call(kernel, over.rows, {**found, "out": Part(out), "channels": over.channels, "stride_out": row_stride(out), **words})]
+    step_bytes = CHANNELS * np.dtype(x.type.dtype).itemsize
+    same = np.full(CHANNELS, context.constant(number).reshape(-1)[0])
+    given: Words = {"b": same, "channels": CHANNELS, "stride_a": step_bytes, "stride_b": 0, "stride_out": step_bytes, **words}
+    return [
+        Call(kernel, over.channels // CHANNELS, {"a": _from(x, over.start), "out": _from(out, over.start), **given}) for over in flat(step)
+    ] or None
+
+
+def _from(operand: Operand, element: int) -> Part:
+    return Part(operand, element * np.dtype(operand.type.dtype).itemsize)
 
 
 def _pixel(context: Context, operand: Operand, out: Operand) -> Buffer:

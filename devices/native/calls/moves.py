@@ -1,4 +1,4 @@
-"""Order of axes, copies, joining, cutting, softmax over rows."""
+"""Order of axes, copies, joining, cutting, picking, repeating."""
 
 # What each does is said in `kernels.catalogue`.
 # ruff: noqa: D103
@@ -11,23 +11,33 @@ import numpy as np
 
 from devices.native import operators as ops
 from devices.native.calls.call import Call, Context, Part, Words, pixels, row_stride
-from devices.native.kernels.layout import CHANNELS, round_up
+from devices.native.calls.strided import Axis, byte_strides, moved
+from devices.native.kernels.layout import PICTURE
 from devices.native.lower import Operand, Step
 from devices.native.passes.layout import to_first, to_last
+
+MOST = 16
+"""Indices that a gather may have."""
 
 
 def transpose(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Transpose)
     x, out, perm = step.inputs[0], step.output, step.op.perm
     size = np.dtype(x.type.dtype).itemsize
-    if len(perm) < 3 or size not in (1, 4) or x.region == "constants":
+    if x.region == "constants" or 0 in out.type.shape:
         return None
-    for form, order, first, last in (("nchw_to_nhwc", to_last(len(perm)), x, out), ("nhwc_to_nchw", to_first(len(perm)), out, x)):
-        if perm == order and first.stride == first.type.shape[-1]:
-            count = prod(first.type.shape[2:])
-            words: Words = {"x": Part(x), "out": Part(out), "channels": first.type.shape[1], "pixels": count, "stride": row_stride(last)}
-            return [Call(f"{form}_{size}", first.type.shape[0] * count, words)]
-    return None
+    if len(perm) > 2 and size in (1, 4):
+        for form, order, first, last in (("nchw_to_nhwc", to_last(len(perm)), x, out), ("nhwc_to_nchw", to_first(len(perm)), out, x)):
+            if perm == order and first.stride == first.type.shape[-1]:
+                count = prod(first.type.shape[2:])
+                if x.type.dtype == "float32" and out.stride == PICTURE != out.type.shape[-1]:
+                    words: Words = {"x": Part(x), "out": Part(out), "channels": first.type.shape[1], "pixels": count}
+                    return [Call("picture_f32", first.type.shape[0], words)]
+                words = {"x": Part(x), "out": Part(out), "channels": first.type.shape[1], "pixels": count, "stride": row_stride(last)}
+                return [Call(f"{form}_{size}", first.type.shape[0] * count, words)]
+    given, wanted = byte_strides(x), byte_strides(out)
+    calls = moved(x, out, [Axis(out.type.shape[axis], given[source], wanted[axis]) for axis, source in enumerate(perm)])
+    return None if calls is None else [*_cleared(out), *calls]
 
 
 def view(context: Context, step: Step) -> list[Call] | None:
@@ -42,8 +52,10 @@ def view(context: Context, step: Step) -> list[Call] | None:
     if len(padded) == 2 and x.type.shape[-1] != out.type.shape[-1]:
         return None
     columns = padded[0].type.shape[-1]
+    if out.stride == PICTURE and padded == [out] and size in (1, 4):
+        return [Call(f"widen_{size}", prod(x.type.shape) // columns, {"x": Part(x), "out": Part(out), "channels": columns})]
     strides = [row_stride(operand) if operand in padded else columns * size for operand in (x, out)]
-    return [_copy(prod(x.type.shape) // columns, columns * size, (x, 0, strides[0]), (out, 0, strides[1]))]
+    return [*_cleared(out), _copy(prod(x.type.shape) // columns, columns * size, (x, 0, strides[0]), (out, 0, strides[1]))]
 
 
 def concat(context: Context, step: Step) -> list[Call] | None:
@@ -60,21 +72,77 @@ def concat(context: Context, step: Step) -> list[Call] | None:
 
 def cut(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Slice)
-    x, op = step.inputs[0], step.op
-    if len(op.axes) != 1 or op.steps != (1,) or 0 in step.output.type.shape:
+    x, out, op = step.inputs[0], step.output, step.op
+    if 0 in out.type.shape or x.region == "constants":
         return None
-    call = _along(x, op.starts[0], step.output, 0, op.axes[0], op.counts[0], np.dtype(x.type.dtype).itemsize)
-    return None if call is None else [call]
+    if len(op.axes) == 1 and op.steps == (1,):
+        call = _along(x, op.starts[0], out, 0, op.axes[0], op.counts[0], np.dtype(x.type.dtype).itemsize)
+        if call is not None:
+            return [call]
+    given, wanted = byte_strides(x), byte_strides(out)
+    start = sum(first * given[axis] for axis, first in zip(op.axes, op.starts, strict=True))
+    for axis, step_ in zip(op.axes, op.steps, strict=True):
+        given[axis] *= step_
+    return moved(x, out, list(map(Axis, out.type.shape, given, wanted)), start)
 
 
-def softmax(context: Context, step: Step) -> list[Call] | None:
-    assert isinstance(step.op, ops.Softmax)
+def gather(context: Context, step: Step) -> list[Call] | None:
+    """One call an index: models pick few."""
+    assert isinstance(step.op, ops.Gather)
+    (x, indices), out, axis = step.inputs, step.output, step.op.axis
+    if indices.region != "constants" or x.region == "constants" or 0 in out.type.shape or prod(indices.type.shape) > MOST:
+        return None
+    picked = context.constant(indices)
+    given, wanted = byte_strides(x), byte_strides(out)
+    before, after = wanted[:axis], wanted[axis + picked.ndim :]
+    calls: list[Call] = []
+    for place in np.ndindex(picked.shape):
+        index = int(picked[place])
+        index += x.type.shape[axis] if index < 0 else 0
+        if not 0 <= index < x.type.shape[axis]:
+            return None
+        into = sum(at * stride for at, stride in zip(place, wanted[axis:], strict=False))
+        sizes = [*x.type.shape[:axis], *x.type.shape[axis + 1 :]]
+        steps = [*given[:axis], *given[axis + 1 :]]
+        made = moved(x, out, list(map(Axis, sizes, steps, [*before, *after])), index * given[axis], into)
+        if made is None:
+            return None
+        calls += made
+    return calls
+
+
+def broadcast(context: Context, step: Step) -> list[Call] | None:
     x, out = step.inputs[0], step.output
-    columns = out.type.shape[-1]
-    if step.op.log or step.op.axis != out.type.rank - 1 or out.stride < round_up(columns, CHANNELS):
+    if x.region == "constants" or 0 in out.type.shape:
         return None
-    words: Words = {"x": Part(x), "out": Part(out), "channels": columns, "stride_x": row_stride(x), "stride_out": row_stride(out)}
-    return [Call("softmax_f32", pixels(out), words)]
+    missing = out.type.rank - x.type.rank
+    given = [0] * missing + [stride if size > 1 else 0 for stride, size in zip(byte_strides(x), x.type.shape, strict=True)]
+    return moved(x, out, list(map(Axis, out.type.shape, given, byte_strides(out))))
+
+
+def pad_channels(step: Step) -> list[Call] | None:
+    """Constants before or after along the last axis."""
+    assert isinstance(step.op, ops.Pad)
+    x, out, op = step.inputs[0], step.output, step.op
+    size, before, after = np.dtype(x.type.dtype).itemsize, op.before[-1], op.after[-1]
+    if op.mode != "constant" or any((*op.before[:-1], *op.after[:-1])) or min(before, after) < 0 or 0 in x.type.shape:
+        return None
+    rows, columns = prod(x.type.shape[:-1]), x.type.shape[-1]
+    calls = [_copy(rows, columns * size, (x, 0, row_stride(x)), (out, before * size, row_stride(out)))]
+    for count, at in ((before, 0), (after, before + columns)):
+        if count:
+            fill: Words = {"x": np.full(count, op.value, x.type.dtype), "out": Part(out, at * size), "bytes": count * size}
+            calls.append(Call("copy", rows, {**fill, "stride_x": 0, "stride_out": row_stride(out)}))
+    return calls
+
+
+def _cleared(out: Operand) -> list[Call]:
+    """Zeros for all of a picture that has channels to spare: convolutions read those."""
+    if out.stride != PICTURE or out.type.shape[-1] == PICTURE:
+        return []
+    zeros = np.zeros(PICTURE, out.type.dtype)
+    words: Words = {"x": zeros, "out": Part(out), "bytes": zeros.nbytes, "stride_x": 0, "stride_out": zeros.nbytes}
+    return [Call("copy", pixels(out), words)]
 
 
 def _along(x: Operand, first: int, out: Operand, start: int, axis: int, count: int, size: int) -> Call | None:

@@ -1,4 +1,4 @@
-"""Pooling, means, nearest resize and spatial padding."""
+"""Pooling, means, resizing and spatial padding."""
 
 # What each does is said in `kernels.catalogue`.
 # ruff: noqa: D103
@@ -13,6 +13,7 @@ from devices.native import operators as ops
 from devices.native.calls.call import Call, Context, Part, Words, row_stride
 from devices.native.calls.convolution import window_words
 from devices.native.calls.elementwise import quantization
+from devices.native.calls.moves import pad_channels
 from devices.native.kernels.layout import CHANNELS, OVER_READ, round_up
 from devices.native.lower import Operand, Step
 from devices.native.operators.spatial import Window
@@ -59,18 +60,41 @@ def q_mean(context: Context, step: Step) -> list[Call] | None:
 def resize(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Resize)
     x, op = step.inputs[0], step.op
-    if not _is_image(x) or op.mode != "nearest" or not set(op.axes) <= {1, 2}:
+    if not _is_image(x) or not set(op.axes) <= {1, 2}:
         return None
-    picked = {axis: np.arange(x.type.shape[axis]) for axis in (1, 2)}
+    picked = {axis: (np.arange(x.type.shape[axis])[None], np.ones((1, x.type.shape[axis]), np.float32)) for axis in (1, 2)}
     for axis, size, scale in zip(op.axes, op.sizes, op.scales, strict=True):
-        picked[axis] = samples(op, x.type.shape[axis], size, scale)[0][0]
-    return _pick(step, picked[1], picked[2], np.zeros(1, np.uint8))
+        picked[axis] = samples(op, x.type.shape[axis], size, scale)
+    if op.mode == "nearest":
+        return _pick(step, picked[1][0][0], picked[2][0][0], np.zeros(1, np.uint8))
+    return _blend(step, *picked[1], *picked[2])
+
+
+def _blend(step: Step, rows: np.ndarray, down: np.ndarray, columns: np.ndarray, along: np.ndarray) -> list[Call] | None:
+    """Indices and weights of the samples of each output row, then of each column."""
+    x, out = step.inputs[0], step.output
+    channels = round_up(x.type.shape[3], CHANNELS)
+    if min(x.stride, out.stride) < channels:
+        return None
+    pixel = row_stride(x)
+    line = pixel * x.type.shape[2]
+    words: Words = {
+        "x": Part(x), "out": Part(out), "stride_out": row_stride(out), "channels": channels,
+        "weights_y": np.ascontiguousarray(down.T), "weights_x": np.ascontiguousarray(along.T),
+        "rows": np.ascontiguousarray(rows.T * line, np.int32), "columns": np.ascontiguousarray(columns.T * pixel, np.int32),
+        "taps_y": len(rows), "taps_x": len(columns), "height_out": rows.shape[1], "width_out": columns.shape[1],
+        "image_bytes": line * x.type.shape[1], "tap_bytes": pixel, "row_bytes": line,
+    }  # fmt: skip
+    kernel = "resize_f32_2x2" if len(rows) == len(columns) == 2 else "resize_f32_any"
+    return [Call(kernel, out.type.shape[0] * rows.shape[1], words)]
 
 
 def pad(context: Context, step: Step) -> list[Call] | None:
     assert isinstance(step.op, ops.Pad)
     x, op = step.inputs[0], step.op
     outside = [op.before[axis] or op.after[axis] for axis in (0, 3)] if x.type.rank == 4 else [1]
+    if x.region != "constants" and (calls := pad_channels(step)) is not None:
+        return calls
     if not _is_image(x) or op.mode != "constant" or any(outside):
         return None
     rows, columns = (np.arange(-op.before[axis], x.type.shape[axis] + op.after[axis]) for axis in (1, 2))

@@ -9,9 +9,10 @@
 Nothing here imports a compiler but `build` and what it starts.
 """
 
+from devices.kernels import KernelError
 from devices.native.kernels.catalogue import catalogue
 from devices.native.kernels.kernel import Kernel, Words, address
 from devices.native.kernels.layout import channel_stride
 from devices.native.kernels.load import Library, ensure, library, scratch
 
-__all__ = ["Kernel", "Library", "Words", "address", "catalogue", "channel_stride", "ensure", "library", "scratch"]
+__all__ = ["Kernel", "KernelError", "Library", "Words", "address", "catalogue", "channel_stride", "ensure", "library", "scratch"]

@@ -6,6 +6,8 @@ threads split rows and bands of rows can be chained while they are hot.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from devices.native.isa import Isa
 from devices.native.kernels import tiles
 from devices.native.kernels.kernel import Kernel
@@ -33,12 +35,15 @@ def catalogue(isa: Isa) -> dict[str, Kernel]:
         kernels += [gemm_u8(width, pair_safe=True) for width in tiles.heights(isa, "pair-safe")]
     kernels += [depthwise_u8("carry", 3, 3), depthwise_u8("window", 3, 3), depthwise_u8("window", 5, 5), depthwise_u8("any")]
     kernels += [gemm_f32(width) for width in tiles.heights(isa, "floats")]
+    kernels += [MATMUL]
     kernels += [depthwise_f32(3, 3), depthwise_f32(5, 5), depthwise_f32()]
     kernels += [pool(form) for form in ("max_u8", "mean_u8", "max_f32", "mean_f32")]
-    kernels += [two(form) for form in ("add_u8", "mul_u8", "add_f32", "sub_f32", "mul_f32", "div_f32")]
+    kernels += [two(form) for form in ("add_u8", "mul_u8", *(f"{name}_f32" for name in TWO))]
     kernels += [curve(name) for name in CURVES]
-    kernels += [TABLE, QUANTIZE, DEQUANTIZE, QUANTIZE_PICTURE, PICTURE_FLOAT, COPY, PICK, SOFTMAX]
+    kernels += [TABLE, QUANTIZE, DEQUANTIZE, QUANTIZE_PICTURE, PICTURE_FLOAT, COPY, PICK, RESIZE, RESIZE_LINEAR]
+    kernels += [SOFTMAX, LAYER_NORM, ARG_MAX]
     kernels += [WINOGRAD, WINOGRAD_FLOAT, WALK, SHARE, PEAK]
+    kernels += [make(size) for make in (move, widen) for size in (1, 4)]
     kernels += [transpose(form, size) for form in ("nchw_to_nhwc", "nhwc_to_nchw") for size in (1, 4)]
     return {kernel.name: kernel for kernel in kernels}
 
@@ -83,6 +88,14 @@ def gemm_f32(width: int) -> Kernel:
     return Kernel(f"gemm_f32_{width}", f"{HERE}.gemm_float", ("a", "b", "out", "bias", *SITE_BUFFERS), (*numbers, *SITE_NUMBERS), (width,))
 
 
+MATMUL_WIDTH = 16
+
+MATMUL = replace(
+    gemm_f32(MATMUL_WIDTH), name="matmul_f32", variant=(MATMUL_WIDTH, "rows"), numbers=(*gemm_f32(MATMUL_WIDTH).numbers, "stride_b")
+)
+"""`gemm_f32_16` with a second matrix that was not known ahead: row k of `b` at `k * stride_b` bytes, in rows of whole tiles."""
+
+
 def depthwise_f32(*taps: int) -> Kernel:
     """`depthwise_f32_3x3`, `depthwise_f32_5x5`, `depthwise_f32_any`, for any stride: a row is an output *image* row.
 
@@ -106,15 +119,18 @@ def pool(form: str) -> Kernel:
     return Kernel(f"pool_{form}", f"{HERE}.windows", buffers, numbers, (form,))
 
 
+TWO = ("add", "sub", "mul", "div", "prelu")
+
+
 def two(form: str) -> Kernel:
-    """`add_u8`, `mul_u8`, and `add`, `sub`, `mul`, `div` of `_f32`: out = a (op) b, element by element; a row is a pixel.
+    """`add_u8`, `mul_u8`, and those of TWO as `_f32`: out = a (op) b, element by element; a row is a pixel.
 
     Row m of `a` lies at `m * stride_a` bytes and so on (stride 0: the same pixel for all rows); `channels` a multiple of 16.
 
     - `add_u8`: clamp(rint_even(fma(a, scale_a, fma(b, scale_b, constant))), low, high), which is ONNX Runtime's QLinearAdd with
       scale_a = a_scale / y_scale, scale_b = b_scale / y_scale, constant = y_zero - fma(scale_a, a_zero, scale_b * b_zero): `pack.addition`.
     - `mul_u8`: rint_even((a - zero_a) * (b - zero_b) * scale), scale = a_scale * b_scale / y_scale; zero_a and zero_b are floats.
-    - float32: clamped to the floats `low` and `high`. `out` may be `a` or `b`.
+    - float32: clamped to the floats `low` and `high`; `prelu` is a below 0 times b. `out` may be `a` or `b`.
     """
     floats = {"add_u8": ("scale_a", "scale_b", "constant"), "mul_u8": ("scale", "zero_a", "zero_b", "zero")}.get(form, ())
     numbers = ("channels", "stride_a", "stride_b", "stride_out", *floats, "low", "high")
@@ -123,6 +139,7 @@ def two(form: str) -> Kernel:
 
 CURVES = (
     "clamp_f32", "sigmoid_f32", "tanh_f32", "silu_f32", "hard_sigmoid_f32", "hard_swish_f32", "leaky_relu_f32", "exp_f32", "sqrt_f32",
+    "erf_f32", "gelu_f32",
 )  # fmt: skip
 """Activations of float32: `curve`."""
 
@@ -160,8 +177,25 @@ COPY = Kernel("copy", f"{HERE}.moves", ("x", "out"), ("bytes", "stride_x", "stri
 PICK = Kernel("pick", f"{HERE}.moves", ("x", "out", *SITE_BUFFERS), ("bytes", "stride_out", *SITE_NUMBERS), ("pick",))
 """Each output pixel is the input pixel of its one tap, or `pad`: nearest resize, spatial slices, padding. A row is an output image row."""
 
-SOFTMAX = Kernel("softmax_f32", f"{HERE}.softmax", ("x", "out"), _ONE, ("softmax_f32",))
+RESIZE = Kernel(
+    "resize_f32_any", f"{HERE}.resize", ("x", "out", "weights_y", "weights_x", *SITE_BUFFERS), ("channels", "stride_out", *SITE_NUMBERS)
+)  # fmt: skip
+"""Each output pixel is the sum over its taps (none outside) of weights_y[y, ky] * weights_x[x, kx] * x, both float32.
+
+A row is an output *image* row; `channels` a multiple of 16.
+"""
+
+RESIZE_LINEAR = replace(RESIZE, name="resize_f32_2x2", variant=(2, 2))
+"""The same with 2x2 taps."""
+
+SOFTMAX = Kernel("softmax_f32", f"{HERE}.rowwise", ("x", "out"), _ONE, ("softmax_f32",))
 """Softmax over `channels` (any number) of each row; `x` may be `out`."""
+
+LAYER_NORM = Kernel("layer_norm_f32", f"{HERE}.rowwise", ("x", "out", "scale", "bias"), (*_ONE, "epsilon"), ("layer_norm_f32",))
+"""(x - mean) / sqrt(variance + epsilon) * scale + bias over `channels` (any number) of each row; `x` may be `out`."""
+
+ARG_MAX = Kernel("arg_max_f32", f"{HERE}.rowwise", ("x", "out"), _ONE, ("arg_max_f32",))
+"""int64 place of the largest of `channels` (any number) elements of each row, the first one of equals."""
 
 
 _WINOGRAD = ("channels", "depth", "outputs", "stride_out", "tile_rows", "pixels_x", "pixels_y", "low", "high", "scratch_bytes")
@@ -197,9 +231,25 @@ PEAK = Kernel("peak_f32", f"{HERE}.peak", ("x",), (), ("peak_f32",))
 """Measures: a row is 12 * (vector bytes / 4) float32 multiply-adds in registers; `x` has 14 vectors."""
 
 
+def move(size: int) -> Kernel:
+    """`move_SIZE` for elements of 1 or 4 bytes: out[i0, i1, i2, i3] = x[i0, i1, i2, i3], each with its own byte strides of the four axes.
+
+    A row is an index i0; `count_1` … `count_3` are the other sizes; the first element of `x` is at `start` bytes. Strides may be negative
+    or 0: changes of the order of axes, slices with steps, repetition.
+    """
+    strides = [f"stride_{name}_{axis}" for name in ("x", "out") for axis in range(4)]
+    return Kernel(f"move_{size}", f"{HERE}.moves", ("x", "out"), ("start", "count_1", "count_2", "count_3", *strides), ("move", size))
+
+
+def widen(size: int) -> Kernel:
+    """`widen_SIZE`: pixels of `channels` elements (at most 4, without gaps) to a picture; channels that do not exist are 0. A row is a
+    pixel."""
+    return Kernel(f"widen_{size}", f"{HERE}.moves", ("x", "out"), ("channels",), ("widen", size))
+
+
 def transpose(form: str, size: int) -> Kernel:
     """`nchw_to_nhwc_SIZE`, `nhwc_to_nchw_SIZE` for elements of 1 or 4 bytes; a row is a pixel.
 
     `pixels` an image, `channels` those that exist, `stride` bytes of a pixel on the NHWC side (whose padding is left as it is).
     """
-    return Kernel(f"{form}_{size}", f"{HERE}.moves", ("x", "out"), ("channels", "pixels", "stride"), (form, size))
+    return Kernel(f"{form}_{size}", f"{HERE}.transpose", ("x", "out"), ("channels", "pixels", "stride"), (form, size))

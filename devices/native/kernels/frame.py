@@ -70,6 +70,14 @@ class Sites:
             self.x.set(code.const(i64, 0))
             self.next_row()
 
+    def skip(self, count: Value) -> None:
+        """On by `count` output pixels of the current row."""
+        code = self.code
+        self.x.set(self.x.get() + count)
+        with code.when(self.x.get() >= self.width):
+            self.x.set(code.const(i64, 0))
+            self.next_row()
+
     def next_row(self) -> None:
         """On to the next output row."""
         code = self.code
@@ -93,8 +101,12 @@ class Sites:
 
     def row(self, ky: Number) -> Region:
         """The input row of tap `ky` at the current output row: its first pixel, or that of the pad row."""
-        offset = self.code.load(i32, self.rows, (self.y.get() * self.taps_y + ky) << 2)
-        return self.choose(offset < 0, self.pad, self.source + (self.image.get() + self.code.signed(offset, i64)))
+        offset = self.line(ky)
+        return self.choose(offset < 0, self.pad, self.source + (self.image.get() + offset))
+
+    def line(self, ky: Number) -> Value:
+        """int64 offset inside the image of the input row of tap `ky` at the current output row; negative outside."""
+        return self.code.signed(self.code.load(i32, self.rows, (self.y.get() * self.taps_y + ky) << 2), i64)
 
     def column(self, kx: Number, x: Value | None = None) -> Value:
         """int64 offset of the input column of tap `kx`, at the current output column or `x`; negative outside."""

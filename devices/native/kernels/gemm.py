@@ -13,7 +13,7 @@ from typing import Any
 from devices.native.isa import Isa
 from devices.native.kernels.catalogue import BYTES, INTS
 from devices.native.kernels.dots import STEP, Dots, Saturating, dots
-from devices.native.kernels.emit import Region, Value, element, f32, i8, i16, i32, nbytes, vector
+from devices.native.kernels.emit import Region, Value, element, f32, i8, i16, i32, i64, nbytes, vector
 from devices.native.kernels.frame import Frame
 from devices.native.kernels.kernel import Kernel
 from devices.native.kernels.product import Product
@@ -38,25 +38,21 @@ class _Bytes(Product):
             frame, width, heights(frame.isa, "pair-safe" if isinstance(way, Saturating) else "bytes")[width], way.row_bytes, SUMS_BYTES
         )
         self.way, self.vectors = way, width // way.lanes
+        self.straight = way.row_bytes == 1 and not way.offset
         self.scale, self.weight_zero = frame.buffer("scale"), frame.buffer("weight_zero")
         self.kind = frame.number("kind")
         self.output = Output(self.code, *(frame.number(name, i32) for name in ("zero", "low", "high")))
         self.shifted = frame.given("weight_zero")
 
     def prepare(self, m: Value, count: Value) -> tuple[Region, Value]:
-        code = self.code
-        if self.way.row_bytes > 1 or self.way.offset:
-            self._copy(m, count)
+        """Bytes as they are need no copy: only windows at the edge, and rows that are summed."""
+        if not self.straight:
+            self.copy(m, count)
             return self.rows, self.prepared_bytes
-        # Bytes as they are: only gathered rows, and rows that are summed, take the way through scratch memory.
-        copies = self.gathers | self.shifted
-        with code.when(copies):
-            self._copy(m, count)
-        straight = self.a + m * self.stride_a
-        return self.sites.choose(copies, self.rows, straight), code.select(copies, self.prepared_bytes, self.stride_a)
+        return self.as_they_lie(m, count, self.shifted)
 
-    def _copy(self, m: Value, count: Value) -> None:
-        self.copy(m, count)
+    def copy(self, m: Value, count: Value) -> None:
+        super().copy(m, count)
         with self.code.when(self.shifted), self.code.each(0, count) as r:
             self._sum(self.rows + r * self.prepared_bytes, r)
 
@@ -88,17 +84,18 @@ class _Bytes(Product):
 
     def multiply(self, rows: int, m: Value, start: Region, stride: Value) -> None:
         code, way, width = self.code, self.way, self.width
-        places = [start + stride * r for r in range(rows)]
         weights = code.variable(0)
         with code.each(0, self.outputs, width) as n:
             bias = [code.load(vector(i32, way.lanes), self.bias, (n << 2) + j * way.lanes * 4) for j in range(self.vectors)]
             sums = [[code.variable(value, value.type) for value in bias] for _ in range(rows)]
-            with code.each(0, self.steps, STEP) as k:
-                now = [[cell.get() for cell in row] for row in sums]
-                ahead = [place + k * way.row_bytes for place in places]
-                for cells, values in zip(sums, way.step(code, ahead, self.b + (weights.get() + k * width), now), strict=True):
-                    for cell, value in zip(cells, values, strict=True):
-                        cell.set(value)
+            for taps, run, panel in self.each_tap() if self.straight else ((code.const(i64, 0), self.steps, code.const(i64, 0)),):
+                places, columns = [start + taps + stride * r for r in range(rows)], self.b + (weights.get() + panel * width)
+                with code.each(0, run, STEP) as k:
+                    now = [[cell.get() for cell in row] for row in sums]
+                    ahead = [place + k * way.row_bytes for place in places]
+                    for cells, values in zip(sums, way.step(code, ahead, columns + k * width, now), strict=True):
+                        for cell, value in zip(cells, values, strict=True):
+                            cell.set(value)
             weights.set(weights.get() + self.steps * width)
             with code.when(self.shifted):
                 self._take_zero(sums, n)

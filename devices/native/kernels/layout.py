@@ -4,8 +4,9 @@ A tensor is NHWC without gaps between pixels, rows or images, except that a pixe
 are padding: kernels may write any value there and give results that do not depend on them. Sums over channels are safe because packed
 weights are zero (or equal to the weight's zero point) there.
 
-A *picture* has at most 4 channels and a stride of 4 elements; convolutions (not depthwise ones) read pictures, `quantize_picture`,
-`picture_f32` and the operators' image kernels write them. Every other kernel needs strides of `channel_stride`.
+A *picture* has at most 4 channels and a stride of 4 elements, of which those past its channels are 0 in float32. Convolutions (not
+depthwise ones) read pictures; `quantize_picture`, `picture_f32`, `widen_SIZE` and the operators' image kernels write them. Every other
+kernel needs strides of `channel_stride`.
 
 - Every tensor buffer is followed by OVER_READ readable bytes (its own slack or a neighbour in the arena): kernels may load, never store,
   that far past the end. Nothing is loaded before a buffer.

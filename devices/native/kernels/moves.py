@@ -1,4 +1,4 @@
-"""Bytes from one place to another: copies with other strides, chosen pixels, changes between NCHW and NHWC."""
+"""Bytes from one place to another: copies with other strides, chosen pixels, pictures."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ def emit(module: Any, isa: Isa, kernel: Kernel, *, checked: bool) -> None:
         _copy(frame)
     elif form == "pick":
         _pick(frame)
+    elif form == "move":
+        _move(frame, int(rest[0]))
+    elif form == "widen":
+        _widen(frame, int(rest[0]))
     elif form == "quantize_picture":
         _quantize_picture(frame)
-    elif form == "picture_f32":
-        _picture(frame, 4, lambda value: value)
     else:
-        _transpose(frame, int(rest[0]), to_channels_last=form == "nchw_to_nhwc")
+        _picture(frame, 4, lambda value: value)
 
 
 def _bytes(frame: Frame, source: Region, target: Region, count: Value) -> None:
-    """`count` bytes: sixteen at a time, then one by one."""
+    """`count` bytes: sixteen at a time, then four, then one by one."""
     code = frame.code
-    bulk = count & -16
-    with code.each(0, bulk, 16) as i:
-        code.store(code.load(vector(i8, 16), source, i), target, i)
-    with code.each(bulk, count) as i:
-        code.store(code.load(i8, source, i), target, i)
+    bulk, words = count & -16, count & -4
+    for kind, first, last, step in ((vector(i8, 16), code.const(i64, 0), bulk, 16), (i32, bulk, words, 4), (i8, words, count, 1)):
+        with code.each(first, last, step) as i:
+            code.store(code.load(kind, source, i), target, i)
 
 
 def _copy(frame: Frame) -> None:
@@ -61,25 +62,39 @@ def _pick(frame: Frame) -> None:
     code.finish()
 
 
-def _transpose(frame: Frame, size: int, *, to_channels_last: bool) -> None:
-    """Rows are pixels; the image of a row is row // pixels."""
-    code, kind = frame.code, i8 if size == 1 else i32
+def _move(frame: Frame, size: int) -> None:
+    """Loops of four axes; every second element of a line is taken by vectors, and so are lines without gaps."""
+    code, kind = frame.code, {1: i8, 4: i32}[size]
+    x, out = frame.buffer("x") + frame.number("start"), frame.buffer("out")
+    counts = [frame.number(f"count_{axis}") for axis in (1, 2, 3)]
+    steps_x, steps_out = ([frame.number(f"stride_{name}_{axis}") for axis in range(4)] for name in ("x", "out"))
+    whole = steps_x[3].equals(size) & steps_out[3].equals(size)
+    second = steps_x[3].equals(2 * size) & steps_out[3].equals(size)
+    with code.each(frame.begin, frame.end) as row, code.each(0, counts[0]) as i, code.each(0, counts[1]) as j:
+        source, target = (place + (row * steps[0] + i * steps[1] + j * steps[2]) for place, steps in ((x, steps_x), (out, steps_out)))
+        with code.either(whole) as (gapless, apart):
+            with gapless:
+                _bytes(frame, source, target, counts[2] * size)
+            with apart:
+                four = vector(kind, 4)
+                bulk = code.select(second, counts[2] & -4, code.const(i64, 0))
+                with code.each(0, bulk, 4) as k:
+                    pair = [code.load(four, source, k * (2 * size) + 4 * size * half, over=size) for half in (0, 1)]
+                    code.store(code.shuffle(pair[0], pair[1], (0, 2, 4, 6)), target, k * size)
+                with code.each(bulk, counts[2]) as k:
+                    code.store(code.load(kind, source, k * steps_x[3]), target, k * steps_out[3])
+    code.finish()
+
+
+def _widen(frame: Frame, size: int) -> None:
+    code, four = frame.code, vector({1: i8, 4: i32}[size], PICTURE)
     x, out = frame.buffer("x"), frame.buffer("out")
-    channels, count, stride = frame.number("channels"), code.greatest(frame.number("pixels"), 1), frame.number("stride")
-    with code.each(0, channels) as c:
-        image = code.variable(frame.begin // count)
-        pixel = code.variable(frame.begin - image.get() * count)
-        with code.each(frame.begin, frame.end) as row:
-            plane = ((image.get() * channels + c) * count + pixel.get()) * size
-            packed = row * stride + c * size
-            if to_channels_last:
-                code.store(code.load(kind, x, plane), out, packed)
-            else:
-                code.store(code.load(kind, x, packed), out, plane)
-            pixel.set(pixel.get() + 1)
-            with code.when(pixel.get() >= count):
-                pixel.set(code.const(i64, 0))
-                image.set(image.get() + 1)
+    step = frame.number("channels") * size
+    lane = code.const(vector(i32, PICTURE), range(PICTURE))
+    there = lane < code.splat(frame.number("channels", i32), PICTURE)
+    with code.each(frame.begin, frame.end) as row:
+        pixel = code.load(four, x, row * step, over=PICTURE * size)
+        code.store(code.select(there, pixel, code.const(four, 0)), out, row * (PICTURE * size))
     code.finish()
 
 

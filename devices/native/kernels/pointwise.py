@@ -8,9 +8,10 @@ from typing import Any
 from devices.native.isa import Isa
 from devices.native.kernels import strips
 from devices.native.kernels.curves import CURVES
-from devices.native.kernels.emit import Value, i8, i32, i64
+from devices.native.kernels.emit import Code, Value, i8, i32, i64
 from devices.native.kernels.frame import Frame
 from devices.native.kernels.kernel import Kernel
+from devices.native.kernels.layout import OVER_READ
 from devices.native.kernels.requantize import Output, rounded
 
 
@@ -33,7 +34,10 @@ def _add_u8(frame: Frame) -> None:
     count = strips.width(code)
     scale_a, scale_b, constant = (code.splat(frame.real(name), count) for name in ("scale_a", "scale_b", "constant"))
     with strips.pixels(frame) as (row, channel):
-        first, second = strips.load_bytes(code, a + (row * steps[0] + channel)), strips.load_bytes(code, b + (row * steps[1] + channel))
+        first, second = (
+            strips.load_bytes(code, a + (row * steps[0] + channel), over=OVER_READ),
+            strips.load_bytes(code, b + (row * steps[1] + channel), over=OVER_READ),
+        )
         sums = [code.fused(x, scale_a, code.fused(y, scale_b, constant)) for x, y in zip(first, second, strict=True)]
         strips.store_bytes(code, output, [rounded(code, value) for value in sums], out + (row * steps[2] + channel))
 
@@ -46,12 +50,15 @@ def _mul_u8(frame: Frame) -> None:
     count = strips.width(code)
     scale, zero_a, zero_b = (code.splat(frame.real(name), count) for name in ("scale", "zero_a", "zero_b"))
     with strips.pixels(frame) as (row, channel):
-        first, second = strips.load_bytes(code, a + (row * steps[0] + channel)), strips.load_bytes(code, b + (row * steps[1] + channel))
+        first, second = (
+            strips.load_bytes(code, a + (row * steps[0] + channel), over=OVER_READ),
+            strips.load_bytes(code, b + (row * steps[1] + channel), over=OVER_READ),
+        )
         products = [(x - zero_a) * (y - zero_b) * scale for x, y in zip(first, second, strict=True)]
         strips.store_bytes(code, output, [rounded(code, value) for value in products], out + (row * steps[2] + channel))
 
 
-def _two_f32(operation: Callable[[Value, Value], Value]) -> Callable[[Frame], None]:
+def _two_f32(operation: Callable[[Code, Value, Value], Value]) -> Callable[[Frame], None]:
     def write(frame: Frame) -> None:
         code = frame.code
         a, b, out = (frame.buffer(name) for name in ("a", "b", "out"))
@@ -59,8 +66,11 @@ def _two_f32(operation: Callable[[Value, Value], Value]) -> Callable[[Frame], No
         low, high = (code.splat(frame.real(name), strips.width(code)) for name in ("low", "high"))
         with strips.pixels(frame) as (row, channel):
             place = channel << 2
-            first, second = strips.load_floats(code, a + (row * steps[0] + place)), strips.load_floats(code, b + (row * steps[1] + place))
-            values = [code.least(code.greatest(operation(x, y), low), high) for x, y in zip(first, second, strict=True)]
+            first, second = (
+                strips.load_floats(code, a + (row * steps[0] + place), over=OVER_READ),
+                strips.load_floats(code, b + (row * steps[1] + place), over=OVER_READ),
+            )
+            values = [code.least(code.greatest(operation(code, x, y), low), high) for x, y in zip(first, second, strict=True)]
             strips.store_floats(code, values, out + (row * steps[2] + place))
 
     return write
@@ -73,7 +83,7 @@ def _curve(frame: Frame, name: str) -> None:
     low, high = (code.splat(frame.real(bound), strips.width(code)) for bound in ("low", "high"))
     with strips.pixels(frame) as (row, channel):
         place = channel << 2
-        values = [CURVES[name](code, value, low, high) for value in strips.load_floats(code, x + (row * step_x + place))]
+        values = [CURVES[name](code, value, low, high) for value in strips.load_floats(code, x + (row * step_x + place), over=OVER_READ)]
         strips.store_floats(code, values, out + (row * step_out + place))
 
 
@@ -95,7 +105,7 @@ def _quantize(frame: Frame) -> None:
     step_x, step_out = frame.number("stride_x"), frame.number("stride_out")
     scale = code.splat(frame.real("scale"), strips.width(code))
     with strips.pixels(frame) as (row, channel):
-        values = strips.load_floats(code, x + (row * step_x + (channel << 2)))
+        values = strips.load_floats(code, x + (row * step_x + (channel << 2)), over=OVER_READ)
         strips.store_bytes(code, output, [quantized(frame, value, scale) for value in values], out + (row * step_out + channel))
 
 
@@ -112,17 +122,18 @@ def _dequantize(frame: Frame) -> None:
     count = strips.width(code)
     scale, zero = (code.splat(frame.real(name), count) for name in ("scale", "zero"))
     with strips.pixels(frame) as (row, channel):
-        values = strips.load_bytes(code, x + (row * step_x + channel))
+        values = strips.load_bytes(code, x + (row * step_x + channel), over=OVER_READ)
         strips.store_floats(code, [(value - zero) * scale for value in values], out + (row * step_out + (channel << 2)))
 
 
 FORMS: dict[str, Callable[[Frame], None]] = {
     "add_u8": _add_u8,
     "mul_u8": _mul_u8,
-    "add_f32": _two_f32(lambda x, y: x + y),
-    "sub_f32": _two_f32(lambda x, y: x - y),
-    "mul_f32": _two_f32(lambda x, y: x * y),
-    "div_f32": _two_f32(lambda x, y: x / y),
+    "add_f32": _two_f32(lambda code, x, y: x + y),
+    "sub_f32": _two_f32(lambda code, x, y: x - y),
+    "mul_f32": _two_f32(lambda code, x, y: x * y),
+    "div_f32": _two_f32(lambda code, x, y: x / y),
+    "prelu_f32": _two_f32(lambda code, x, y: code.select(x < 0.0, x * y, x)),
     "table_u8": _table_u8,
     "quantize": _quantize,
     "dequantize": _dequantize,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from devices.native.kernels.emit import Region, Value, i64
+from devices.native.kernels.emit import Region, Value, Variable, i1, i64
 from devices.native.kernels.frame import Frame, Sites
 
 
@@ -28,9 +28,8 @@ class Product(ABC):
         self.gathers = frame.number("taps_y") > 0
         self.sites = Sites(frame, self.a, frame.begin)
         # Where channels have no padding, the taps of a window row are one run of bytes.
-        inner = [frame.number(name) for name in ("inner_begin", "inner_end", "tap_bytes")]
-        dense = inner[2].equals(self.depth * self.source_size)
-        self.inner_begin, self.inner_end = inner[0], self.code.select(dense, inner[1], inner[0])
+        self.inner, self.tap_bytes = (frame.number("inner_begin"), frame.number("inner_end")), frame.number("tap_bytes")
+        self.dense = self.tap_bytes.equals(self.depth * self.source_size)
         self.steps = self.depth * self.code.greatest(self.sites.taps_y * self.sites.taps_x, 1)
 
     @abstractmethod
@@ -75,6 +74,59 @@ class Product(ABC):
         code.builder.position_at_end(leave)
         code.finish()
 
+    def as_they_lie(self, m: Value, count: Value, copies: Value | None = None) -> tuple[Region, Value]:
+        """Where the rows begin without being copied, and bytes from one to the next. Windows that are not `inside`, and all rows where
+        `copies`, go into scratch memory all the same."""
+        code = self.code
+        cells = [code.variable(value) for value in ((self.a + m * self.stride_a).at, self.stride_a, self.a.first, self.a.end)]
+        self.runs = [code.variable(value) for value in (1, 1, self.steps, 0, 0)]
+        gathered = self.gathers if copies is None else self.gathers | copies
+        with code.when(gathered):
+            away = code.variable(0, i1)
+            with code.when(self.gathers if copies is None else self.gathers & (copies ^ 1)):
+                away.set(self._inside(count))
+            with code.either(away.get()) as (straight, copied):
+                with straight:
+                    self._windows(cells[0], cells[1])
+                    self.sites.skip(count)
+                with copied:
+                    self.copy(m, count)
+                    for cell, value in zip(cells, (self.rows.at, self.prepared_bytes, self.rows.first, self.rows.end), strict=True):
+                        cell.set(value)
+        start, stride, first, end = (cell.get() for cell in cells)
+        return Region(start, first, end), stride
+
+    def _inside(self, count: Value) -> Value:
+        """Whether the windows of the next `count` output pixels lie inside the image, beside each other."""
+        sites, (begin, end) = self.sites, self.inner
+        x, last = sites.x.get(), sites.taps_y - 1
+        apart = self.tap_bytes > 0  # not those of a transposed convolution
+        return apart & (x >= begin) & (x + count <= end) & (sites.line(0) >= 0) & (sites.line(last) >= 0)
+
+    def _windows(self, start: Variable, stride: Variable) -> None:
+        """Where the windows begin, and how their taps lie: where channels have no padding, those of an image row are one run."""
+        code, sites = self.code, self.sites
+        line, column = sites.line(0), sites.column(0)
+        start.set(self.a.at + (sites.image.get() + line + column))
+        stride.set(sites.column(0, code.least(sites.x.get() + 1, sites.width - 1)) - column)
+        one = code.const(i64, 1)
+        values = (
+            sites.taps_y, code.select(self.dense, one, sites.taps_x), self.depth * code.select(self.dense, sites.taps_x, one),
+            sites.line(code.least(sites.taps_y - 1, 1)) - line, self.tap_bytes,
+        )  # fmt: skip
+        for cell, value in zip(self.runs, values, strict=True):
+            cell.set(value)
+
+    def each_tap(self) -> Iterator[tuple[Value, Value, Value]]:
+        """The loop over runs of activations in a row of `as_they_lie`: bytes from the row's start, activations, those before it. One run
+        but in windows."""
+        code = self.code
+        lines, taps, run, line_step, tap_step = (cell.get() for cell in self.runs)
+        before = code.variable(0)
+        with code.each(0, lines) as ky, code.each(0, taps) as kx:
+            yield ky * line_step + kx * tap_step, run, before.get()
+            before.set(before.get() + run)
+
     def copy(self, m: Value, count: Value) -> None:
         """The rows m … m + count, or the windows of those output pixels, one after the other into scratch memory."""
         code = self.code
@@ -90,7 +142,7 @@ class Product(ABC):
         code, sites = self.code, self.sites
         place = code.variable(0)
         run, x = self.depth * sites.taps_x, sites.x.get()
-        with code.either((x >= self.inner_begin) & (x < self.inner_end)) as (inside, at_edge):
+        with code.either(self.dense & (x >= self.inner[0]) & (x < self.inner[1])) as (inside, at_edge):
             with inside:
                 column = sites.column(0)
                 with code.each(0, sites.taps_y) as ky:

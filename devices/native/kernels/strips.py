@@ -21,15 +21,15 @@ def bytes_as_ints(code: Code, value: Value) -> list[Value]:
     return [code.unsigned(code.part(value, start, width(code)), i32) for start in range(0, CHANNELS, width(code))]
 
 
-def load_bytes(code: Code, place: Region) -> list[Value]:
-    """Sixteen bytes of memory as float32 vectors."""
-    return [code.signed(value, f32) for value in bytes_as_ints(code, code.load(vector(i8, CHANNELS), place))]
+def load_bytes(code: Code, place: Region, *, over: int = 0) -> list[Value]:
+    """Sixteen bytes of memory as float32 vectors; `over` as for `Code.load`."""
+    return [code.signed(value, f32) for value in bytes_as_ints(code, code.load(vector(i8, CHANNELS), place, over=over))]
 
 
-def load_floats(code: Code, place: Region) -> list[Value]:
-    """Sixteen float32 of memory as vectors."""
+def load_floats(code: Code, place: Region, *, over: int = 0) -> list[Value]:
+    """Sixteen float32 of memory as vectors; `over` as for `Code.load`."""
     count = width(code)
-    return [code.load(vector(f32, count), place, 4 * start) for start in range(0, CHANNELS, count)]
+    return [code.load(vector(f32, count), place, 4 * start, over=over) for start in range(0, CHANNELS, count)]
 
 
 def store_floats(code: Code, values: Sequence[Value], place: Region) -> None:

@@ -25,8 +25,8 @@ FLOAT_HEIGHTS: dict[str, dict[int, tuple[int, ...]]] = {
     "pmaddwd": {8: (1, 2, 4, 8), 16: (1, 2, 3, 4, 5, 6), 24: (1, 2, 3, 4)},
     "vpdpbusd.256": {8: (1, 2, 4, 8), 16: (1, 2, 3, 4, 5, 6), 24: (1, 2, 3, 4)},
     "vpdpbusd.512": {16: (1, 2, 4, 8, 12), 32: (1, 2, 3, 4, 6, 8, 12), 48: (1, 2, 4, 6, 8)},
-    "smlal": {8: (1, 2, 4, 8), 16: (1, 2, 3, 4, 6)},
-    "sdot": {8: (1, 2, 4, 8), 16: (1, 2, 3, 4, 6)},
+    "smlal": {8: (1, 2, 4, 8), 16: (1, 2, 3, 4, 5)},
+    "sdot": {8: (1, 2, 4, 8), 16: (1, 2, 3, 4, 5)},
 }
 """The same for float32, whose multiplication adds by itself."""
 
@@ -77,3 +77,8 @@ def choose(isa: Isa, rows: int, columns: int, kind: Kind = "bytes") -> tuple[int
                 best = (cost, tall, width)
     assert best is not None
     return best[1], best[2]
+
+
+def tallest(isa: Isa, rows: int, width: int) -> int:
+    """Rows of the float32 tile of this width for a product with `rows` rows."""
+    return max(height for height in heights(isa, "floats")[width] if height <= max(rows, 1))

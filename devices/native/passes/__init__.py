@@ -16,6 +16,8 @@ from devices.native.passes.layout import to_nhwc
 from devices.native.passes.qdq import fuse_qdq
 from devices.native.passes.recognize import recognize
 from devices.native.passes.residual import fuse_residual
+from devices.native.passes.shuffle import cut_shuffles
+from devices.native.passes.unfold import unfold_transposed
 from devices.native.passes.views import merge_views
 
 __all__ = ["PASSES", "optimize", "stages"]
@@ -23,9 +25,11 @@ __all__ = ["PASSES", "optimize", "stages"]
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     remove_dead,
     recognize,
+    cut_shuffles,
     fuse_affine,
     fuse_residual,
     fuse_activation,
+    unfold_transposed,
     fuse_qdq,
     fold_constants,
     to_nhwc,

@@ -90,6 +90,11 @@ def test_an_open_batch_takes_any_number_of_items(open_batch: Session) -> None:
         open_batch.run({"x": np.zeros((0, 4), np.float32)})
 
 
+def test_it_says_whether_it_takes_several_items(open_batch: Session, scale_model: Path) -> None:
+    assert open_batch.batches  # type: ignore[attr-defined]
+    assert not ENGINE.load(inspect(scale_model).as_model(), threads=1).batches  # type: ignore[attr-defined]
+
+
 def test_a_batch_that_does_not_fit_in_memory(open_batch: Session) -> None:
     huge = np.broadcast_to(np.zeros(1, np.float32), (2**28, 4))
     with pytest.raises(EngineError, match="expected at most"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,46 @@ def test_open_dimensions_are_fixed(save_model: Callable[..., Path]) -> None:
     path = save_model([node("Relu", ["x"], ["y"])], [("x", "float32", ["batch", "n"])], [("y", "float32", ["batch", "n"])])
     loaded = ENGINE.load(inspect(path, dims={"n": 3}).as_model(), threads=1)
     assert loaded.run({"x": -np.ones((1, 3), np.float32)})["y"].tolist() == [[0, 0, 0]]
+
+
+class TestOpenBatch:
+    @pytest.fixture
+    def loaded(self, save_model: Callable[..., Path]) -> Session:
+        shape = ["batch", 3]
+        path = save_model([node("Softmax", ["x"], ["y"])], [("x", "float32", shape)], [("y", "float32", shape)])
+        return ENGINE.load(inspect(path).as_model(), threads=1)
+
+    def test_any_number_of_items(self, loaded: Session) -> None:
+        assert loaded.batches  # type: ignore[attr-defined]
+        assert loaded.inputs["x"].shape == (1, 3)
+        random = np.random.default_rng(0)
+        for items in (1, 4, 2, 4):
+            x = random.standard_normal((items, 3)).astype(np.float32)
+            alone = [loaded.run({"x": x[place : place + 1]})["y"].copy() for place in range(items)]
+            given = np.empty((items, 3), np.float32)
+            assert loaded.run({"x": x}, {"y": given})["y"] is given
+            assert np.allclose(given, np.concatenate(alone), atol=1e-6)
+            assert loaded.run({"x": x})["y"].shape == (items, 3)
+
+    def test_memory_that_serves_batches_of_two_sizes(self, loaded: Session) -> None:
+        x, y = np.ones((4, 3), np.float32), np.zeros((4, 3), np.float32)
+        for items in (4, 2, 3, 4):
+            y[:] = 0
+            loaded.run({"x": x[:items]}, {"y": y[:items]})
+            assert np.allclose(y[:items], 1 / 3)
+            assert (y[items:] == 0).all()
+
+    @pytest.mark.parametrize(("x", "y"), [((2, 4), (2, 4)), ((2, 3), (3, 3)), ((0, 3), (0, 3)), ((3,), (3,))])
+    def test_shapes_that_do_not_fit(self, loaded: Session, x: tuple[int, ...], y: tuple[int, ...]) -> None:
+        with pytest.raises(EngineError, match=r"put '[xy]': expected"):
+            loaded.run({"x": np.zeros(x, np.float32)}, {"y": np.zeros(y, np.float32)})
+
+    def test_it_is_fixed_where_nobody_asks_for_batches(self, save_model: Callable[..., Path]) -> None:
+        path = save_model([node("Relu", ["x"], ["y"])], [("x", "float32", ["batch", 3])], [("y", "float32", ["batch", 3])])
+        loaded = ENGINE.load(replace(inspect(path).as_model(), batch=None), threads=1)
+        assert not loaded.batches  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match="expected float32"):
+            loaded.run({"x": np.zeros((2, 3), np.float32)})
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,9 @@ def test_object_that_cannot_be_loaded_says_which(empty, monkeypatch):
 
 def test_key_depends_on_cpu_and_compiler(monkeypatch):
     keys = {cache.key.__wrapped__()}
-    monkeypatch.setattr(cache, "_cpu", lambda: ["flags: other"])
+    monkeypatch.setattr(cache, "cpu", lambda: ["flags: other"])
     keys.add(cache.key.__wrapped__())
-    monkeypatch.setattr(cache.metadata, "version", lambda name: "99")
+    monkeypatch.setattr(cache, "version", lambda name: "99")
     keys.add(cache.key.__wrapped__())
     assert len(keys) == 3
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from devices.native import operators as ops
+from devices.native.arrays import SLACK
 from devices.native.execute import Executor, Kernel, reference_kernel
 from devices.native.importer.builder import Builder
 from devices.native.ir import Graph, Type
-from devices.native.lower import SLACK, Operand, Program, Step, lower
+from devices.native.lower import Operand, Program, Step, lower
 from devices.native.passes import optimize
 from devices.native.reference import run
 

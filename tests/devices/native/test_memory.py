@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.native.arrays import ALIGNMENT
 from devices.native.ir import GraphError
-from devices.native.memory import ALIGNMENT, MAX_ARENA, Buffer, lower_bound, plan
+from devices.native.memory import MAX_ARENA, Buffer, lower_bound, plan
 
 
 @st.composite

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from devices.model import inspect
+from devices.native.assemble import assembled
 from devices.native.compiler import compile_model, load_graph
 from devices.native.execute import Executor
 from devices.native.importer import lacks
@@ -49,7 +50,7 @@ def kernels() -> Library:
 
 def compiled(program: Program, kernels: Library, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     outputs = {name: np.empty(told.shape, told.dtype) for name, told in program.outputs}
-    Machine(program, kernels).run([inputs[name] for name, _ in program.inputs], list(outputs.values()))
+    Machine(assembled(program, kernels.isa), kernels).run([inputs[name] for name, _ in program.inputs], list(outputs.values()))
     return outputs
 
 

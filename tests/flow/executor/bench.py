@@ -181,8 +181,7 @@ class Bench:
         def go() -> None:
             while life.control.pending():
                 life.control.take()
-            for chain in life.chains:
-                moved[0] |= chain.step()
+            moved[0] = life.round()
             if not moved[0]:
                 for chain in life.chains:
                     chain.idle()

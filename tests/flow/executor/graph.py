@@ -10,7 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from devices.engine import Batching
 from devices.spec import ImageSpec, Spec
+from flow.plan.batches import batched
 from flow.plan.chains import lay_out
 from flow.plan.edges import edges
 from flow.plan.homes import INFER, SHARED, SOURCE, TAIL, Home, Homes
@@ -72,6 +74,9 @@ class Graph:
     sources: tuple[Source, ...]
     steps: tuple[Step, ...]
     cores: int = 2
+    together: int = 1
+    """How many pictures `test.look` takes at once, of chains that share a lane."""
+    delay_ms: float = 0.0
 
     def streams_of(self, value: int) -> tuple[int, ...]:
         """Streams that a value comes from, its anchor first."""
@@ -155,7 +160,7 @@ class Graph:
             nodes += [self._node(place, specs)]
         sinks = [self._sink(place, value, specs, folder) for place, value in enumerate(self.leaves())]
         home = self._homes(nodes, streams, sinks)
-        layout = lay_out(nodes, streams, sinks, home, cores=self.cores)
+        layout = batched(lay_out(nodes, streams, sinks, home, cores=self.cores), nodes, specs)
         flowing = edges(layout, streams, specs)
         by_name = {stream.name: stream for stream in streams}
         sources = {chain.id: by_name[chain.stream] for chain in layout.chains if chain.stream is not None}
@@ -183,13 +188,14 @@ class Graph:
         from ops import catalog
 
         step = self.steps[place]
-        config = {"wait_ms": step.wait_ms} if step.op == "test.look" else {}
+        config = {"wait_ms": step.wait_ms, "together": self.together, "delay_ms": self.delay_ms} if step.op == "test.look" else {}
         inputs = tuple(zip(PORTS[step.op], map(self._ref, step.inputs), strict=True))
         kind = catalog.find(step.op)
         outputs = kind(kind.Config.model_validate(config)).infer({port: specs[ref] for port, ref in inputs})  # type: ignore[union-attr, call-arg]
         node = Node(
             f"n{place}", step.op, config, inputs, tuple(outputs.items()), "stateful" if step.op == "test.sum" else "pure",
             (f"g.n{place}",), ("g",), ("graph:1",), tuple(f"s{stream}" for stream in self.streams_of(len(self.sources) + place)),
+            batch=Batching(self.together, self.delay_ms) if step.op == "test.look" and self.together > 1 else None,
         )  # fmt: skip
         specs.update({Ref(node.address, port): spec for port, spec in node.outputs})
         return node
@@ -247,7 +253,7 @@ def graphs(draw: st.DrawFn, *, most_steps: int = 6, frames: tuple[int, int] = (4
                 queue=draw(st.integers(1, 3)) if policy == "drop_oldest" else 1, every=3 if policy == "every" else 1, options=options,
             )
         )  # fmt: skip
-    graph = Graph(tuple(sources), (), draw(st.integers(1, 4)))
+    graph = Graph(tuple(sources), (), draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 8])), draw(st.sampled_from([0.0, 0.0, 3.0])))
     for _ in range(draw(st.integers(1, most_steps))):
         graph = replace(graph, steps=(*graph.steps, draw(_steps(graph))))
     first = len(graph.sources)

@@ -27,6 +27,16 @@ RECORDS = Graph(
 GROWING = Graph((Source(14, 25, options="grow=6"),), (Step("test.pass", (0,), "source"), Step("test.look", (1,), "tail")))
 THINNED = Graph((Source(14, 40, "latest", options="fill=1"),), (Step("test.look", (0,), "shared 0"),))
 ONE_WORKER = replace(RECORDS, cores=1)
+TOGETHER = Graph(
+    (Source(14, 25), Source(9, 40), Source(11, 25)),
+    (
+        Step("test.look", (0,), "shared 0"),
+        Step("test.look", (1,), "shared 0"),
+        Step("test.look", (2,), "shared 0"),
+        Step("test.sum", (3,), "tail"),
+    ),
+    together=2,
+)
 PROFILE = settings(
     max_examples=35, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -38,6 +48,7 @@ MOVES = st.lists(st.tuples(st.integers(0, 9), st.none() | st.none() | st.none() 
 
 def play(graph: Graph, moves: Moves, link: str = "auto", frames_together: int = 16, *, pairs: bool = False) -> int:
     """Runs a graph by hand and checks all that is promised; how many workers were killed. `pairs`: two always die together."""
+    graph = replace(graph, delay_ms=0.0)  # here only work makes time pass
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("flow.worker.straight.LONGEST_NS", 1 << 60)
         patch.setattr("flow.worker.straight.MOST_FRAMES", frames_together)
@@ -100,7 +111,9 @@ def test_zeromq_killed_at_any_line(graph: Graph, moves: Moves) -> None:
 @pytest.mark.parametrize("link", ["auto", "zmq"])
 @pytest.mark.parametrize("together", [1, 16])
 @pytest.mark.parametrize(
-    "graph", [PICTURES, RECORDS, GROWING, THINNED, ONE_WORKER], ids=["pictures", "records", "growing", "thinned", "one worker"]
+    "graph",
+    [PICTURES, RECORDS, GROWING, THINNED, ONE_WORKER, TOGETHER],
+    ids=["pictures", "records", "growing", "thinned", "one worker", "together"],
 )
 def test_every_so_many_lines(graph: Graph, together: int, link: str) -> None:
     """Publish, settle, acknowledge, and the way back into life: each worker dies again and again, a prime number of lines apart."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,25 @@ def test_results_nobody_reads_hold_nothing_up(clip: Clip, business: Business) ->
     results, report, _ = finish(plan, "count")
     assert len(results) == 300
     assert report["outputs"]["probe"]["level"]["results"] == 300
+
+
+def test_workers_rest_while_nobody_reads_the_results(business: Business) -> None:
+    """Frames that come meanwhile are no reason to look over and over whether there is room now."""
+    import psutil
+
+    camera = "synthetic:pets?size=64x48&fps=300&frames=30000"
+    plan = plan_of(business(LEVEL, {"level": "level"}), camera, workers="processes", cores=2)
+    with flow.Executor(plan) as run:
+        run.wait_running(60)
+        workers = [psutil.Process(worker["pid"]) for worker in run.snapshot()["workers"] if worker["lane"] == 1]
+        time.sleep(2)
+        spent: list[float] = []
+        while len(spent) < 2 or spent[-1] - spent[-2] > 0.02:
+            time.sleep(0.5)
+            spent.append(sum(sum(worker.cpu_times()[:2]) for worker in workers))
+            assert len(spent) < 20, f"seconds of processor time, every half second: {spent}"
+        run.drain()
+        assert len(list(run.results("level"))) == run.report()["outputs"]["probe"]["level"]["results"] > 0
 
 
 @pytest.mark.parametrize("how", ["kill", "exit"])

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from devices.engine import Batching
 from devices.spec import RecordsSpec
 from ops.contract import Config, Operator, images, port
 
@@ -34,12 +35,16 @@ class Level(Operator):
 
     class Config(Config):
         work_ms: float = 0.0
+        burn_ms: float = 0.0
 
     def infer(self, specs):
         images(specs["image"], "image")
         return {"points": POINTS}
 
     def run(self, frame, image):
+        until = time.thread_time() + self.config.burn_ms / 1000
+        while time.thread_time() < until:
+            pass
         if self.config.work_ms:
             time.sleep(self.config.work_ms / 1000)
         return point(float(image.planes[0].mean()), frame.seq)
@@ -206,6 +211,46 @@ class Both(Operator):
         return point(float(first["point"][0, 0]), float(second["point"][0, 1] - first["point"][0, 1]))
 
 
+class Crowd(Operator):
+    """Points of several streams at once: x of the last call's frames, y how many they were.
+
+    On frame `at` of stream `of` it raises or kills its process, whatever else is in the call.
+    """
+
+    op = "test.crowd"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        most: int = 8
+        delay_ms: float = 0.0
+        at: int = -1
+        of: str = ""
+        how: Literal["raise", "kill", "few"] = "raise"
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def batching(self):
+        return Batching(self.config.most, self.config.delay_ms)
+
+    def run(self, frame, points):
+        self._look(frame)
+        return point(float(points["point"][0, 0]), 1)
+
+    def run_many(self, frames, inputs):
+        for frame in frames:
+            self._look(frame)
+        found = [point(float(given["points"]["point"][0, 0]), len(frames)) for given in inputs]
+        return found[1:] if self.config.how == "few" else found
+
+    def _look(self, frame):
+        if frame.seq == self.config.at and frame.stream == self.config.of:
+            if self.config.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise RuntimeError("asked to raise")
+
+
 class Wrong(Operator):
     """Gives something else than it declares."""
 
@@ -236,7 +281,7 @@ def level(image):
 
 
 class Look(Operator):
-    """The level of a picture, which is the same before and after a wait."""
+    """The level of a picture, which is the same before and after a wait; of up to `together` pictures at once."""
 
     op = "test.look"
     inputs = {"image": port("image")}
@@ -244,10 +289,15 @@ class Look(Operator):
 
     class Config(Config):
         wait_ms: float = 0.0
+        together: int = 1
+        delay_ms: float = 0.0
 
     def infer(self, specs):
         images(specs["image"], "image")
         return {"points": POINTS}
+
+    def batching(self):
+        return Batching(self.config.together, self.config.delay_ms)
 
     def run(self, frame, image):
         before = level(image)

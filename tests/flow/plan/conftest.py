@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from devices.engine import EngineError, ModelInfo
+from devices.engine import Batching, EngineError, ModelInfo
 from devices.registry import DeviceStatus, EngineStatus
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, Specs, TensorSpec, TensorsSpec
 from flow.plan import make_plan
@@ -109,6 +109,20 @@ class Infer(Operator):
         if specs["tensors"] != TENSORS:
             raise SpecError(port="tensors", expected=str(TENSORS), got=str(specs["tensors"]))
         return {"tensors": TENSORS}
+
+    def batching(self) -> Batching | None:
+        return self.model.batch if self.model is not None else None
+
+
+class Together(Keep):
+    op = "t.together"
+
+    class Config(Config):
+        most: int = 8
+        delay_ms: float = 0.0
+
+    def batching(self) -> Batching | None:
+        return Batching(self.config.most, self.config.delay_ms)
 
 
 class Decode(Operator):
@@ -230,8 +244,8 @@ class Endless(Detect):
 OPS = {
     kind.op: kind
     for kind in (
-        Shrink, Find, FindBgr, Track, Noise, Keep, Prepare, Infer, Decode, Crops, Gather, Meet, Blur, Broken, Detect, Outer, Tangled,
-        Endless,
+        Shrink, Find, FindBgr, Track, Noise, Keep, Prepare, Infer, Together, Decode, Crops, Gather, Meet, Blur, Broken, Detect, Outer,
+        Tangled, Endless,
     )
 }  # fmt: skip
 
@@ -274,8 +288,9 @@ def read_model(resolved: ResolvedModel) -> ModelInfo:
         raise EngineError(f"{resolved.path}: expected an ONNX model, got noise")
     signature = TENSORS.tensors
     return ModelInfo(
-        resolved.manifest.name, resolved.manifest.version, resolved.path, resolved.digest, signature, signature, resolved.labels
-    )
+        resolved.manifest.name, resolved.manifest.version, resolved.path, resolved.digest, signature, signature, resolved.labels,
+        batch=Batching(dimension="n") if "open" in resolved.path.name else None,
+    )  # fmt: skip
 
 
 def model(name: str = "net", *, digest: str = "d1", labels: tuple[str, ...] = ("cat",), path: str = "net.onnx") -> ResolvedModel:

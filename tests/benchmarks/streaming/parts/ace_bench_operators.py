@@ -59,6 +59,26 @@ class Record(Operator):
         self.recorder.save()
 
 
+class Spin(Operator):
+    """Computes in Python, without ever letting go of the interpreter, for `ms`; emits nothing."""
+
+    op = "bench.spin"
+    kind = "random"
+    inputs = {"image": port("image")}
+    outputs = {"points": port("points")}
+
+    class Config(Operator.Config):
+        ms: float
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, image):
+        end = time.thread_time() + self.config.ms / 1e3
+        while time.thread_time() < end:
+            sum(range(100))
+
+
 class First(Operator):
     """No points for any picture: the first of a chain that does nothing."""
 

@@ -31,7 +31,7 @@ LOOPS = [
     ("avx2", "winograd_u8", r"vpmaddwd\s", 24),
     ("avx2", "winograd_f32", r"vfmadd\d+ps\s", 48),
     ("neon", "gemm_u8_16", r"smlal2?\s", 64),
-    ("neon", "gemm_f32_16", r"fmla\s", 96),
+    ("neon", "gemm_f32_16", r"fmla\s", 80),
     ("neon-dotprod", "gemm_u8_16", r"sdot\s", 24),
     ("neon-dotprod", "gemm_u8_8", r"sdot\s", 16),
 ]

@@ -42,7 +42,23 @@ def test_any_split_of_rows_gives_the_same_bits(kit, padded):
     np.testing.assert_array_equal(whole, split)
 
 
+@SLOW
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(1, 40), st.integers(0, 1 << 30))
+def test_product_with_a_matrix_as_it_lies(kit, padded, rows, depth, columns, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(0, 1, (rows, depth)).astype(np.float32), rng.normal(0, 1, (depth, columns)).astype(np.float32)
+    x, y, out = padded(a, np.nan), padded(b, np.nan), np.zeros((rows, channel_stride(columns)), np.float32)
+    out = kit.run(
+        "matmul_f32", (rows // 2, rows), (0, rows // 2), a=x, b=y, out=out, bias=np.zeros(channel_stride(columns), np.float32), depth=depth,
+        outputs=columns, tile_rows=tiles.tallest(kit.isa, rows, 16), stride_a=4 * x.shape[1], stride_b=4 * y.shape[1],
+        stride_out=4 * out.shape[1], low=-np.inf, high=np.inf, scratch_bytes=64,
+    )  # fmt: skip
+    np.testing.assert_allclose(out[:, :columns], a.astype(np.float64) @ b, rtol=1e-4, atol=1e-5 * (depth + 1) ** 0.5)
+
+
 CASES = [
+    ((3, 31), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 16),
+    ((7, 30), (1, 3), (1, 2), (0, 1, 0, 1), (1, 2), 19),
     ((9, 8), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 20),
     ((9, 9), (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 16),
     ((9, 10), (5, 5), (1, 2), (2, 2, 2, 2), (1, 1), 17),

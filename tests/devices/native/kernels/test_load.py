@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from devices.kernels import KernelError
+from devices.kernels import KernelError, cache
 from devices.native.isa import ISAS, best, runnable
 from devices.native.kernels import answers, catalogue, ensure, library
 from devices.native.kernels.kernel import Kernel
@@ -57,6 +57,32 @@ def test_known_answers_find_a_kernel_that_saturates():
             loaded.run(name, words, begin, end, scratch)
 
     assert set(answers.wrong(Swapped)) == set(Swapped.kernels)
+
+
+def test_known_answers_are_asked_once_a_cpu(monkeypatch, tmp_path):
+    built = ensure(best())
+    folder = tmp_path / "cache" / "kernels"
+    folder.mkdir(parents=True)
+    shutil.copytree(built.parent, folder / built.parent.name, ignore=shutil.ignore_patterns("answers-*"))
+    monkeypatch.setenv("ACE_CACHE", str(tmp_path / "cache"))
+    asked = []
+
+    def wrong(loaded):
+        asked.append(loaded)
+        return iter(["gemm_u8_8"] if len(asked) in (1, 3) else [])
+
+    monkeypatch.setattr(answers, "wrong", wrong)
+    cpus = iter([["one"], ["one"], ["one"], ["other"]])
+    monkeypatch.setattr(cache, "cpu", lambda: next(cpus))
+    for refused in (True, False, False, True):
+        library.cache_clear()
+        if refused:
+            with pytest.raises(KernelError, match="other numbers from gemm_u8_8"):
+                library(best())
+        else:
+            library(best())
+    library.cache_clear()
+    assert len(asked) == 3
 
 
 def test_every_instruction_set_has_the_same_kernels_but_tiles():

@@ -101,3 +101,52 @@ def test_float_picture(kit, rng, channels, pixels):
     out = kit.run("picture_f32", (1, 2), (0, 1), x=x, out=np.ones((2, pixels, 4), np.float32), channels=channels, pixels=pixels)
     np.testing.assert_array_equal(out[..., :channels], x.transpose(0, 2, 1))
     assert (out[..., channels:] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("steps", [(1, 1, 1, 1), (1, 1, 1, 2), (2, 1, 3, 2), (1, -1, 1, -2), (-1, 2, -1, 3)])
+@pytest.mark.parametrize("columns", [1, 3, 8, 37])
+def test_slices_with_steps(kit, rng, size, steps, columns):
+    x = rng.integers(0, 256, (4, 5, 6, columns)).astype({1: np.uint8, 4: np.float32}[size])
+    cut = x[tuple(slice(None, None, step) for step in steps)]
+    wanted = np.ascontiguousarray(cut)
+    start = sum((length - 1) * stride for length, step, stride in zip(x.shape, steps, x.strides, strict=True) if step < 0)
+    words = {f"count_{axis}": count for axis, count in enumerate(wanted.shape) if axis}
+    words |= {f"stride_x_{axis}": stride for axis, stride in enumerate(cut.strides)}
+    words |= {f"stride_out_{axis}": stride for axis, stride in enumerate(wanted.strides)}
+    out = kit.run(f"move_{size}", (1, len(wanted)), (0, 1), x=x, out=np.zeros_like(wanted), start=start, **words)
+    np.testing.assert_array_equal(out, wanted)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_any_order_and_repetition(kit, rng, size):
+    x = rng.integers(0, 256, (3, 5, 1, 7)).astype({1: np.uint8, 4: np.float32}[size])
+    seen = np.broadcast_to(x, (3, 5, 2, 7)).transpose(3, 2, 0, 1)
+    wanted = np.ascontiguousarray(seen)
+    words = {f"count_{axis}": count for axis, count in enumerate(wanted.shape) if axis}
+    words |= {f"stride_x_{axis}": stride for axis, stride in enumerate(seen.strides)}
+    words |= {f"stride_out_{axis}": stride for axis, stride in enumerate(wanted.strides)}
+    out = kit.run(f"move_{size}", (0, 7), x=x, out=np.zeros_like(wanted), start=0, **words)
+    np.testing.assert_array_equal(out, wanted)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_widened_picture(kit, rng, size, channels):
+    x = rng.integers(1, 256, (11, channels)).astype({1: np.uint8, 4: np.float32}[size])
+    out = kit.run(f"widen_{size}", (4, 11), (0, 4), x=x, out=np.full((11, 4), 9, x.dtype), channels=channels)
+    np.testing.assert_array_equal(out[:, :channels], x)
+    assert (out[:, channels:] == 0).all()
+
+
+@pytest.mark.parametrize("channels", [4, 5, 18])
+@pytest.mark.parametrize("pixels", [15, 16, 33, 70])
+def test_transposition_by_blocks(kit, rng, channels, pixels):
+    """Sizes around the blocks, and rows that begin and end inside an image."""
+    x = rng.normal(0, 1, (3, channels, pixels)).astype(np.float32)
+    words = {"channels": channels, "pixels": pixels, "stride": 128}
+    parts = [(0, 5), (5, pixels + 20), (pixels + 20, 3 * pixels)]
+    out = kit.run("nchw_to_nhwc_4", *parts, x=x, out=np.full((3, pixels, 32), 9, np.float32), **words)
+    np.testing.assert_array_equal(out[..., :channels], x.transpose(0, 2, 1))
+    assert (out[..., channels:] == 9).all()
+    np.testing.assert_array_equal(kit.run("nhwc_to_nchw_4", *parts, x=out, out=np.zeros_like(x), **words), x)

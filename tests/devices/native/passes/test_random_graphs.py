@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devices.native import operators as ops
+from devices.native.assemble import assembled
 from devices.native.execute import Executor
 from devices.native.importer.builder import Builder
 from devices.native.ir import Graph, GraphError, Quantization, Type, verify
@@ -112,7 +113,7 @@ def test_every_stage_computes_the_same(feed: Callable[..., dict[str, np.ndarray]
         Executor(program).run([inputs["x"]], list(outputs.values()))
         for name, array in run(each, inputs).items():
             assert np.array_equal(outputs[name], array, equal_nan=True)
-        Machine(program, kernels()).run([inputs["x"]], list(outputs.values()))
+        Machine(assembled(program, kernels().isa), kernels()).run([inputs["x"]], list(outputs.values()))
         alike(outputs, run(each, inputs), "kernels")
 
 

@@ -1,0 +1,87 @@
+"""Watches a float model over the calibration samples: bounds of its values, their histograms, means of the layers' inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices.engine import EngineError
+from devices.quantize.execute import Feed, Runner
+from devices.quantize.network import Network
+from devices.quantize.ranges import Histogram
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`histograms` by value. For some values, float64, one number for each channel (axis 1 of pictures, the last axis otherwise): `means`,
+    `lows` and `highs`, the bounds of a sample on average, and `peaks`, the largest element of all."""
+
+    histograms: Mapping[str, Histogram]
+    means: Mapping[str, np.ndarray]
+    lows: Mapping[str, np.ndarray]
+    highs: Mapping[str, np.ndarray]
+    peaks: Mapping[str, np.ndarray]
+
+
+def observe(
+    network: Network, model: object, values: Sequence[str], averaged: Iterable[str], feeds: Callable[[], Iterable[Feed]],
+    *, threads: int = 1, tick: Tick = lambda: None,
+) -> Seen:  # fmt: skip
+    """Two passes over the samples, one for the bounds, one for the histograms. Raises EngineError for values that are not finite."""
+    runner = Runner(model, values=[name for name in values if name not in network.inputs], threads=threads)
+    inner = [name for name in values if name not in network.inputs]
+    wanted = set(averaged)
+    bounds: dict[str, tuple[float, float]] = {}
+    sums: dict[str, np.ndarray] = {}  # for each value three rows: of means, lows and highs
+    peaks: dict[str, np.ndarray] = {}
+    count = 0
+    for feed in feeds():
+        count += 1
+        for name, array in _all(runner, inner, values, feed):
+            low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+            if not (np.isfinite(low) and np.isfinite(high)):
+                maker = network.makers.get(name)
+                where = f"node {network.nodes[maker].name!r}" if maker is not None else f"input {name!r}"
+                raise EngineError(f"{network.path}: {where}: expected finite values, got others; the float model has to run well")
+            before = bounds.get(name, (low, high))
+            bounds[name] = min(before[0], low), max(before[1], high)
+            if name in wanted:
+                figures = of_channels(array)
+                sums[name] = figures if name not in sums else sums[name] + figures
+                peaks[name] = figures[2] if name not in peaks else np.maximum(peaks[name], figures[2])
+        tick()
+    histograms = {name: Histogram.empty(*bounds[name]) for name in values}
+    for feed in feeds():
+        for name, array in _all(runner, inner, values, feed):
+            histograms[name].add(array)
+        tick()
+    means, lows, highs = ({name: total[row] / count for name, total in sums.items()} for row in range(3))
+    return Seen(histograms, means, lows, highs, peaks)
+
+
+def of_channels(array: np.ndarray) -> np.ndarray:
+    """Mean, least and largest element of each channel, float64 (3, channels): axis 1 of three dimensions or more, otherwise the last."""
+    axis = 1 if array.ndim > 2 else array.ndim - 1
+    others = tuple(each for each in range(array.ndim) if each != axis)
+    return np.stack([array.mean(axis=others, dtype=np.float64), array.min(axis=others), array.max(axis=others)])
+
+
+def merged(histograms: Sequence[Histogram]) -> Histogram:
+    """One histogram over the bounds of all."""
+    whole = Histogram.empty(min(each.low for each in histograms), max(each.high for each in histograms))
+    if len(histograms) == 1:
+        return histograms[0]
+    span = whole.high - whole.low
+    for each in histograms:
+        at = np.zeros(len(each.counts), np.int64) if not span else ((each.centres - whole.low) * (len(each.counts) / span)).astype(np.int64)
+        np.add.at(whole.counts, np.clip(at, 0, len(whole.counts) - 1), each.counts)
+    return whole
+
+
+def _all(runner: Runner, inner: Sequence[str], values: Sequence[str], feed: Feed) -> Iterable[tuple[str, np.ndarray]]:
+    yield from ((name, feed[name]) for name in values if name in feed)
+    yield from runner.fetch(inner, feed)

@@ -1,0 +1,132 @@
+"""One network's units, what they were seen to give, and the quantized models that choices make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from devices.engine import EngineError
+from devices.quantize.equalize import equalized
+from devices.quantize.execute import Feed
+from devices.quantize.function import functions_of
+from devices.quantize.network import Network
+from devices.quantize.observe import Seen, merged, observe
+from devices.quantize.placement import Placement, place
+from devices.quantize.ranges import Histogram, Method, Step, choose, step_of
+from devices.quantize.settings import Settings
+from devices.quantize.smooth import smoothed
+from devices.quantize.units import Layer, find_units
+from devices.quantize.weights import BIAS_MOST, StoredWeights, real_weight, store_weights
+from devices.quantize.write import Written, write
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How one quantized model is made."""
+
+    method: Method
+    correct_bias: bool = False
+    kept_float: tuple[str, ...] = ()
+
+
+class Scheme:
+    """Everything that quantized models of one network share."""
+
+    def __init__(
+        self, network: Network, settings: Settings, bounds: Mapping[str, tuple[float, float]], floors: Mapping[str, float] | None = None
+    ) -> None:  # fmt: skip
+        self.floors = floors or {}
+        self.network, self.settings, self.bounds = network, settings, bounds
+        self.units = find_units(network)
+        self.layers = [unit.layer.name for unit in self.units if unit.layer is not None]
+        self._copied = {name: unit.inputs for unit in self.units if unit.kind in ("move", "join") for name in unit.outputs}
+        self._seen: Seen | None = None
+        self._steps: dict[tuple[tuple[str, ...], Method], Step] = {}
+        self._weights: dict[str, StoredWeights] = {}
+        self._functions = functions_of(network, self.units)
+
+    def observe(self, feeds: Callable[[], Iterable[Feed]], tick: Callable[[], None]) -> None:
+        """Watches the float network."""
+        placement = place(self.network, self.units)
+        values = sorted({name for unit in placement.units for name in (*unit.inputs, *unit.outputs)} - set(self._copied))
+        averaged = {unit.layer.x for unit in self.units if unit.layer is not None}
+        averaged |= {name for unit in placement.units if unit.kind in ("layer", "function") for name in (*unit.inputs, *unit.outputs)}
+        values += sorted(averaged & set(self._copied))
+        self._seen = observe(self.network, self.float_model(), values, averaged, feeds, threads=self.settings.threads, tick=tick)
+
+    def float_model(self) -> Any:
+        """The network as a model."""
+        import onnx
+        from onnx import numpy_helper
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.network.model)
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in self.network.constants.items())
+        return model
+
+    def histogram(self, value: str) -> Histogram:
+        """What a value was seen to be; a value that is moved from others, what those were."""
+        assert self._seen is not None
+        if value in self._seen.histograms:
+            return self._seen.histograms[value]
+        return merged([self.histogram(name) for name in self._copied[value]])
+
+    def place(self, kept_float: Collection[str] = ()) -> Placement:
+        """Where values are stored. Raises EngineError where no layer is left."""
+        placement = place(self.network, self.units, kept_float)
+        if not any(unit.layer for unit in placement.units):
+            raise EngineError(f"{self.network.path}: expected a layer to quantize, got all kept float; keep fewer, or lower the bar")
+        return placement
+
+    def steps(self, placement: Placement, method: Method) -> dict[str, Step]:
+        """The quantization of each group of values. What only float operators read keeps its whole range: the largest score counts."""
+        read = {placement.groups[name] for unit in placement.units for name in unit.inputs}
+        return {group: self._step(sources, method if group in read else "minmax") for group, sources in placement.sources.items()}
+
+    def write(self, choices: Choices) -> Written:
+        """The quantized model."""
+        assert self._seen is not None
+        placement = self.place(choices.kept_float)
+        means = self._seen.means if choices.correct_bias else {}
+        return write(self.network, placement, self.steps(placement, choices.method), self._stored, means)
+
+    def equalized(self) -> Scheme | None:
+        """The same with equalized layers; None where there are none to equalize."""
+        network = equalized(self.network, self.units)
+        return None if network is None else Scheme(network, self.settings, self.bounds)
+
+    def smoothed(self) -> Scheme | None:
+        """The same with the channels around functions scaled; None where there are none."""
+        assert self._seen is not None
+        placement = self.place()
+        placed = {unit.inputs[0] for unit in placement.units if unit.kind == "function"}
+        steps = {name: self._step((name,), "mse") for name in self._functions if name in placed and self._alone(placement, name)}
+        found = smoothed(self.network, self.units, self._seen, steps)
+        return None if found is None else Scheme(found.network, self.settings, self.bounds, found.floors)
+
+    def _alone(self, placement: Placement, value: str) -> bool:
+        return placement.sources[placement.groups[value]] == (value,)
+
+    def _stored(self, layer: Layer, x_scale: float) -> StoredWeights:
+        """A layer's weights. They depend on the scale of its input only where its bias would not fit otherwise."""
+        real, bias = real_weight(layer, self.network.constants[layer.weight]), self.network.constant(layer.bias)
+        if layer.name not in self._weights:
+            self._weights[layer.name] = store_weights(layer, real, None, x_scale, pair_safe=self.settings.pair_safe)
+        stored = self._weights[layer.name]
+        if bias is not None and (np.abs(bias.ravel()) > stored.scales.astype(np.float64) * x_scale * BIAS_MOST).any():
+            return store_weights(layer, real, bias.ravel(), x_scale, pair_safe=self.settings.pair_safe)
+        return stored
+
+    def _step(self, sources: tuple[str, ...], method: Method) -> Step:
+        if len(sources) == 1 and sources[0] in self.bounds:
+            return step_of(*self.bounds[sources[0]])
+        key = (sources, method)
+        if key not in self._steps:
+            function = self._functions.get(sources[0]) if len(sources) == 1 else None
+            whole = merged([self.histogram(name) for name in sources])
+            self._steps[key] = choose(whole.above(self.floors.get(sources[0], whole.low)) if len(sources) == 1 else whole, method, function)
+        return self._steps[key]

@@ -1,0 +1,30 @@
+"""What a user chooses of quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from devices.quantize.ranges import Method
+
+Choice = Literal["auto", "on", "off"]
+
+BAR_DB = 15.0
+"""Outputs whose error is below a thirtieth of their power keep detections and classes in place on the models that this was tried on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`auto` measures on held-out samples and takes what is best.
+
+    `keep_float`: layers that stay float, `auto` for as few as bring the worst output to `min_sqnr_db`.
+    """
+
+    ranges: Method | Literal["auto"] = "auto"
+    pair_safe: bool = False
+    smooth: Choice = "auto"
+    equalize: Choice = "auto"
+    correct_bias: Choice = "auto"
+    keep_float: tuple[str, ...] | Literal["auto"] = "auto"
+    min_sqnr_db: float = BAR_DB
+    threads: int = 1

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flow.cli.remote import ADDRESS, Cloud, Device
+
+fleet = typer.Typer(no_args_is_help=True, help="Devices, bundles and people of the cloud.", rich_markup_mode=None)
+
+Cohort = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The cohort it belongs to.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Role = Annotated[str, typer.Argument(metavar="viewer|operator|approver|admin", show_default=False)]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="FILE.ace", help="A bundle of `ace pack`.", exists=True, dir_okay=False, show_default=False)
+]
+
+
+@fleet.command("list")
+def listed(cloud: Cloud = ADDRESS) -> None:
+    """List devices."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+    from flow.cli.table import show
+
+    with failures():
+        rows = ask(cloud, "GET", "/v1/devices")
+        show(
+            "Devices",
+            ("device", "cohort", "state", "revision", "key"),
+            [[row["name"], row["cohort"], row["state"], str(row["revision"]), row["id"][:12]] for row in rows],
+        )
+
+
+@fleet.command()
+def items(cloud: Cloud = ADDRESS) -> None:
+    """List models and businesses, and who uses whom."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+    from flow.cli.table import show
+
+    with failures():
+        rows = [
+            [
+                f"{row['kind']}/{row['name']}@{row['version']}",
+                "yes" if row["signed"] else "no",
+                f"{row['bytes'] / 2**20:.1f}",
+                ", ".join(row["uses"].values() or row["used_by"]),
+            ]
+            for row in ask(cloud, "GET", "/v1/items")
+        ]
+        show("Items", ("item", "signed", "MB", "uses, or is used by"), rows)
+
+
+@fleet.command()
+def invite(name: Name, cohort: Cohort = "default", cloud: Cloud = ADDRESS) -> None:
+    """Make a one-time token with which a device of this name may ask to be let in."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        told = ask(cloud, "POST", "/v1/invitations", {"name": name, "cohort": cohort})
+        print(f"token, shown this once: {told['token']}\ncloud: {told['endpoint']}  key {told['server_key']}")
+
+
+@fleet.command()
+def approve(device: Device, cloud: Cloud = ADDRESS) -> None:
+    """Let a device in that has enrolled."""
+    _say(cloud, "POST", f"/v1/devices/{device}/approve")
+
+
+@fleet.command()
+def revoke(device: Device, cloud: Cloud = ADDRESS) -> None:
+    """Shut a device out, at once and for good."""
+    _say(cloud, "POST", f"/v1/devices/{device}/revoke")
+
+
+@fleet.command()
+def upload(bundle: Bundle, cloud: Cloud = ADDRESS) -> None:
+    """Give the cloud the models and businesses of a bundle."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        for item in ask(cloud, "PUT", "/v1/bundles", file=bundle):
+            print(f"{item['kind']}/{item['name']}@{item['version']}  {item['digest'][:12]}")
+
+
+@fleet.command()
+def person(name: Name, role: Role, cloud: Cloud = ADDRESS) -> None:
+    """Give a person a token."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        print(f"token, shown this once: {ask(cloud, 'POST', '/v1/people', {'name': name, 'role': role})['token']}")
+
+
+def _say(cloud: str, method: str, path: str) -> None:
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        told = ask(cloud, method, path)
+        print(f"{told['device']}: {told['state']}")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from flow.cli.remote import ADDRESS, Cloud, Device
+
+Models = Annotated[bool, typer.Option("--models", help="Show models.")]
+Businesses = Annotated[bool, typer.Option("--businesses", help="Show businesses.")]
+Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+
+def query(device: Device, models: Models = False, businesses: Businesses = False, json: Json = False, cloud: Cloud = ADDRESS) -> None:
+    """Show what a device runs, what it should run, and what happened to it."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        told = ask(cloud, "GET", f"/v1/devices/{device}")
+        if json:
+            from json import dumps
+
+            print(dumps(told, indent=2))
+            return
+        print("\n".join(lines(told, models or not businesses, businesses or not models)))
+
+
+def lines(told: dict[str, Any], models: bool, businesses: bool) -> list[str]:
+    """A device as lines of text."""
+    seen = "never" if told["last_seen"] is None else f"{max(0, time.time() - told['last_seen']):.0f} s ago"
+    said = [f"{told['name']}  {told['state']}, {'online' if told['online'] else 'offline'} (heard of {seen})  {told['id'][:12]}"]
+    reported, desired = told["reported"], told["desired"]
+    if reported is None:
+        return [*said, "it has not reported yet"]
+    if desired and desired["revision"] != reported["revision"]:
+        said.append(f"revision {reported['revision']}, to become {desired['revision']}{' (held)' if desired['hold'] else ''}")
+    else:
+        said.append(f"revision {reported['revision']}")
+    for each in reported["active"]:
+        if businesses:
+            said.append(f"business/{each['business']['name']}@{each['business']['version']}{'' if each['enabled'] else ' (disabled)'}")
+        if models:
+            said += [f"{'  ' if businesses else ''}model/{item['name']}@{item['version']}" for item in each["models"].values()]
+    for item in reported["stored"]:
+        if {"model": models, "business": businesses}.get(item["kind"]):
+            said.append(f"stored: {item['kind']}/{item['name']}@{item['version']}")
+    said += [f"problem: {problem}" for problem in reported["problems"]]
+    for step in told["history"][:3]:
+        said.append(f"revision {step['revision']}: {step['outcome']} ({step['state']}{', ' + step['detail'] if step['detail'] else ''})")
+    return list(dict.fromkeys(said))

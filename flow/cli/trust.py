@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flow.cli.remote import ADDRESS, Cloud
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from manifests.sync.desired import Item
+    from manifests.trust.targets import Terms
+
+trust = typer.Typer(no_args_is_help=True, help="Say offline what devices may run.", rich_markup_mode=None)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The repository.", show_default=False)]
+Bundles = Annotated[list[Path], typer.Argument(metavar="FILE.ace…", exists=True, dir_okay=False, show_default=False)]
+Items = Annotated[
+    list[str], typer.Argument(metavar="NAME@VERSION…", help="model/NAME@VERSION or business/NAME@VERSION.", show_default=False)
+]
+For = Annotated[
+    list[str] | None, typer.Option("--device", metavar="KEY", help="Whom device documents in the bundle are for.", show_default=False)
+]
+RootKeys = Annotated[int, typer.Option("--root-keys", metavar="N", min=1, max=16, help="How many root keys to make.")]
+Threshold = Annotated[int, typer.Option("--threshold", metavar="M", min=1, max=16, help="How many of them must sign.")]
+
+
+@trust.command()
+def init(folder: Folder, root_keys: RootKeys = 1, threshold: Threshold = 1) -> None:
+    """Make all keys and an empty repository. ACE_TRUST_PASSPHRASE locks the offline keys."""
+    from flow.cli.failure import failures
+
+    with failures():
+        from manifests.trust.repository import Repository
+
+        made = Repository.create(folder, _now(), root_keys=root_keys, threshold=threshold)
+        print(f"offline keys: {folder / 'offline'}  (move them off the network)")
+        print(f"online keys:  {folder / 'online'}  (for the cloud)")
+        print(f"first root:   {made.metadata / '1.root.json'}  (every device must come with it)")
+
+
+@trust.command()
+def add(folder: Folder, bundles: Bundles, device: For = None) -> None:
+    """Sign everything in these bundles."""
+    from flow.cli.failure import failures
+
+    with failures():
+        from manifests.bundle.bundle import opened
+        from manifests.trust.contents import signable
+        from manifests.trust.repository import Repository
+
+        items: dict[Item, tuple[bytes, Terms]] = {}
+        for path in bundles:
+            with opened(path) as bundle:
+                items |= signable(bundle, tuple(device or ()))
+        version = Repository(folder).add(items, _now())
+        print("\n".join(f"signed {item.selector}" for item in items))
+        print(f"targets {version}")
+
+
+@trust.command()
+def withdraw(folder: Folder, items: Items) -> None:
+    """Sign that devices must not accept these any more."""
+    from flow.cli.failure import failures
+
+    with failures():
+        from manifests.trust.repository import Repository
+
+        print(f"targets {Repository(folder).withdraw(items, _now())}")
+
+
+@trust.command()
+def rotate(folder: Folder) -> None:
+    """Replace the online key for desired states, after it was stolen."""
+    from flow.cli.failure import failures
+
+    with failures():
+        from manifests.trust.repository import Repository
+
+        print(f"targets {Repository(folder).replace_online_key(_now())}; give the cloud online/desired.pem, and start it again")
+
+
+@trust.command()
+def publish(folder: Folder, cloud: Cloud = ADDRESS) -> None:
+    """Give the cloud the newest signed targets."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        from manifests.trust.repository import Repository
+
+        path = Repository(folder).newest_targets()
+        print(f"published targets {ask(cloud, 'PUT', '/v1/trust/targets', file=path)['version']}")
+
+
+def _now() -> datetime:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""One file with everything that businesses need, and the documents in it."""

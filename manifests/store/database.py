@@ -1,0 +1,131 @@
+"""The only truth: one SQLite database. What the folders hold is either named here or nothing at all."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from manifests.store.effects import Effects
+
+NAME = "state.db"
+VERSION = 1
+KEPT_BROKEN = 3
+"""Databases that were set aside, for whoever wants to know why."""
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE blob (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE partial (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, done INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE generation (
+    id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, digest TEXT NOT NULL, desired BLOB NOT NULL, made REAL NOT NULL
+);
+CREATE TABLE role (name TEXT PRIMARY KEY CHECK (name IN ('active', 'previous', 'staged', 'factory')), generation INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE wanted (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL, digest TEXT NOT NULL, envelope BLOB NOT NULL,
+    source TEXT NOT NULL);
+CREATE TABLE machine (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL, value TEXT NOT NULL);
+CREATE TABLE failure (digest TEXT PRIMARY KEY, count INTEGER NOT NULL, retry REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, final INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE baseline (output TEXT NOT NULL, place INTEGER NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (output, place)) WITHOUT ROWID;
+"""
+
+
+class DatabaseBroken(Exception):
+    """The database cannot be read; what it says is lost."""
+
+
+class Database:
+    """An open database; one thread uses it. Reads may come at any time, changes inside `transaction`."""
+
+    def __init__(self, folder: Path, effects: Effects) -> None:
+        self.path, self._effects = folder / NAME, effects
+        self._depth = 0
+        try:
+            self._connection = _connect(self.path)
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            if _is_full(error):
+                raise
+            with contextlib.suppress(AttributeError, sqlite3.Error):
+                self._connection.close()
+            raise DatabaseBroken(f"{self.path}: {error}") from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows. Raises sqlite3.Error."""
+        return self._connection.execute(statement, values).fetchall()
+
+    def value(self, statement: str, *values: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self._connection.execute(statement, values).fetchone()
+        return None if row is None else row[0]
+
+    def change(self, statement: str, *values: Any) -> None:
+        """One statement of a transaction."""
+        assert self._depth, "changes stand inside a transaction"
+        self._connection.execute(statement, values)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; durable when it ends. One inside another is part of it. Raises sqlite3.Error, with nothing changed."""
+        if self._depth:
+            yield
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+            self._effects.commit(self._connection)
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise sqlite3.DatabaseError("expected a file system that SQLite's write-ahead log works on")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA busy_timeout = 5000")
+        if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            with self.transaction():
+                for statement in SCHEMA.split(";\n"):
+                    if statement.strip():
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"expected version {VERSION} of the database, got {version}")
+
+
+def set_aside(folder: Path, effects: Effects) -> Path | None:
+    """Moves a database out of the way, so that the next start begins with an empty one; None where there was none."""
+    places = [folder / f"{NAME}.broken-{number}" for number in range(KEPT_BROKEN)]
+    free = next((place for place in places if not place.exists()), places[-1])
+    moved = None
+    # The log goes first: an old log beside a new database would be taken for its own.
+    for suffix in ("-wal", "-shm", ""):
+        path = folder / f"{NAME}{suffix}"
+        if path.exists():
+            effects.rename(path, free.with_name(f"{free.name}{suffix}"))
+            moved = free
+    effects.sync_folder(folder)
+    return moved
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=5.0)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,0 +1,164 @@
+"""The device's copy of the signed metadata: brought up to date by TUF's client workflow, read without a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manifests.sync.desired import Desired
+from manifests.sync.trust import Untrusted, Verified
+from manifests.trust import policy
+from manifests.trust.envelope import unseal
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile, Targets
+
+Fetch = Callable[[str, int], bytes | None]
+"""Gets a metadata file by its name, at most so many bytes and one more; None where there is none. Raises OSError where it cannot."""
+
+ROLES = ("root", "timestamp", "snapshot", "targets")
+CODES = {
+    "ExpiredMetadataError": "expired",
+    "BadVersionNumberError": "rollback",
+    "EqualVersionNumberError": "rollback",
+    "UnsignedMetadataError": "signature",
+    "LengthOrHashMismatchError": "mixed",
+    "DownloadLengthMismatchError": "endless",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The metadata as they are on the device. `expires`: role: when. `whole`: these are the targets that the snapshot names."""
+
+    targets: Targets
+    expires: Mapping[str, datetime]
+    whole: bool
+
+    @property
+    def items(self) -> Mapping[str, TargetFile]:
+        return self.targets.targets
+
+    def expired(self, now: datetime) -> str:
+        """What is out of date; empty where nothing is."""
+        if not self.whole:
+            return "there are newer targets than this device was given"
+        late = [f"{role} expired at {when:%Y-%m-%d %H:%M} UTC" for role, when in self.expires.items() if when <= now]
+        return ", ".join(late)
+
+
+class TrustStore:
+    """Files below `folder`. `root`: the first root metadata, which came with the device; everything else is believed through it."""
+
+    def __init__(self, folder: Path, root: bytes) -> None:
+        self.folder, self._root = folder, root
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def refresh(self, fetch: Fetch, now: datetime) -> None:
+        """Gets newer metadata, or finds that there are none. Raises Untrusted, OSError; what was known before stays known.
+
+        `now` is the time that the device trusts; its system clock is not asked.
+        """
+        from tuf.api.exceptions import DownloadError, RepositoryError
+        from tuf.ngclient import Updater
+
+        try:
+            updater = Updater(str(self.folder), "tuf:", fetcher=_fetcher(fetch), bootstrap=self._root)
+            # The client workflow has no parameter for the time.
+            updater._trusted_set.reference_time = now.astimezone(UTC)
+            updater.refresh()
+        except (RepositoryError, DownloadError) as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            name = type(error).__name__
+            raise Untrusted(CODES.get(name, "metadata"), f"the signed metadata were refused: {error}") from None
+        finally:
+            self._settle()
+
+    def view(self) -> View:
+        """What is known, whether or not it has expired. Raises Untrusted where nothing is known yet."""
+        from tuf.api.exceptions import RepositoryError
+        from tuf.api.metadata import Metadata
+        from tuf.api.serialization import DeserializationError
+
+        try:
+            documents: dict[str, Metadata[Any]] = {role: Metadata.from_file(str(self.folder / f"{role}.json")) for role in ROLES}
+            targets = documents["targets"].signed
+            if [documents[role].signed.type for role in ROLES] != list(ROLES):
+                raise Untrusted("metadata", "the stored metadata are others than their names say: remove them, and refresh")
+            documents["root"].signed.verify_delegate("targets", documents["targets"].signed_bytes, documents["targets"].signatures)
+        except (OSError, DeserializationError, RepositoryError):
+            raise Untrusted(
+                "metadata", "no signed targets are known to this device yet: it must reach the cloud, or be given a signed file"
+            ) from None
+        named = getattr(documents["snapshot"].signed, "meta", {}).get("targets.json")
+        expires = {role: document.signed.expires for role, document in documents.items()}
+        return View(targets, expires, whole=named is not None and named.version == targets.version)
+
+    def verify(self, document: bytes, held: policy.Held, now: datetime) -> Desired:
+        """A signed desired state that the online key was entitled to. Raises Untrusted with the reason."""
+        view = self.view()
+        desired = unseal(document, view.targets)
+        expired = view.expired(now)
+        policy.check(desired, held, view.items, fresh=not expired, expired=expired)
+        return desired
+
+    def _settle(self) -> None:
+        """The client renames without syncing; a power cut must not leave empty files behind their names."""
+        for path in (*self.folder.glob("*.json"), *self.folder.glob("root_history/*.json"), self.folder / "root_history", self.folder):
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+class TargetsVerifier:
+    """Verifies for the update machine: what the cloud wants is believed within what the signed targets allow."""
+
+    def __init__(self, store: TrustStore, held: Callable[[], policy.Held]) -> None:
+        self._store, self._held = store, held
+
+    def verify(self, envelope: bytes, *, now: float) -> Verified:
+        """Raises Untrusted."""
+        desired = self._store.verify(envelope, self._held(), datetime.fromtimestamp(now, UTC))
+        return Verified(desired, desired.issued.timestamp())
+
+
+def folder_fetch(folder: Path) -> Fetch:
+    """From a folder: a signed file on a stick, or a repository beside."""
+
+    def fetch(name: str, most: int) -> bytes | None:
+        if not name.replace(".", "").isalnum():
+            return None
+        try:
+            with (folder / name).open("rb") as file:
+                return file.read(most)
+        except FileNotFoundError:
+            return None
+
+    return fetch
+
+
+def _fetcher(fetch: Fetch) -> Any:
+    from tuf.api.exceptions import DownloadHTTPError
+    from tuf.ngclient import FetcherInterface
+
+    class Fetcher(FetcherInterface):
+        """Names of files in place of URLs."""
+
+        def _fetch(self, url: str) -> Iterator[bytes]:
+            # One byte more than the largest metadata may have shows that there is more.
+            data = fetch(url.rpartition("/")[2], 5_000_001)
+            if data is None:
+                raise DownloadHTTPError(f"there is no {url.rpartition('/')[2]}", 404)
+            return iter((data,))
+
+    return Fetcher()

@@ -1,0 +1,1 @@
+"""A simulated fleet: the real server, and processes that hold thousands of devices each."""

@@ -1,0 +1,141 @@
+"""One process with many devices: each has its own key, connection, session and outbox, and does at once what is wanted."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from manifests.sync.agent.connection import dealer
+from manifests.sync.agent.session import Session
+from manifests.sync.channel.curve import KeyPair
+from manifests.sync.channel.guard import raise_limit
+from manifests.sync.desired import Desired, DesiredBusiness
+from manifests.sync.reported import Reported, Transition
+from manifests.trust.policy import Held
+from manifests.trust.store import TrustStore
+
+EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+
+
+class Device:
+    """Its database is memory, its update takes no time."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], plan: dict[str, Any], secret: str, trust: TrustStore) -> None:
+        from zmq.utils import z85
+
+        raw = bytes.fromhex(secret)
+        self.keys = KeyPair(z85.decode(zmq.curve_public(z85.encode(raw))), raw)
+        self.trust = trust
+        self.session_name = secrets.token_hex(16)
+        self.waiting: list[tuple[int, Transition]] = []
+        self.count = 0
+        self.applied: list[int] = []
+        running = tuple(DesiredBusiness.model_validate(each) for each in plan["running"])
+        self.state = Reported(active=running, ram_bytes=1 << 30, disk_bytes=1 << 30)
+        self.talk = Session(self, self)
+        self.due = 0.0
+        self.greetings = 0
+        self.socket = dealer(context, bytes.fromhex(plan["cloud"]), self.keys)
+        self.monitor = self.socket.get_monitor_socket(EVENTS)
+        self.socket.connect(plan["endpoint"])
+
+    @property
+    def session(self) -> str:
+        return self.session_name
+
+    def first(self) -> int:
+        return self.waiting[0][0] if self.waiting else self.count + 1
+
+    def after(self, number: int, limit: int) -> list[tuple[int, Transition]]:
+        return [each for each in self.waiting if each[0] > number][:limit]
+
+    def acknowledge(self, number: int) -> None:
+        self.waiting = [each for each in self.waiting if each[0] > number]
+
+    def revision(self) -> int:
+        return self.applied[-1] if self.applied else 0
+
+    def reported(self) -> Reported:
+        return self.state
+
+    def apply(self, document: bytes, now: datetime) -> None:
+        """As a device does: verified, then done, then reported."""
+        desired: Desired = self.trust.verify(document, Held(self.keys.name, self.revision()), now)
+        self.applied.append(desired.revision)
+        for state in ("fetch", "probation"):
+            self.report(desired.revision, "working", state)
+        self.report(desired.revision, "done", "committed")
+        self.state = self.state.model_copy(update={"revision": desired.revision, "active": desired.active})
+
+    def report(self, revision: int, outcome: Any, state: str) -> None:
+        self.count += 1
+        self.waiting.append((self.count, Transition(revision=revision, outcome=outcome, state=state, at=datetime.now(UTC))))
+
+    def turn(self, now: float) -> int:
+        """What has come, and what is to be said; the number of messages."""
+        passed = 0
+        try:
+            while True:
+                event = parse_monitor_message(self.monitor.recv_multipart(zmq.NOBLOCK))["event"]
+                if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    self.talk.connected(now)
+                    self.greetings += 1
+                else:
+                    self.talk.disconnected()
+                self.due = 0.0
+        except zmq.Again:
+            pass
+        try:
+            while True:
+                self.talk.received(self.socket.recv(zmq.NOBLOCK), now)
+                passed += 1
+                self.due = 0.0
+        except zmq.Again:
+            pass
+        for offer in self.talk.offers():
+            if offer.document is not None and offer.revision > self.revision():
+                self.apply(offer.document.encode(), datetime.now(UTC))
+        if now >= self.due:
+            for message in self.talk.due(now):
+                self.socket.send(message, zmq.NOBLOCK)
+                passed += 1
+            self.due = now + min(self.talk.wait(now), 1.0)
+        return passed
+
+
+def main() -> None:
+    """`clients PLAN`: runs until SIGTERM, then prints what each device has done."""
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    raise_limit()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, 4 * len(plan["secrets"]) + 16)
+    trust = TrustStore(Path(plan["trust"]), Path(plan["root"]).read_bytes())
+    devices = [Device(context, plan, secret, trust) for secret in plan["secrets"]]
+    messages = 0
+    while not stopped:
+        began = time.monotonic()
+        messages += sum(device.turn(began) for device in devices)
+        time.sleep(max(0.01, 0.1 - (time.monotonic() - began)))
+    told = {device.keys.name: device.applied for device in devices}
+    greetings = sum(device.greetings for device in devices)
+    print(
+        json.dumps(
+            {"applied": told, "messages": messages, "greetings": greetings, "waiting": sum(len(device.waiting) for device in devices)}
+        )
+    )
+    context.destroy(linger=0)
+
+
+if __name__ == "__main__":
+    main()

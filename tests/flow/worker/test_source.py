@@ -1,0 +1,138 @@
+"""A live source whose camera is faster than its consumers."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from devices.spec import ImageSpec
+from flow.ledger import Block, Layout, conserved, make_block
+from flow.plan.value import Stream
+from flow.sources.stream import Captured
+from flow.wiring import STREAM_CAUSES
+from flow.worker.source import LiveSource
+
+SPEC = ImageSpec(8, 4, "gray8")
+
+
+@dataclass
+class Camera:
+    """Shows a frame when it is told to; None ends it."""
+
+    frames: queue.SimpleQueue[int | None] = field(default_factory=queue.SimpleQueue)
+    shown: int = 0
+    reconnects = repaired = corrupt = 0
+
+    def read(self) -> Captured | None:
+        seq = self.frames.get()
+        self.shown += 1
+        return None if seq is None else Captured(seq, seq, None, seq, SPEC, SPEC.split(np.full(SPEC.nbytes, seq, np.uint8)))
+
+    def stop(self) -> None:
+        self.frames.put(None)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    camera: Camera
+    source: LiveSource
+    block: Block
+
+    def show(self, seq: int) -> None:
+        """The camera shows a frame, and the source has done with it what it does."""
+        self.camera.frames.put(seq)
+        while not self.camera.frames.empty() or self.count() <= seq:
+            time.sleep(0.001)
+
+    def count(self) -> int:
+        return self.block.get("stream:s.in") + self.source._captured
+
+    def check(self, **expected: int) -> None:
+        self.source.take()
+        counters = self.block.snapshot()
+        assert conserved(counters, "stream:s")
+        assert {key: counters[f"stream:s.{key}"] for key in expected} == expected
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(**options: Any) -> Bench:
+        names = ("in", "out", "in_flight", "repaired", "reconnects", "corrupt", *(f"dropped:{cause}" for cause in STREAM_CAUSES))
+        layout = Layout([*(f"stream:s.{name}" for name in names), "chain:0.next_seq"])
+        block = Block(make_block(layout, "test"), layout)
+        stream = Stream("s", "s", "test:", SPEC, 25.0, live=True, policy="latest")
+        camera = Camera()
+        source: Any = LiveSource(stream, 0, camera, block, lambda spec: (np.zeros(spec.nbytes, np.uint8), None), None)  # type: ignore[arg-type]
+        made.append(Bench(camera, source, block))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.source.close()
+
+
+def test_a_frame_that_nobody_can_take_is_dropped_before_it_is_written(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    copy = LiveSource._put.__globals__["_copy"]
+
+    def noted(captured: Captured, memory: Any) -> Any:
+        written.append(captured.seq)
+        return copy(captured, memory)
+
+    monkeypatch.setattr("flow.worker.source._copy", noted)
+    one = bench()
+    one.source.takes = lambda: False
+    assert one.source.take() is None
+    for seq in range(3):
+        one.show(seq)
+    assert written == []
+    one.source.takes = lambda: True
+    one.show(3)
+    shot = one.source.take()
+    assert shot is not None
+    assert (shot.seq, int(shot.image.planes[0][0, 0])) == (3, 3)
+    assert written == [3]
+    one.source.published(shot)
+    one.check(**{"in": 4, "out": 1, "dropped:latest": 3, "in_flight": 0})
+
+
+def test_it_is_due_when_there_is_something_to_take(bench: Callable[..., Bench]) -> None:
+    one = bench()
+    assert one.source.due(), "its camera is not being read yet"
+    assert one.source.take() is None
+    assert not one.source.due()
+    one.show(0)
+    assert one.source.due()
+    shot = one.source.take()
+    assert shot is not None
+    one.source.published(shot)
+    assert not one.source.due()
+    one.source.rang = True
+    assert one.source.due(), "a bell that nobody answered would ring on"
+    assert one.source.take() is None
+    assert not one.source.due()
+    one.source.drain()
+    assert one.source.due()
+
+
+def test_a_newer_frame_takes_the_place_of_one_that_waits(bench: Callable[..., Bench]) -> None:
+    one = bench()
+    one.source.take()
+    for seq in range(3):
+        one.show(seq)
+    shot = one.source.take()
+    assert shot is not None
+    assert shot.seq == 2
+    one.source.published(shot)
+    one.check(**{"in": 3, "out": 1, "dropped:latest": 2})

@@ -1,0 +1,324 @@
+"""Whatever is killed in whatever state, online and offline: the exact chain of states that follows, and what the cloud learns."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from manifests.bundle.bundle import Bundle
+from manifests.store.effects import Effects
+from manifests.sync.fetch import FetchError
+from manifests.sync.runtime import Admission, RuntimeRefusal, Staging, Verification
+from manifests.sync.states import State
+from tests.manifests.sync.conftest import Killed, Rig, wanted
+
+WHOLE = ["RESOLVE", "RESERVE", "FETCH", "STAGED", "PRELOAD", "GATE", "SWAP", "PROBATION", "COMMITTED"]
+BACK = ["ROLLING_BACK", "ROLLED_BACK"]
+LOST = ConnectionError("no engine")
+
+both = pytest.mark.parametrize("rig", ["online", "offline"], indirect=True)
+
+
+@pytest.fixture
+def two(rig: Rig, bundles: Callable[..., Bundle]) -> Bundle:
+    """A new model and a new version of the business, sent to the device."""
+    bundle = bundles("two", model="1.1.0", business="1.1.0", weights=bytes(range(256)) * 40, golden=True)
+    rig.fetcher.add(bundle)
+    assert rig.submit(wanted(bundle, 1))
+    return bundle
+
+
+def settled(rig: Rig, bundle: Bundle, revision: int) -> None:
+    """The device runs this revision, everything of it is whole, and the engine agrees."""
+    rig.run(State.IDLE)
+    rig.run(State.IDLE)
+    assert rig.updater.desired.revision == revision, (rig.bodies()[-3:], rig.updater.waiting_for)
+    active = rig.store.generations.role("active")
+    assert active is not None
+    assert rig.store.generations.is_sound(active)
+    assert rig.engine.running is not None
+    assert rig.engine.running.digest == rig.updater.active().digest
+    assert not revision or rig.store.database.value("SELECT count(*) FROM partial") == 0
+
+
+@both
+@pytest.mark.parametrize("power", [False, True], ids=["agent", "power"])
+@pytest.mark.parametrize("state", WHOLE[:-1])
+def test_killed_after_a_state_was_written_down(rig: Rig, two: Bundle, state: str, power: bool) -> None:
+    """The state is in the database, nothing of it was done."""
+    rig.run(State(state), tick=0.1)
+    assert rig.chain() == WHOLE[: WHOLE.index(state) + 1]
+    rig.restart(power=power)
+    rig.run(State.COMMITTED)
+    again = {"GATE": ["PRELOAD", "GATE"], "PROBATION": ["PROBATION"] if power else []}.get(state, [])
+    assert rig.chain() == again + WHOLE[WHOLE.index(state) + 1 :]
+    settled(rig, two, 1)
+
+
+@both
+@pytest.mark.parametrize("power", [False, True], ids=["agent", "power"])
+@pytest.mark.parametrize(
+    ("call", "chain"),
+    [
+        ("fetch", WHOLE),
+        ("admit", WHOLE[5:]),
+        ("stage", WHOLE[5:]),
+        ("verify", WHOLE[5:]),
+        ("gate", ["PRELOAD", *WHOLE[5:]]),
+        ("switch", WHOLE[7:]),
+        ("settle", WHOLE[8:]),
+    ],
+)
+def test_killed_in_the_middle_of_a_state(rig: Rig, two: Bundle, call: str, chain: list[str], power: bool) -> None:
+    """What was begun is done again, and only once."""
+    before: list[str] = []
+    if call == "fetch":
+        rig.fetcher.faults = [Killed()]
+        chain = WHOLE[1:]
+    elif call == "gate":
+        rig.gate = lambda: (_ for _ in ()).throw(Killed())
+    else:
+        rig.engine.faults[call] = [Killed()]
+    with pytest.raises(Killed):
+        rig.run(State.COMMITTED)
+    before = rig.chain()
+    rig.gate = lambda: True
+    rig.restart(power=power)
+    rig.run(State.COMMITTED)
+    if power and call == "settle":
+        chain = ["PROBATION", *chain]
+    assert before == WHOLE[: len(before)]
+    assert rig.chain() == chain
+    settled(rig, two, 1)
+
+
+@both
+def test_killed_while_a_blob_comes_in(rig: Rig, two: Bundle) -> None:
+    """It goes on where it was written down."""
+    rig.run(State.FETCH, tick=0.1)
+    rig.fetcher.faults = [[b"abc", *map(bytes, ())]]
+    rig.restart()
+    rig.run(State.COMMITTED)
+    settled(rig, two, 1)
+
+
+@both
+def test_killed_in_every_state_of_the_way_back(rig: Rig, two: Bundle) -> None:
+    rig.engine.figures = {"poison": 1}
+    rig.run(State.ROLLING_BACK)
+    rig.restart()
+    rig.run(State.ROLLED_BACK)
+    rig.restart()
+    assert rig.chain() == [*WHOLE[:-1], *BACK]
+    assert rig.last()["code"] == "poison"
+    rig.engine.figures = {}
+    settled(rig, two, 0)
+
+
+@both
+def test_power_is_cut_on_the_way_back(rig: Rig, two: Bundle) -> None:
+    rig.engine.figures = {"poison": 1}
+    rig.run(State.ROLLING_BACK)
+    rig.restart(power=True)
+    rig.engine.figures = {}
+    rig.run(State.ROLLED_BACK)
+    assert rig.chain() == [*WHOLE[:-1], *BACK]
+    settled(rig, two, 0)
+
+
+@both
+@pytest.mark.parametrize("state", ["SWAP", "PROBATION"])
+def test_a_release_that_ends_the_device_again_and_again(rig: Rig, two: Bundle, state: str) -> None:
+    rig.run(State(state), tick=0.1)
+    for _ in range(3):
+        rig.restart(power=True)
+    rig.run(State.ROLLED_BACK)
+    assert rig.chain() == [*WHOLE[: WHOLE.index(state) + 1], *BACK]
+    assert rig.last()["code"] == "boots"
+    settled(rig, two, 0)
+
+
+@both
+@pytest.mark.parametrize("state", WHOLE[:6])
+def test_an_update_that_ends_the_agent_again_and_again(rig: Rig, two: Bundle, state: str) -> None:
+    rig.run(State(state), tick=0.1)
+    for _ in range(3):
+        rig.restart()
+    assert rig.chain()[-1] == "FAILED"
+    assert rig.last()["code"] == "boots"
+    settled(rig, two, 0)
+
+
+@dataclass
+class Case:
+    """An error in a state, the chain that follows, and the code that the cloud reads. `again`: it succeeds when the error is over."""
+
+    name: str
+    chain: list[str]
+    code: str
+    engine: dict[str, list[Any]] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    fetch: list[Any] = field(default_factory=list)
+    tick: float = 61.0
+
+
+def failed(after: str) -> list[str]:
+    return [*WHOLE[: WHOLE.index(after) + 1], "FAILED"]
+
+
+RELEASED = [*WHOLE[:-1], *BACK]
+CASES = [
+    Case("no network", failed("RESOLVE"), "deadline", fetch=[FetchError("no route")] * 80),
+    Case("other bytes", failed("RESOLVE"), "deadline", fetch=[[b"other"]] * 80),
+    Case("endless bytes", failed("RESOLVE"), "deadline", fetch=[[bytes(1 << 20)] * 3] * 80),
+    Case("refused", failed("PRELOAD"), "refused", {"admit": [RuntimeRefusal("no")]}),
+    Case("does not fit", failed("PRELOAD"), "admission", {"admit": [Admission(9, False, False, 1, 1, problems=("too large",))]}),
+    Case("does not load", failed("PRELOAD"), "load", {"stage": [Staging(9, "", False, ("broken",))]}),
+    Case("refused to load", failed("PRELOAD"), "refused", {"stage": [RuntimeRefusal("no")]}),
+    Case("other results", failed("PRELOAD"), "golden", {"verify": [Verification(9, False, 8, ("pets: other",))]}),
+    Case("no engine to load", failed("PRELOAD"), "deadline", {"admit": [LOST] * 500}),
+    Case("no engine at the gate", failed("GATE"), "deadline", {"health": [LOST] * 500}, tick=5_000.0),
+    Case("refused to switch", [*WHOLE[:7], *BACK], "switch", {"switch": [RuntimeRefusal("no")]}),
+    Case("no engine to switch", [*WHOLE[:7], *BACK], "deadline", {"switch": [LOST] * 8}),
+    Case("an engine that fails", RELEASED, "failed", figures={"state": "failed", "problems": ("dead",)}),
+    Case("workers that die", RELEASED, "restarts", figures={"restarts": 2}),
+    Case("a frame that kills", RELEASED, "poison", figures={"poison": 1}),
+    Case("operators that raise", RELEASED, "errors", figures={"errors": 60}),
+    Case("too few results", RELEASED, "rate", figures={"rates": {"pet.pets": 4.0}}),
+    Case("too slow", RELEASED, "latency", figures={"latency_ms": {"pet.pets": {"p50": 180.0}}}),
+    Case("other things found", RELEASED, "drift", figures={"outputs": {"pet.pets": {"cat": 600}}}),
+    Case("does not settle", RELEASED, "settle", {"settle": [RuntimeRefusal("no")]}),
+    Case("does not go back", RELEASED, "poison", {"abort": [RuntimeRefusal("no")]}, {"poison": 1}),
+    Case("no engine on the way back", RELEASED, "poison", {"abort": [LOST] * 4}, {"poison": 1}),
+    Case("no engine for long on the way back", RELEASED, "poison", {"abort": [LOST] * 60}, {"poison": 1}),
+]
+
+
+@both
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_error_in_every_state(rig: Rig, two: Bundle, case: Case) -> None:
+    case = replace(case, engine={name: list(faults) for name, faults in case.engine.items()}, fetch=list(case.fetch))
+    rig.engine.faults, rig.engine.figures, rig.fetcher.faults = case.engine, case.figures, case.fetch
+    rig.run(State.FAILED, State.ROLLED_BACK, steps=3000, tick=case.tick)
+    assert rig.chain() == case.chain
+    assert rig.last()["code"] == case.code
+    assert rig.last()["reason"]
+    rig.engine.faults, rig.engine.figures, rig.fetcher.faults = {}, {}, []
+    settled(rig, two, 0)
+    rig.run(State.COMMITTED, steps=3000, tick=61.0)
+    assert rig.chain() == WHOLE
+    settled(rig, two, 1)
+
+
+@both
+@pytest.mark.parametrize("state", WHOLE[:6])
+def test_a_newer_one_takes_over_before_the_switch(rig: Rig, two: Bundle, bundles: Callable[..., Bundle], state: str) -> None:
+    rig.run(State(state), tick=0.1)
+    three = bundles("three", model="1.2.0", weights=b"three" * 100)
+    rig.fetcher.add(three)
+    rig.source = str(three.path) if rig.source else ""
+    assert rig.submit(wanted(three, 2))
+    rig.run(State.COMMITTED)
+    assert rig.chain() == [*WHOLE[: WHOLE.index(state) + 1], "SUPERSEDED", *WHOLE]
+    settled(rig, three, 2)
+
+
+@both
+@pytest.mark.parametrize("state", ["SWAP", "PROBATION", "ROLLING_BACK"])
+def test_a_newer_one_waits_after_the_switch(rig: Rig, two: Bundle, bundles: Callable[..., Bundle], state: str) -> None:
+    if state == "ROLLING_BACK":
+        rig.engine.figures = {"poison": 1}
+    rig.run(State(state), tick=0.1 if state == "SWAP" else 5.0)
+    rig.chain()
+    three = bundles("three", model="1.2.0", weights=b"three" * 100)
+    rig.fetcher.add(three)
+    rig.source = str(three.path) if rig.source else ""
+    assert rig.submit(wanted(three, 2))
+    rig.run(State.IDLE)
+    assert rig.chain() == {"SWAP": WHOLE[7:], "PROBATION": WHOLE[8:], "ROLLING_BACK": BACK[1:]}[state]
+    rig.engine.figures = {}
+    rig.run(State.COMMITTED)
+    settled(rig, three, 2)
+
+
+class Full(Effects):
+    """A disk that is full from the nth call on that needs space, or (`once`) for that call alone."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.once = False
+        self.met = False
+
+    def spend(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.met = True
+                self.left = None if self.once else self.left
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    def create(self, path: Any, mode: int = 0o600) -> None:
+        self.spend()
+        super().create(path, mode)
+
+    def reserve(self, path: Any, size: int) -> None:
+        self.spend()
+        super().reserve(path, size)
+
+    def write(self, path: Any, data: bytes, offset: int) -> None:
+        self.spend()
+        super().write(path, data, offset)
+
+    def mkdir(self, path: Any) -> None:
+        if not path.is_dir():
+            self.spend()
+        super().mkdir(path)
+
+    def link(self, old: Any, new: Any) -> None:
+        self.spend()
+        super().link(old, new)
+
+    def commit(self, connection: Any) -> None:
+        try:
+            self.spend()
+        except OSError:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error from None
+        super().commit(connection)
+
+
+def test_the_disk_is_full_at_every_write(rig: Rig, bundles: Callable[..., Bundle]) -> None:
+    """Nothing raises, what runs goes on, and the update succeeds once there is space."""
+    full = Full()
+    rig.effects = full
+    rig.restart()
+    codes = set()
+    for at in itertools.count():
+        bundle = bundles(f"full-{at}", model=f"1.{at + 1}.0", weights=b"%d" % at * 100)
+        rig.fetcher.add(bundle)
+        assert rig.submit(wanted(bundle, at + 1))
+        full.left, full.once, full.met = at, bool(at % 2), False
+        after = 0
+        while after < 5 and rig.updater.desired.revision <= at:
+            rig.updater.step()
+            rig.time.at += 40.0
+            after += full.met
+        assert rig.engine.running is not None
+        full.left = None
+        while rig.updater.desired.revision <= at:
+            rig.updater.step()
+            rig.time.at += 400.0
+        settled(rig, bundle, at + 1)
+        codes |= {body["code"] for body in rig.bodies() if "code" in body}
+        rig.updater.acknowledge(rig.updater.reports(1000)[-1].seq)
+        if not full.met:
+            break
+    assert at > 40
+    assert codes == {"space"}
