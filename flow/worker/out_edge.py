@@ -119,6 +119,10 @@ class OutEdge:
                 return True
         return False
 
+    def linked(self) -> bool:
+        """Whether there is somebody to send to; at a switch the first reader may still be on its way."""
+        return any(link.sender is not None for link in self.links)
+
     def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
         frame = entry.kind is Kind.FRAME

@@ -125,6 +125,31 @@ class Trouble(Operator):
         return True
 
 
+class Frail(Operator):
+    """Passes points on, if it can be opened: it may raise, die, or take its time."""
+
+    op = "test.frail"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        how: Literal["raise", "kill", "none"] = "none"
+        wait_s: float = 0.0
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def open(self, context):
+        time.sleep(self.config.wait_s)
+        if self.config.how == "raise":
+            raise RuntimeError("asked not to open")
+        if self.config.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(self, frame, points):
+        return points
+
+
 class Tint(Operator):
     """The picture, brighter by one level: written to memory of its own."""
 
