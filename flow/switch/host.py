@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flow.switch.error import SwitchError
 from manifests.errors import ManifestError
 from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
 
@@ -114,8 +113,8 @@ class Host:
                 self._start(staged[1], revision)
             self._revision, self._since = revision, time.monotonic()
             return Switched(
-                revision, self._digest(), before, (), (), {}, added=_names(staged[1]), removed=(), last_old={}, first_new={}, gap_ns=0, lost=0,
-                memory_peak_bytes=0,
+                revision, self._digest(), before, (), (), {}, added=_names(staged[1]), removed=(), last_old={}, first_new={},
+                gap_ns=0, lost=0, memory_peak_bytes=0,
             )  # fmt: skip
 
     def abort(self, revision: int) -> Switched | None:

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,7 @@ class Agent:
     def _assemble(self) -> None:
         settings, store = self._settings, self.store
         self.keys = KeyPair.at(store.root / "keys" / "device.key")
-        self.process = EngineProcess(
-            settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say
-        )
+        self.process = EngineProcess(settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say)
         clock = TrustedClock(float(store.fact("time", 0.0)))
         self._mirror = Mirror(lambda document: self._queue.put(("offer", document)), lambda number: self._queue.put(("safe", number)))
         self._link = None
@@ -179,7 +178,7 @@ class Agent:
                 case "offer":
                     self._offer, self._offer_at, self._again = value, 0.0, FIRST_AGAIN_S
                 case "safe":
-                    self._try(lambda number=value: self.updater.acknowledge(number))
+                    self._try(partial(self.updater.acknowledge, value))
                 case "engine":
                     self._try(self.updater.engine_is_new)
 

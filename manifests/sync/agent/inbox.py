@@ -22,9 +22,10 @@ class _Seen:
 
 
 class Inbox:
-    """Looks through a folder. `take(envelope, path)` gives a desired state to the machine and raises Untrusted; `refuse(name, why)` reports.
+    """Looks through a folder.
 
-    `needed(path)`: whether the machine may still read from it.
+    `take(envelope, path)` gives a desired state to the machine and raises Untrusted, `refuse(name, why)` reports a file that is none,
+    `needed(path)` says whether the machine may still read from it.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class Link:
         if member.authority:
             authority = store / "keys" / "authority.pem"
             authority.write_text(member.authority)
-        self.http = CloudHttp(member.http, lambda: self.connection.token(), lambda: self.connection.renew(), authority)
+        self.http = CloudHttp(member.http, lambda: self._channel().token(), lambda: self._channel().renew(), authority)
         self.trust = TrustStore(store / "trust", member.root.encode())
         self.connection = Connection(
             member.endpoint, bytes.fromhex(member.key), keys, mirror, Rows(session, mirror.waiting, mirror.acknowledge, now),
@@ -43,6 +43,9 @@ class Link:
         self._thread = threading.Thread(target=self.connection.run, name="cloud", daemon=True)
         self._told = ""
         self._began = self._silent = now()
+
+    def _channel(self) -> Connection:
+        return self.connection
 
     def start(self) -> None:
         self._thread.start()

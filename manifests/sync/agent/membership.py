@@ -93,3 +93,13 @@ def joined(keys: Path, given: Path | None) -> Membership | None:
     if moved != known:
         write(kept, moved)
     return moved
+
+
+def reachable(endpoint: str, http: str) -> str:
+    """The address that devices connect to: where the cloud listens everywhere, its host is that of its HTTP address."""
+    from urllib.parse import urlsplit
+
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if host in ("0.0.0.0", "*", "[::]"):  # noqa: S104
+        host = urlsplit(http).hostname or host
+    return f"tcp://{host}:{port}"

@@ -42,7 +42,7 @@ class EngineProcess:
         self.socket = folder / "engine"
         if len(os.fsencode(self.socket)) > MOST_PATH:
             most = MOST_PATH - len(os.fsencode(self.socket)) + len(os.fsencode(folder))
-            raise OSError(36, f"expected a folder whose path has at most {most} characters, got a longer one; choose another --store", folder)
+            raise OSError(36, f"expected a path of at most {most} characters, got a longer one; choose another --store", str(folder))
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_mode & 0o077 or folder.stat().st_uid != os.geteuid():
             raise OSError(1, f"expected a folder of our own with mode 0700 (chmod 700 {folder})", str(folder))
@@ -77,21 +77,26 @@ class EngineProcess:
         """Of the engine; 0 while there is none."""
         return self._pid
 
+    def _goes_on(self) -> bool:
+        return not self._stopping
+
     # ---- the thread
 
     def _keep(self) -> None:
         wait = FIRST_WAIT_S
-        while not self._stopping:
+        while self._goes_on():
             began = time.monotonic()
             try:
                 watched, new = self._begin()
             except OSError as error:
+                if not self._goes_on():
+                    return
                 self._say(f"the engine cannot be started: {error.strerror or error}; it is tried again")
             else:
                 self._watch(watched, new)
                 os.close(watched)
                 self._end_of_it()
-            if self._stopping:
+            if not self._goes_on():
                 return
             wait = FIRST_WAIT_S if time.monotonic() - began > PROVEN_S else min(LONGEST_WAIT_S, 2 * wait)
             self._pause(wait)
@@ -100,7 +105,7 @@ class EngineProcess:
         """A descriptor that tells when the engine has died, and whether it is a new one."""
         lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not self._stopping:
+            while self._goes_on():
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -131,8 +136,6 @@ class EngineProcess:
         # A session of its own: what a terminal sends to the agent is the agent's to pass on.
         self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(lock,), start_new_session=True)
         self._pid = self._child.pid
-        if self._stopping:
-            self.end()
         return os.pidfd_open(self._pid)
 
     def _watch(self, watched: int, new: bool) -> None:
@@ -143,13 +146,13 @@ class EngineProcess:
         poller.register(watched, select.POLLIN)
         poller.register(self._wake.descriptor, select.POLLIN)
         while True:
-            timeout = None if answered and not self._stopping else LOOK_S
+            timeout = None if answered and self._goes_on() else LOOK_S
             events = {descriptor for descriptor, _ in poller.poll(None if timeout is None else 1000 * timeout)}
             if watched in events:
                 return
             if self._wake.descriptor in events:
                 self._wake.clear()
-            if self._stopping and killed_at == float("inf"):
+            if not self._goes_on() and killed_at == float("inf"):
                 killed_at = time.monotonic() + END_S
                 self.end()
             if time.monotonic() > killed_at:
@@ -173,12 +176,12 @@ class EngineProcess:
         pid, self._pid = self._pid, 0
         status = self._child.wait() if self._child is not None else None
         self._child = None
-        if not self._stopping:
+        if self._goes_on():
             how = "" if status is None else f" ({signal.strsignal(-status) if status < 0 else f'status {status}'})"
             self._say(f"the engine (process {pid}) has ended{how}; it is started again")
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
+        while self._goes_on() and (left := until - time.monotonic()) > 0:
             if select.select([self._wake.descriptor], [], [], left)[0]:
                 self._wake.clear()
