@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flow.switch.aside import set_aside
 from manifests.errors import ManifestError
 from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
 
@@ -170,8 +171,9 @@ class Host:
 
         run = Executor(plan, on_event=self._told)
         try:
+            set_aside(target for targets in self._out.values() for target in targets)
             run.start()
-        except RunError as error:
+        except (RunError, OSError) as error:
             raise RuntimeRefusal(str(error)) from error
         if not run.wait_running(START_S) or run.ended:
             why = run.failed or f"expected workers that are ready within {START_S:g} s, got some that are not"
@@ -181,6 +183,8 @@ class Host:
         self._runtime = ExecutorRuntime(run, plan=self._planned, replay=replay, revision=revision)
 
     def _end(self) -> None:
+        from flow.cli.figures import summary
+
         if self._runtime is None:
             return
         runtime, self._runtime = self._runtime, None
@@ -188,6 +192,7 @@ class Host:
         runtime.run.drain()
         runtime.run.wait(DRAIN_S)
         runtime.run.stop()
+        self._say("\n".join(summary(runtime.run.report() | {"running_seconds": 0.0}, {})))
 
     def _digest(self) -> str:
         return "" if self._runtime is None else self._runtime.run.running_plan.digest

@@ -41,6 +41,8 @@ LOOK_S = 0.5
 """Between two looks at what nobody announces: files in the inbox, health on probation, a reset by hand."""
 FIRST_AGAIN_S, LAST_AGAIN_S = 2.0, 60.0
 """Until a desired state whose metadata could not be fetched is tried again."""
+PATIENCE_S = 10.0
+"""How long an engine may take to answer before that is said."""
 ROWS = 100
 WAITING = frozenset({State.IDLE, State.GATE, State.PROBATION, *FINAL})
 """States in which a step changes nothing until time has passed."""
@@ -78,7 +80,7 @@ class Agent:
         self._offer: bytes | None = None
         self._offer_at, self._again = 0.0, FIRST_AGAIN_S
         self._state = State.IDLE
-        self._told = ""
+        self._told, self._wrong_at = "", time.monotonic()
         self.store = Store(settings.store)
         try:
             self._assemble()
@@ -190,11 +192,13 @@ class Agent:
             self._say(f"the store: {error}")
 
     def _tell(self) -> None:
-        """Says once what is wrong."""
+        """Says once what is wrong; an engine that has just been started is not."""
         problem = self.updater.problem
-        if problem and problem != self._told:
-            self._say(f"expected the engine to run what it should: {problem}")
-        self._told = problem
+        if not problem:
+            self._told, self._wrong_at = "", time.monotonic()
+        elif problem != self._told and time.monotonic() - self._wrong_at > PATIENCE_S:
+            self._told = problem
+            self._say(f"the engine does not run what it should: {problem}")
 
     def _share(self) -> None:
         """Shows the channel's thread what is new."""
