@@ -108,7 +108,7 @@ class Agent:
         )
         self._describer = Describer(store, dict(settings.about), settings.free_memory, clock.now)
         inbox = store.root / "inbox"
-        inbox.mkdir(mode=0o700, exist_ok=True)
+        store.effects.mkdir(inbox)
         self._inbox = Inbox(inbox, self._take_file, self._refuse_file, self._needs)
 
     def _session(self) -> str:

@@ -17,7 +17,7 @@ from manifests.sync.channel.curve import KeyPair
 from manifests.sync.fetch import FetchError
 from manifests.trust.store import TrustStore
 
-PATIENCE_S = 15.0
+PATIENCE_S = 5.0
 """After so long without an answer it is said once that there is none."""
 
 

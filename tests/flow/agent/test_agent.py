@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from .world import Cloud, Device, assert_contiguous, bundle, frames_read, wait_for
+from ops import catalog
+
+from .world import OPERATORS, Cloud, Device, assert_contiguous, bundle, environment, frames_read, wait_for
 
 Make = Callable[..., Device]
 
 
+GOLDEN = "1.1.0"
 VERSIONS = {
     "1.1.0": ("test.frail", "wait_s: 0.1"),
     "1.2.0": ("test.trouble", "every: 40, how: kill, once: false"),
@@ -30,13 +33,24 @@ def factory(place: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cloud(place: Path, factory: Path) -> Iterator[Cloud]:
+def operators() -> Iterator[None]:
+    """The test operators in this process, to record a golden clip with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(OPERATORS))
+        patch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+        catalog.forget()
+        yield
+    catalog.forget()
+
+
+@pytest.fixture(scope="module")
+def cloud(place: Path, factory: Path, operators: None) -> Iterator[Cloud]:
     """A cloud that has all versions."""
     made = Cloud(place)
     made.start()
     made.publish(factory)
     for version, (op, config) in VERSIONS.items():
-        made.publish(bundle(place, version, op=op, config=config))
+        made.publish(bundle(place, version, op=op, config=config, golden=version == GOLDEN))
     yield made
     made.stop()
 
@@ -61,6 +75,8 @@ def test_a_reload_over_the_air_loses_nothing(cloud: Cloud, enrolled: Make) -> No
     assert step["outcome"] == "done", step
     wait_for(lambda: cloud.query("porch")["reported"]["revision"] == revision, lambda: cloud.query("porch")["reported"])
     assert cloud.active("porch") == ["1.1.0"]
+    (ready,) = [step["evidence"] for step in cloud.history("porch") if step["state"] == "gate"]
+    assert ready["compared"] == 8, "its golden clip was replayed before"
     porch.stop()
     rows = porch.rows()
     assert_contiguous(rows)

@@ -67,14 +67,24 @@ def environment(**more: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": path} | more
 
 
-def bundle(folder: Path, version: str, *, op: str = "test.pass-on", config: str = "", device: bool = False) -> Path:
-    """A bundle of the business in this version, with a Device manifest if asked."""
+def bundle(folder: Path, version: str, *, op: str, config: str = "", device: bool = False, golden: bool = False) -> Path:
+    """A bundle of the business in this version, with a Device manifest and a golden clip if asked.
+
+    To record the clip, this process needs the test operators too.
+    """
     text = BUSINESS.format(version=version, op=op, config=config)
     place = folder / f"level-{version}"
     place.mkdir()
     (place / "level.yaml").write_text(text + ("---\n" + DEVICE if device else ""))
     path = folder / f"level-{version}.ace"
-    pack(place).save(path)
+    made = pack(place)
+    if golden:
+        from flow.golden import record
+
+        (lock,) = made.locks
+        files = record(made, lock, {"camera": "stamps:frames=9"}, frames=8, every=1)
+        made.golden(lock.pair, made.items[lock.pair.business], files)
+    made.save(path)
     return path
 
 

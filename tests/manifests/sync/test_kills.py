@@ -100,6 +100,30 @@ def test_killed_in_the_middle_of_a_state(rig: Rig, two: Bundle, call: str, chain
 
 
 @both
+@pytest.mark.parametrize("state", WHOLE[:-1])
+def test_the_engine_alone_dies_and_is_started_anew(rig: Rig, two: Bundle, state: str) -> None:
+    """It runs nothing then, and is given what it should run; an update goes on where it was."""
+    rig.run(State(state), tick=0.1)
+    rig.chain()
+    rig.lose_engine()
+    rig.updater.engine_is_new()
+    rig.run(State.COMMITTED)
+    again = ["PROBATION"] if state == "PROBATION" else []
+    assert rig.chain() == again + WHOLE[WHOLE.index(state) + 1 :]
+    settled(rig, two, 1)
+
+
+def test_an_engine_that_dies_at_rest_is_given_what_ran(rig: Rig) -> None:
+    assert not rig.updater.problem
+    rig.lose_engine()
+    rig.updater.engine_is_new()
+    assert rig.engine.running is None
+    rig.run(State.IDLE)
+    assert rig.engine.running is not None
+    assert not rig.updater.problem
+
+
+@both
 def test_killed_while_a_blob_comes_in(rig: Rig, two: Bundle) -> None:
     """It goes on where it was written down."""
     rig.run(State.FETCH, tick=0.1)
