@@ -175,7 +175,7 @@ class Host:
             run.start()
         except (RunError, OSError) as error:
             raise RuntimeRefusal(str(error)) from error
-        if not run.wait_running(START_S) or run.ended:
+        if not run.wait_running(START_S) or run.failed:
             why = run.failed or f"expected workers that are ready within {START_S:g} s, got some that are not"
             run.stop()
             raise RuntimeRefusal(why)

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from manifests.bundle.canonical import digest
 from manifests.store.store import Store
 from manifests.sync.agent.describe import Describer
 from manifests.sync.agent.inbox import Inbox
@@ -91,7 +92,9 @@ class Agent:
     def _assemble(self) -> None:
         settings, store = self._settings, self.store
         self.keys = KeyPair.at(store.root / "keys" / "device.key")
-        self.process = EngineProcess(settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say)
+        self.process = EngineProcess(
+            settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say, purpose=self._purpose()
+        )
         clock = TrustedClock(float(store.fact("time", 0.0)))
         self._mirror = Mirror(lambda document: self._queue.put(("offer", document)), lambda number: self._queue.put(("safe", number)))
         self._link = None
@@ -110,6 +113,11 @@ class Agent:
         inbox = store.root / "inbox"
         store.effects.mkdir(inbox)
         self._inbox = Inbox(inbox, self._take_file, self._refuse_file, self._needs)
+
+    def _purpose(self) -> str:
+        """What an engine that lives must have been started for: this software, and the device's own manifest as it is now."""
+        path = self._settings.device_file
+        return f"{self._settings.about.get('ace', '')} {'' if path is None else digest(path.read_bytes())}"
 
     def _session(self) -> str:
         """The number of this outbox: drawn when the database was made."""
@@ -132,6 +140,8 @@ class Agent:
             if self.store.lost is not None:
                 self._say(f"the database could not be read, lies at {self.store.lost} now, and was begun anew from the factory state")
             self.updater.boot()
+            if not self.updater.desired.active:
+                self._say("this device has nothing to run yet: give it a --factory, a cloud (--join) or a signed file (--update-key)")
             self.process.start()
             if self._link is not None:
                 self._link.start()

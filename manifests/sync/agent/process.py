@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
@@ -34,11 +35,14 @@ MOST_PATH = 100
 class EngineProcess:
     """Keeps one engine alive in `folder` (0700) until `stop`.
 
-    `command` starts it, with `--socket PATH --lock DESCRIPTOR` behind it. `ready` is called, from a thread, when a new one answers;
-    `say` hears what happened. Raises OSError where the folder cannot be used.
+    `command` starts it, with `--socket PATH --lock DESCRIPTOR` behind it. One that lives but was started by another command, or for
+    something else than `purpose`, is ended first. `ready` is called, from a thread, when a new one answers; `say` hears what happened.
+    Raises OSError where the folder cannot be used.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, *, ready: Callable[[], None], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, *, ready: Callable[[], None], say: Callable[[str], None], purpose: str = ""
+    ) -> None:
         self.socket = folder / "engine"
         if len(os.fsencode(self.socket)) > MOST_PATH:
             most = MOST_PATH - len(os.fsencode(self.socket)) + len(os.fsencode(folder))
@@ -47,6 +51,7 @@ class EngineProcess:
         if folder.is_symlink() or folder.stat().st_mode & 0o077 or folder.stat().st_uid != os.geteuid():
             raise OSError(1, f"expected a folder of our own with mode 0700 (chmod 700 {folder})", str(folder))
         self._command, self._lock_path, self._ready, self._say = list(command), folder / "engine.lock", ready, say
+        self._origin_path, self._origin = folder / "engine.json", json.dumps([*self._command, purpose])
         self._wake = Wake()
         self._stopping = False
         self._pid = 0
@@ -127,11 +132,22 @@ class EngineProcess:
         except OSError:
             return None
         self._pid = int(text)
+        if not self._is_mine():
+            self._say("the engine was started with other settings: it is ended, and started anew")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
         return watched
+
+    def _is_mine(self) -> bool:
+        try:
+            return self._origin_path.read_text() == self._origin
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def _spawn(self, lock: int) -> int:
         os.ftruncate(lock, 0)
         self.socket.unlink(missing_ok=True)
+        self._origin_path.write_text(self._origin)
         command = [*self._command, "--socket", str(self.socket), "--lock", str(lock)]
         # A session of its own: what a terminal sends to the agent is the agent's to pass on.
         self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(lock,), start_new_session=True)

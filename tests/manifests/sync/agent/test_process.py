@@ -112,3 +112,12 @@ def test_a_command_that_cannot_be_started_is_said(tmp_path: Path) -> None:
     wait_for(lambda: said)
     kept.stop()
     assert said[0] == "the engine cannot be started: No such file or directory; it is tried again"
+
+
+def test_an_engine_that_was_started_with_other_settings_is_ended(keeper: Callable[..., Keeper]) -> None:
+    kept = keeper("old")
+    first = kept.wait_ready()
+    other = keeper("new")
+    wait_for(lambda: "the engine was started with other settings: it is ended, and started anew" in other.said)
+    kept.process.end()
+    assert other.wait_ready() != first
