@@ -259,7 +259,7 @@ def _check_calls(calls: np.ndarray, words: np.ndarray, kernels: Sequence[Kernel]
 def _check_links(links: np.ndarray, words: np.ndarray, addresses: np.ndarray, sizes: Sizes) -> None:
     """Raises ImageError where a link leaves its region, or where an address is none of a link."""
     at, linked = links[:, 0], np.zeros(len(words), bool)
-    if len(at) and (at.min() < 0 or at.max() + 1 >= len(words) or not addresses[at].all()):
+    if len(at) and (at.min() < 0 or at.max() >= len(words) - 1 or not addresses[at].all()):
         raise ImageError("expected links of words that are addresses, got another one")
     linked[at] = True
     if linked.sum() != len(at):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devices.engine import ModelInfo
+from devices.kernels import cache
 from devices.native import choice, programs
 from devices.native.choice import Measured, Verdict, verdict
 
@@ -71,7 +72,7 @@ def test_a_choice_is_for_what_was_measured(other: Callable[[pytest.MonkeyPatch],
 )  # fmt: skip
 def test_a_damaged_choice_is_none(told: str) -> None:
     choice.keep(MODEL, (), [FASTER])
-    (path,) = programs.cache.folder(programs.KIND).glob("*.json")
+    (path,) = cache.folder(programs.KIND).glob("*.json")
     path.write_text(told)
     assert verdict(MODEL).engine == "onnxruntime"
     assert choice.kept() == []

@@ -2,6 +2,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,19 @@ ALL = {
 ZMM = 0xE7
 
 
-def without(leaf, register, bit):
+def without(leaf: tuple[int, int], register: str, bit: int) -> Callable[[int, int], tuple[int, int, int, int]]:
     """Everything but one bit."""
     answers = {key: list(value) for key, value in ALL.items()}
     answers[leaf]["abcd".index(register)] &= ~(1 << bit)
-    return lambda number, subleaf: tuple(answers[number, subleaf])
+    return lambda number, subleaf: (*answers[number, subleaf],)  # type: ignore[return-value]
 
 
-def test_a_cpu_and_system_with_everything():
+def test_a_cpu_and_system_with_everything() -> None:
     assert x86_sets(lambda leaf, subleaf: ALL[leaf, subleaf], lambda: ZMM) == ("avx2", "avxvnni", "avx512vnni")
 
 
 @pytest.mark.parametrize(("state", "sets"), [(0x7, ("avx2", "avxvnni")), (0x3, ()), (0x67, ("avx2", "avxvnni"))])
-def test_registers_that_the_system_does_not_save_do_not_count(state, sets):
+def test_registers_that_the_system_does_not_save_do_not_count(state: int, sets: tuple[str, ...]) -> None:
     assert x86_sets(lambda leaf, subleaf: ALL[leaf, subleaf], lambda: state) == sets
 
 
@@ -46,44 +47,46 @@ def test_registers_that_the_system_does_not_save_do_not_count(state, sets):
         ((0x80000001, 0), "c", 5, ()),
     ],
 )
-def test_a_feature_that_is_missing(leaf, register, bit, sets):
+def test_a_feature_that_is_missing(leaf: tuple[int, int], register: str, bit: int, sets: tuple[str, ...]) -> None:
     assert x86_sets(without(leaf, register, bit), lambda: ZMM) == sets
 
 
-def test_without_osxsave_the_state_is_not_asked_for():
-    def illegal():
+def test_without_osxsave_the_state_is_not_asked_for() -> None:
+    def illegal() -> int:
         raise AssertionError("xgetbv is an illegal instruction here")
 
     assert x86_sets(without((1, 0), "c", 27), illegal) == ()
 
 
-def test_arm_word_of_the_kernel():
+def test_arm_word_of_the_kernel() -> None:
     assert arm_sets(0) == ()
     assert arm_sets(1 << 1) == ("neon",)
     assert arm_sets(1 << 1 | 1 << 20) == ("neon", "neon-dotprod")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(), reason="reads /proc/cpuinfo of an x86-64")
-def test_this_machine_agrees_with_its_system():
-    flags = set(re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
-    names = {found.name for found in runnable()}
+def test_this_machine_agrees_with_its_system() -> None:
+    found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    assert found
+    flags = set(found[1].split())
+    names = {each.name for each in runnable()}
     assert "portable" in names
     assert ("avx2" in names) == ({"avx2", "fma", "bmi2", "movbe"} <= flags)
     assert ("avx512vnni" in names) == ({"avx512_vnni", "avx512vl", "avx512bw"} <= flags)
     assert best() is runnable()[-1]
 
 
-def test_an_unknown_name_is_met_with_the_nearest():
+def test_an_unknown_name_is_met_with_the_nearest() -> None:
     with pytest.raises(IsaError, match="did you mean avx2"):
         isa("avx")
 
 
-def test_an_instruction_that_is_lacking_is_named_with_who_has_it():
+def test_an_instruction_that_is_lacking_is_named_with_who_has_it() -> None:
     with pytest.raises(IsaError, match=r"neon has no pmaddubsw.*avx2"):
         ISAS["neon"].require("pmaddubsw")
 
 
-def test_the_wrong_emitter_raises_before_llvm_sees_it():
+def test_the_wrong_emitter_raises_before_llvm_sees_it() -> None:
     from devices.native.kernels.build import translate
     from devices.native.kernels.catalogue import gemm_u8
 
@@ -91,7 +94,7 @@ def test_the_wrong_emitter_raises_before_llvm_sees_it():
         translate(ISAS["portable"], [gemm_u8(16, pair_safe=True)])
 
 
-def test_neither_detection_nor_kernels_import_a_compiler():
+def test_neither_detection_nor_kernels_import_a_compiler() -> None:
     code = (
         "import sys; import devices.native.kernels as k; from devices.native.isa import best; k.catalogue(best());"
         "from devices.native.kernels import pack, sites, tiles;"

@@ -41,7 +41,7 @@ def test_functions_are_computed_where_their_input_lies(feed: Callable[..., dict[
     b = Builder()
     y = b.add(ops.Transpose((1, 0)), b.input("x", ROW))
     for kind in ("exp", "tanh", "relu"):
-        y = b.add(ops.Unary(kind), y)  # type: ignore[arg-type]
+        y = b.add(ops.Unary(kind), y)
     y = b.add(ops.Transpose((1, 0)), b.add(ops.Binary("add"), y, b.constant(np.ones((16, 16), np.float32))))
     graph = b.graph([("y", y)])
     program = same(graph, feed(graph))

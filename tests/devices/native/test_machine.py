@@ -141,7 +141,7 @@ CASES: dict[str, Build] = {
         ops.MatMul(), x := b.add(ops.Unary("tanh"), b.input("x", Type("float32", (b.items, 9, 20)))), b.add(ops.Transpose((0, 2, 1)), x)
     )), x),
     **{f"resize {mode} {sizes}": lambda b, mode=mode, sizes=sizes: b.add(  # type: ignore[misc]
-        ops.Resize((2, 3), sizes, (sizes[0] / 7, sizes[1] / 9), mode), b.image(20)  # type: ignore[arg-type]
+        ops.Resize((2, 3), sizes, (sizes[0] / 7, sizes[1] / 9), mode), b.image(20)
     ) for mode in ("linear", "cubic") for sizes in ((14, 18), (5, 4), (1, 30))},
     "resize rows": lambda b: b.add(ops.Resize((2,), (9,), (9 / 7,), "linear"), b.image(20)),
     **{f"transposed conv {k} {s}": lambda b, k=k, s=s: b.add(  # type: ignore[misc]

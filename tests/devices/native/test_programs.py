@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def model(scale_model: Path) -> ModelInfo:
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path) -> Iterator[Path]:
+def folder(monkeypatch: pytest.MonkeyPatch, own_cache: Path, tmp_path: Path) -> Path:
     """A cache that has kernels only."""
     fresh = tmp_path / "cache"
     fresh.mkdir(mode=0o700)

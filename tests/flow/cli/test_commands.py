@@ -13,7 +13,10 @@ COMMAND = [sys.executable, "-c", "from flow.cli import main; main()"]
 Ace = Callable[..., "subprocess.CompletedProcess[str]"]
 
 BOUND = ["--bind", "camera=synthetic:pen"]
-COMMANDS = ["demo", "run", "validate", "schema", "plan", "explain", "prepare", "ops", "devices", "quantize", "bench"]
+COMMANDS = [
+    *("demo", "run", "validate", "schema", "plan", "explain", "prepare", "ops", "devices", "quantize", "pack", "inspect"),
+    *("cloud", "query", "download", "reload", "reset", "bench", "rollout", "fleet", "trust"),
+]
 
 
 def test_help_names_every_command(ace: Ace) -> None:

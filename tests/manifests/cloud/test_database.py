@@ -95,8 +95,12 @@ def test_postgresql_serves_as_well(postgres: str, tmp_path: Path) -> None:
         wait_for(lambda: [step["outcome"] for step in cloud.query("kitchen")["history"]] == ["done"], "the reload is done")
         cloud.reset(ROOT, ["kitchen"], "", "a test")
         wait_for(lambda: device.epoch == 1, "the reset is done")
-        with cloud.database.read() as connection:
-            assert inventory.online(connection, [device.keys.name])
+
+        def online() -> bool:
+            with cloud.database.read() as connection:
+                return inventory.online(connection, [device.keys.name]) == {device.keys.name}
+
+        wait_for(online, "the device is seen")
     finally:
         device.stop()
         cloud.stop()

@@ -25,8 +25,10 @@ def convolution(b: Builder, op: Op) -> str:
             return b.add(op, b.input("x", Type("float32", (2, 4))), b.constant(normal(4, 6)), b.constant(normal(6)))
         case ops.ConvTranspose():
             weight = normal(4, 6 // op.group, 3, 3)
-        case _:
+        case ops.Conv():
             weight = normal(6, 4 // op.group, 3, 3)
+        case _:
+            raise AssertionError(op)
     return b.add(op, b.input("x", Type("float32", (2, 4, 5, 5))), b.constant(weight), b.constant(normal(6)))
 
 

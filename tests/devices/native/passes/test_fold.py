@@ -28,7 +28,7 @@ def test_constants_become_one(before_and_after: Callable[..., Graph]) -> None:
     graph = before_and_after(weights(), fold_constants)
     assert [type(node.op) for node in graph.nodes] == [ops.Dense]
     (real,) = [array for array in graph.constants.values() if array.ndim == 2]
-    assert np.array_equal(real[1], np.float32([(3 - 1) * 0.5, 4 * 0.25, (5 + 3) * 2]))
+    assert np.array_equal(real[1], np.array([(3 - 1) * 0.5, 4 * 0.25, (5 + 3) * 2], np.float32))
 
 
 def test_an_output_that_is_known(before_and_after: Callable[..., Graph]) -> None:

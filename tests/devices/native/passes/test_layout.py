@@ -37,7 +37,7 @@ def test_order_changes_at_the_ends_only(before_and_after: Callable[..., Graph]) 
     """Convolutions with everything between them that works in any order."""
     b = Builder()
     x = conv(b, b.input("x", IMAGE))
-    y = b.add(ops.Unary("relu"), b.add(ops.Binary("add"), x, b.constant(np.float32([1, 2, 3, 4]).reshape(4, 1, 1))))
+    y = b.add(ops.Unary("relu"), b.add(ops.Binary("add"), x, b.constant(np.array([1, 2, 3, 4], np.float32).reshape(4, 1, 1))))
     y = b.add(ops.Pad((0, 1, 1, 0), (0, 0, 0, 2)), y)
     y = b.add(ops.Slice((1, 3), (1, 0), (1, 1), (4, 8)), y)
     y = b.add(ops.Concat(1), conv(b, b.add(ops.Slice((2,), (0,), (1,), (6,)), y)), x)

@@ -63,7 +63,8 @@ def test_convolutions(group: int, whole_bias: bool, activation: ops.Unary | None
     assert stored_difference(graph, fused, feed) <= 1
     conv = fused.nodes[1].op
     assert isinstance(conv, ops.QConv)
-    assert (conv.low, conv.high) == {None: (0, 255), "relu": (7, 255), "clip": (7, 127)}[activation and activation.kind]
+    bounds = {"relu": (7, 255), "clip": (7, 127)}
+    assert (conv.low, conv.high) == (bounds[activation.kind] if activation else (0, 255))
 
 
 def test_products(feed: Callable[..., dict[str, np.ndarray]]) -> None:

@@ -65,9 +65,9 @@ def grown(draw: st.DrawFn, b: Builder, random: np.random.Generator, x: str, valu
             choices = [ops.Unary("relu"), ops.Unary("sigmoid"), ops.Unary("clip", (-1.0, 2.0)), ops.Unary("hardswish"), ops.Unary("tanh")]
             return b.add(draw(st.sampled_from(choices)), x)
         case "add":
-            return b.add(ops.Binary(draw(st.sampled_from(["add", "mul", "sub", "max"]))), x, draw(st.sampled_from(values)))  # type: ignore[arg-type]
+            return b.add(ops.Binary(draw(st.sampled_from(["add", "mul", "sub", "max"]))), x, draw(st.sampled_from(values)))
         case "channel" if told.rank == 4:
-            return b.add(ops.Binary(draw(st.sampled_from(["add", "mul"]))), x, normal(told.channels, 1, 1))  # type: ignore[arg-type]
+            return b.add(ops.Binary(draw(st.sampled_from(["add", "mul"]))), x, normal(told.channels, 1, 1))
         case "pool" if told.rank == 4:
             window = ops.Window((2, 2), (draw(st.integers(1, 2)),) * 2, (0, 0, 1, 1), (1, 1))
             return b.add(draw(st.sampled_from([ops.MaxPool(window), ops.AveragePool(window)])), x)
@@ -80,7 +80,7 @@ def grown(draw: st.DrawFn, b: Builder, random: np.random.Generator, x: str, valu
             return b.add(ops.Concat(1), x, draw(st.sampled_from(values)))
         case "resize" if told.rank == 4:
             h, w = told.shape[2:]
-            return b.add(ops.Resize((2, 3), (2 * h, 2 * w), (2.0, 2.0), draw(st.sampled_from(["nearest", "linear"]))), x)  # type: ignore[arg-type]
+            return b.add(ops.Resize((2, 3), (2 * h, 2 * w), (2.0, 2.0), draw(st.sampled_from(["nearest", "linear"]))), x)
         case "view":
             size = int(np.prod(told.shape))
             return b.add(ops.View(draw(st.sampled_from([(1, size), (1, size, 1, 1), (1, 1, size, 1)]))), x)
