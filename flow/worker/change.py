@@ -116,8 +116,7 @@ class LaneChange:
             if chain.passage is None:
                 continue
             if gone:
-                chain.passage.back()
-                chain.passage.give_back()
+                chain.passage.withdraw()
                 chain.pools.coming.clear()
                 edges, chain.beside = chain.beside, []
             else:

@@ -85,6 +85,16 @@ class ChainPassage:
         """No cut: everything goes on in the old plan."""
         self._from, self._leads, self.at = None, False, None
 
+    def withdraw(self) -> None:
+        """There will be no cut: a frame that waited for it is the source's next one again."""
+        self.back()
+        self.give_back()
+        shot, source = self._held, self.chain.source
+        if shot is not None and source is not None:
+            self._go(shot)
+            source.put_back(shot, self._borrowed)
+            self._borrowed = None
+
     # ---- frames of a source
 
     def take(self, source: SourceStage) -> Shot | None:
