@@ -98,8 +98,11 @@ class SourceStage(ABC):
         self._returned, self._held = shot, held
 
     def _again(self) -> Shot | None:
-        """The frame that was put back."""
-        shot, self._returned = self._returned, None
+        """The frame that was put back, in memory that readers know."""
+        assert self._returned is not None
+        shot = self._returned if self.stale is None else self.renewed(self._returned)
+        if shot is not None:
+            self._returned = None
         return shot
 
     def renewed(self, shot: Shot) -> Shot | None:
@@ -125,7 +128,7 @@ class SourceStage(ABC):
         words = self.block.words
         words[self._out] += 1
         words[self._in_flight] -= 1
-        if self._held is not None and self._held is shot.image.slot:
+        if self._held is not None and self._returned is None:
             self._held.pool.release(self._held)
             self._held = None
 
