@@ -185,7 +185,7 @@ class Wiring:
             if chain.stream is not None:
                 keys += [f"stream:{chain.stream}.{name}" for name in ("in", "out", "in_flight", "repaired", "reconnects", "corrupt")]
                 keys += [f"stream:{chain.stream}.dropped:{cause}" for cause in STREAM_CAUSES]
-                keys += [f"chain:{chain.id}.{name}" for name in ("next_seq", "last_pts", "cut", "cut_epoch")]
+                keys += [f"chain:{chain.id}.{name}" for name in ("next_seq", "last_pts", "cut", "cut_epoch", "cut_last", "cut_first")]
             for address in chain.nodes:
                 keys += [f"node:{address}.{name}" for name in ("runs", "calls", "errors", "busy_ns")]
                 keys += [f"node:{address}.dropped:{cause}" for cause in NODE_CAUSES]

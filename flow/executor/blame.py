@@ -9,6 +9,8 @@ from typing import Any
 from flow.plan.value import Node, Plan
 
 MOST_OPENINGS = 3
+MOST_DEATHS = 2
+"""Of a node on one frame: then the frame is poison."""
 
 
 class Blame:
@@ -31,7 +33,7 @@ class Blame:
         deaths = self._deaths[node.address, stream, seq]
         if node.on_error == "stop" or (stream < 0 and deaths > MOST_OPENINGS):
             return "stop"
-        if stream >= 0 and deaths >= (1 if node.on_error == "skip" else 2):
+        if stream >= 0 and deaths >= (1 if node.on_error == "skip" else MOST_DEATHS):
             self._poisoned.add((node.address, stream, seq))
             return "poison"
         return None

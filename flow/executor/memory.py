@@ -105,7 +105,7 @@ class SharedMemory:
         only those that came with the epoch `since`.
         """
         known = self.wiring if wiring is None else wiring
-        for live in self.pools:
+        for live in sorted(self.pools, key=lambda live: live.epoch):  # a value's newest pool comes last: it is written to
             if since <= live.epoch <= epoch:
                 self._grant(live, worker)
         for link, ring in self.rings.items():

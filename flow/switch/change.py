@@ -20,7 +20,7 @@ from flow.switch.spares import Spares
 from flow.switch.stage import Stage
 from flow.switch.staging import Staging
 from flow.switch.succession import Misfit, Numbers
-from flow.switch.switching import Switching, farewell
+from flow.switch.switching import Switching
 from flow.switch.terms import Terms, terms
 from flow.wiring import Seat
 
@@ -103,7 +103,8 @@ class PlanChange:
         if stage is None or not self.switching:
             return legacies.held(self.own_terms, self.supervisor.wiring, lane)
         if stage.leaving(worker.seat):
-            return legacies.held(self.own_terms, stage.both, lane, left=stage.left)
+            known = replace(self.own_terms, farewell=stage.farewell if stage.final is None else None)
+            return legacies.held(known, stage.both, lane, left=stage.left)
         known = stage.final if stage.final is not None else replace(stage.both_terms, passage=stage.passage)
         return legacies.held(known, stage.both, lane)
 
@@ -145,6 +146,8 @@ class PlanChange:
             case "crossed" | "at" | "held" | "waits":
                 if event["event"] == "crossed":
                     stage.crossed.setdefault(event["stream"], (event["last"], event["first"]))
+                if event["event"] in ("at", "waits"):
+                    stage.waits[event["stream"]] = worker.incarnation
                 if stage.cutter is not None:
                     stage.cutter.told(event)
             case _:
@@ -167,11 +170,17 @@ class PlanChange:
         stage, seat = self.stage, worker.seat
         if stage is not None and self.switching:
             if stage.leaving(seat):
-                self.supervisor.command(worker, **farewell(stage))
-            elif stage.kept(seat):
+                order = "stay" if stage.final is not None else "drain" if stage.cut else None
+                if order is not None:
+                    self.supervisor.command(worker, do=order)
+            elif stage.kept(seat) and stage.final is not None and worker.plan is stage.final.plan:
+                stage.retired.add(seat)
+            elif stage.kept(seat) and stage.final is not None:
+                self._switching.tell_last_word(worker)
+            elif stage.kept(seat) and stage.knows_both(worker):
                 stage.prepared.add(seat)
-                if stage.final is not None and worker.plan is stage.final.plan:
-                    stage.retired.add(seat)
+                if stage.cut:
+                    self._switching.tell_cut(worker)
         self.legacies.again(worker, self.supervisor.wiring, set() if stage is None else stage.left)
 
     # ---- the end

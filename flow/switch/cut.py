@@ -62,11 +62,13 @@ class Cutter:
     groups: list[Group]
     sources: Mapping[str, Worker]
     command: Callable[..., None]
+    rounds: int = 0
+    """How often was asked: answers to an earlier question, also of an earlier search, are none."""
+    over: set[str] = field(default_factory=set)
+    """Streams that have gone over by themselves."""
     _at: dict[tuple[str, int], int] = field(default_factory=dict)
     _held: dict[tuple[str, int], int] = field(default_factory=dict)
-    _over: set[str] = field(default_factory=set)
     _waits: set[str] = field(default_factory=set)
-    _round: int = 0
 
     def told(self, event: Mapping[str, Any]) -> None:
         """`at`, `held`, `waits` or `crossed` of a source."""
@@ -79,7 +81,7 @@ class Cutter:
             case "held":
                 self._held[event["stream"], event["round"]] = event["last"]
             case "crossed":
-                self._over.add(event["stream"])
+                self.over.add(event["stream"])
 
     def choose(self, *, halt: bool = False) -> Steps:
         """The cut (pts) of every stream, 0 where it is simply the next frame; with `halt` all have stopped there. Raises Interrupted."""
@@ -93,33 +95,37 @@ class Cutter:
                 except StopIteration as end:
                     cuts.update(dict.fromkeys(group.members, end.value))
                     del meetings[group]
-            if any(worker.incarnation != lives[stream] or worker.gone for stream, worker in self.sources.items()):
-                raise Interrupted
+            self._look(lives)
             if meetings:
                 yield
         patience = time.monotonic() + PATIENCE_S
-        while halt and not self._waits | self._over >= set(lives) and time.monotonic() < patience:
+        while halt and not self._waits | self.over >= set(lives) and time.monotonic() < patience:
             yield
+            self._look(lives)
         return cuts
+
+    def _look(self, lives: Mapping[str, int]) -> None:
+        if any(worker.incarnation != lives[stream] or worker.gone for stream, worker in self.sources.items()):
+            raise Interrupted
 
     def _meet(self, group: Group) -> Steps:
         at_least = 0
         while True:
-            self._round += 1
-            number = self._round
-            members = [stream for stream in group.members if stream not in self._over]
+            self.rounds += 1
+            number = self.rounds
+            members = [stream for stream in group.members if stream not in self.over]
             if members != list(group.members) and not (group.live and members):
                 return NEVER  # what is left can only meet what the old plan has seen
             leader = group.leader if group.leader in members else members[0]
             self.command(self.sources[leader], do="lead", stream=leader, at_least=at_least, round=number)
             patience = time.monotonic() + PATIENCE_S
-            while (leader, number) not in self._at and time.monotonic() < patience and leader not in self._over:
+            while (leader, number) not in self._at and time.monotonic() < patience and leader not in self.over:
                 yield
             at = self._at.get((leader, number))
             asked = [stream for stream in members if at is None or stream != leader]
             for stream in asked:
                 self.command(self.sources[stream], do="hold", stream=stream, start=at or 0, round=number)
-            while not all((stream, number) in self._held for stream in asked if stream not in self._over):
+            while not all((stream, number) in self._held for stream in asked if stream not in self.over):
                 yield
             last = max((self._held.get((stream, number), -1) for stream in asked), default=-1)
             if at is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flow.executor.results import ResultsInbox
 from flow.executor.workers import Worker
@@ -11,7 +12,7 @@ from flow.switch.cut import Cutter
 from flow.switch.succession import Succession
 from flow.switch.terms import Terms
 from flow.wiring import Seat, Wiring
-from flow.worker.setup import Passage
+from flow.worker.setup import Farewell, Passage
 
 
 @dataclass
@@ -40,6 +41,12 @@ class Stage:
     """Whether its workers are being loaded after those that leave were stopped."""
     asleep: bool = False
     """Whether what leaves has been stopped to make room."""
+    cut: bool = False
+    """Whether frames go over: there is no way back."""
+    last_word: dict[str, Any] = field(default_factory=dict)
+    """What workers that run on are told in the end."""
+    waits: dict[str, int] = field(default_factory=dict)
+    """Stream -> incarnation of its source's worker that waits at the cut."""
     crossed: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Stream -> last seq of the old plan, first of the new one."""
     parts: set[tuple[int, int]] = field(default_factory=set)
@@ -66,6 +73,16 @@ class Stage:
     def seat(self, chain: int) -> Seat:
         """The worker of a chain that has no replicas."""
         return Seat(self.both.lane_of[chain].id, 0)
+
+    @property
+    def farewell(self) -> Farewell:
+        """What workers that leave are told."""
+        handed = tuple(heir.ancestor for heir in self.succession.heirs.values() if heir.ancestor is not None)
+        return Farewell(handed, tuple(self.succession.sinks.values()))
+
+    def knows_both(self, worker: Worker) -> bool:
+        """Whether a worker was started after the switch began."""
+        return worker.plan is self.both_terms.plan
 
     def left_by(self, chain: int, replica: int) -> None:
         """A replica of a chain has nothing left to do."""

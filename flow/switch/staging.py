@@ -138,4 +138,5 @@ class Staging:
             yield
         worker.kill()
         worker.join(2.0)
+        worker.dismiss()
         worker.gone, worker.ready = True, False

@@ -14,7 +14,7 @@ from flow.switch.error import SwitchError
 from flow.switch.proof import Proof, differences, gap_of, last_row, memory_of
 from flow.switch.stage import Stage
 from flow.wiring import Wiring, out_keys
-from flow.worker.setup import ORDER, PASSAGE, LinkOrder, as_json
+from flow.worker.setup import FAREWELL, ORDER, PASSAGE, LinkOrder, as_json
 
 if TYPE_CHECKING:
     from flow.switch.change import PlanChange
@@ -45,12 +45,13 @@ class Switching:
         try:
             yield from self._prepare(stage)
             cuts = yield from self._choose(stage)
+            stage.passage = replace(stage.passage, cuts=cuts, halted=not stage.beside)
             if not stage.beside:
                 yield from self._swap(stage)
         except SwitchError:
             yield from self._withdraw(stage, before)
             raise
-        stage.passage = replace(stage.passage, cuts=cuts)
+        stage.passage, stage.cut = replace(stage.passage, halted=False), True
         supervisor.memory.epoch = stage.epoch
         yield from self._cross(stage, cuts)
         yield from self._watch_results(stage)
@@ -72,6 +73,10 @@ class Switching:
     def _leaving(self, stage: Stage) -> list[Worker]:
         return [worker for seat, worker in self.supervisor.workers.items() if stage.leaving(seat)]
 
+    def _lost(self, stage: Stage) -> set[int]:
+        """Chains whose workers are not coming back."""
+        return {chain.id for seat in self.supervisor.lost for chain in stage.chains(seat.lane)}
+
     # ---- before the cut
 
     def _prepare(self, stage: Stage) -> Steps:
@@ -84,17 +89,17 @@ class Switching:
                 worker.block.rename(worker.block.layout.changed((), new))
             except ValueError as error:
                 raise SwitchError(f"more consumers than a worker can begin at once: {error}") from None
-        yield from self._all_ready(kept)
+        yield from self._all_ready([*kept, *self._leaving(stage)])
         for worker in kept:
+            if stage.knows_both(worker):  # it was started anew meanwhile
+                continue
             supervisor.command(
                 worker, do="prepare", plan=stage.both_terms.plan_json, passage=as_json(PASSAGE, stage.passage), streams=self.change.streams,
                 names=worker.block.layout.names,
             )  # fmt: skip
             supervisor.memory.hand_over(worker, wiring=stage.both, epoch=stage.epoch, since=stage.epoch)
-        for worker in self._leaving(stage):
-            if worker.ready:
-                supervisor.command(worker, **farewell(stage))
-        while not all(worker.seat in stage.prepared for worker in kept):
+        self._command(self._leaving(stage), do="leave", farewell=as_json(FAREWELL, stage.farewell))
+        while not all(worker.seat in stage.prepared for worker in self._kept(stage)):
             self._check(stage)
             yield
         if stage.beside:
@@ -121,19 +126,21 @@ class Switching:
 
     def _choose(self, stage: Stage) -> Steps:
         """Where each stream is cut; a source that dies meanwhile is waited for, and everything goes on in the old plan until then."""
-        sources = self._sources(stage)
-        together = []
-        for group in groups(stage.succession.both):
-            members = tuple(name for name in group.members if name in sources)
-            if members:
-                together.append(replace(group, members=members, leader=group.leader if group.leader in members else members[0]))
+        rounds = 0
         while True:
+            sources = self._sources(stage)
             yield from self._all_ready(list(sources.values()))
             self._check(stage)
-            stage.cutter = Cutter(together, sources, self.supervisor.command, _over=set(stage.crossed))
+            together = []
+            for group in groups(stage.succession.both):
+                members = tuple(name for name in group.members if name in sources)
+                if members:
+                    together.append(replace(group, members=members, leader=group.leader if group.leader in members else members[0]))
+            stage.cutter = Cutter(together, sources, self.supervisor.command, rounds=rounds, over=set(stage.crossed))
             try:
                 return (yield from stage.cutter.choose(halt=not stage.beside))
             except Interrupted:
+                rounds = stage.cutter.rounds
                 self._command(sources.values(), do="back")
 
     def _sources(self, stage: Stage) -> dict[str, Worker]:
@@ -152,6 +159,9 @@ class Switching:
     def _swap(self, stage: Stage) -> Steps:
         """All sources have stopped before the cut. What leaves is stopped once it has done everything, then what comes is loaded."""
         supervisor, change = self.supervisor, self.change
+        stage.waits.clear()
+        for stream, worker in self._sources(stage).items():
+            self._command([worker], do="hold", stream=stream, start=stage.passage.cuts[stream], round=0)
         while not self._idle(stage):
             self._check(stage)
             yield
@@ -168,8 +178,14 @@ class Switching:
         self._open_links(stage)
 
     def _idle(self, stage: Stage) -> bool:
-        """Whether everything that was sent to those that leave has been processed, and what came of it is safe."""
+        """Whether everything that was sent to those that leave has been processed, and what came of it is safe.
+
+        A source of files that was started anew sends again what it sent before, and then waits at the cut.
+        """
         supervisor, both = self.supervisor, stage.both
+        files = {name: worker for name, worker in self._sources(stage).items() if not both.plan.stream(name).live}
+        if not all(name in stage.crossed or stage.waits.get(name) == worker.incarnation for name, worker in files.items()):
+            return False
         counts = {seat: worker.block.snapshot() for seat, worker in supervisor.workers.items() if not stage.coming(seat)}
         for edge in stage.succession.before.edges:
             if both.lane_of[edge.consumer].id not in stage.succession.leaving:
@@ -189,32 +205,36 @@ class Switching:
     def _cross(self, stage: Stage, cuts: Mapping[str, int]) -> Steps:
         """Frames go over; who is left behind finishes and leaves what it has to its heirs."""
         legacies, succession = self.change.legacies, stage.succession
-        self._command(self._sources(stage).values(), do="cut", cuts=cuts, halted=not stage.beside)
+        for worker in self._kept(stage):
+            if worker.ready:
+                self.tell_cut(worker)
         self._command(() if stage.asleep else self._leaving(stage), do="drain")
         self._command([worker for seat, worker in self.supervisor.workers.items() if stage.coming(seat)], do="go")
         silent = time.monotonic() + SILENCE_S
         heirs = {chain.id for lane in succession.coming for chain in stage.chains(lane)} & legacies.of.keys()
         leaving = {chain.id for lane in succession.leaving for chain in stage.chains(lane)}
-        detached = False
-        while not (set(cuts) <= set(stage.crossed) and leaving <= stage.left and heirs <= stage.inherited and self.passed(stage)):
-            for chain in heirs:
+        while True:
+            lost = self._lost(stage)
+            on = cuts.keys() & self._sources(stage).keys()
+            if on <= stage.crossed.keys() and leaving <= stage.left | lost and heirs <= stage.inherited | lost and self.passed(stage):
+                return
+            for chain in heirs - lost:
                 if legacies.due(stage, chain):
                     legacies.hand_over(stage, chain)
-            late = sorted(stream for stream, at in cuts.items() if at != NEVER and stream not in stage.crossed)
+            late = sorted(stream for stream in on if cuts[stream] != NEVER and stream not in stage.crossed)
             if late and time.monotonic() > silent:
                 silent = time.monotonic() + SILENCE_S
                 self._command(self._sources(stage).values(), do="force", streams=late)
-            if stage.asleep and not late and not detached:
-                detached = True
-                self._detach(stage)
             yield
 
-    def _detach(self, stage: Stage) -> None:
-        """Nobody reads edges to workers that have been stopped."""
-        for edge in stage.succession.before.edges:
-            if edge.id in stage.passage.ends:
-                producer = stage.both.lane_of[edge.producer].id
-                self._command([worker for worker in self._kept(stage) if worker.seat.lane == producer], do="detach", edge=edge.id)
+    def tell_cut(self, worker: Worker) -> None:
+        """A worker that runs on, or has started anew, may go over. Nobody reads edges to workers that have been stopped."""
+        stage = self.change.stage
+        assert stage is not None
+        for edge in stage.succession.before.edges if stage.asleep else ():
+            if edge.id in stage.passage.ends and stage.both.lane_of[edge.producer].id == worker.seat.lane:
+                self.supervisor.command(worker, do="detach", edge=edge.id)
+        self.supervisor.command(worker, do="cut", cuts=stage.passage.cuts, halted=not stage.beside)
 
     def passed(self, stage: Stage) -> bool:
         """Whether nothing of the old plan is under way."""
@@ -253,13 +273,13 @@ class Switching:
         """What only the old plan had ends, or rests; its memory is given back."""
         supervisor, change, succession = self.supervisor, self.change, stage.succession
         ended = [key for edge in succession.ends for key in out_keys(edge)]
-        pools = supervisor.memory.superfluous(stage.wiring)
         stage.final = stage.new_terms
+        stage.last_word = {"do": "retire", "plan": stage.final.plan_json, "pools": supervisor.memory.superfluous(stage.wiring)}
         for worker in self._kept(stage):
             change.bank.take(worker, stage, only=ended)
             worker.block.rename(worker.block.layout.changed(ended, ()))
             if worker.ready:
-                supervisor.command(worker, do="retire", plan=stage.final.plan_json, names=worker.block.layout.names, pools=pools)
+                self.tell_last_word(worker)
         leaving, resting = self._leaving(stage), []
         for worker in leaving:
             change.bank.take(worker, stage)
@@ -273,6 +293,12 @@ class Switching:
         for worker in leaving:
             if worker not in resting:
                 worker.close()
+
+    def tell_last_word(self, worker: Worker) -> None:
+        """A worker that runs on, or has started anew, knows one plan alone from now on."""
+        stage = self.change.stage
+        assert stage is not None
+        self.supervisor.command(worker, **stage.last_word, names=worker.block.layout.names)
 
     def _finish(self, stage: Stage) -> None:
         """The new plan is the running one."""
@@ -295,6 +321,7 @@ class Switching:
         supervisor, change = self.supervisor, self.change
         new = [key for edge in stage.passage.begins for key in out_keys(edge)]
         stage.final = change.own_terms
+        stage.last_word = {"do": "withdraw", "plan": stage.final.plan_json}
         if stage.asleep:
             stage.asleep = False
             for worker in self._leaving(stage):
@@ -303,7 +330,7 @@ class Switching:
         for worker in self._kept(stage):
             worker.block.rename(worker.block.layout.changed(new, ()))
             if worker.ready:
-                supervisor.command(worker, do="withdraw", plan=stage.final.plan_json, names=worker.block.layout.names)
+                self.tell_last_word(worker)
         self._command(self._leaving(stage), do="stay")
         while not all(worker.seat in stage.retired for worker in self._kept(stage)):
             yield
@@ -312,12 +339,6 @@ class Switching:
         supervisor.lost -= stage.workers.keys()
         change.switching = False
         yield from change.staging.drop()
-
-
-def farewell(stage: Stage) -> dict[str, Any]:
-    """What a worker that leaves is told."""
-    handed = [heir.ancestor for heir in stage.succession.heirs.values() if heir.ancestor is not None]
-    return {"do": "leave", "handed": handed, "sinks": list(stage.succession.sinks.values())}
 
 
 def _sends(key: str, edge: int) -> bool:

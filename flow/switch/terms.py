@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 
 from flow.plan.codec import encode_plan
 from flow.plan.value import Plan
-from flow.worker.setup import Passage
+from flow.worker.setup import Farewell, Passage
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """`digest` is that of a plan that workers may know from their birth, else empty; `epoch` is that of the plan's frames.
 
-    `passage`: the way to the next plan. `held`: chains that wait for what they inherit, `waiting`: sinks that others still write.
+    `passage`: the way to the next plan. `farewell`: what a worker that leaves is told. `held`: chains that wait for what they inherit,
+    `waiting`: sinks that others still write.
     """
 
     plan: Plan
@@ -23,6 +24,7 @@ class Terms:
     passage: Passage | None = None
     held: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
+    farewell: Farewell | None = None
 
 
 def terms(plan: Plan, epoch: int, *, digest: str = "", passage: Passage | None = None) -> Terms:

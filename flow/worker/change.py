@@ -12,7 +12,7 @@ from flow.sinks.contract import SinkError
 from flow.wiring import Wiring
 from flow.worker.chain import ChainRunner
 from flow.worker.passage import ChainPassage
-from flow.worker.setup import PASSAGE, RESULTS, Passage
+from flow.worker.setup import FAREWELL, PASSAGE, RESULTS, Farewell, Passage
 from flow.worker.sinks import Unopened
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class LaneChange:
                 worker.links.connect_early()
                 worker.control.tell("prepared")
             case "withdraw":
-                self._settle(decode_plan(command["plan"]), command["names"], (), gone=self.passage.begins if self.passage else ())
+                self._settle(decode_plan(command["plan"]), command["names"], (), withdrawn=True)
                 worker.control.tell("withdrawn")
             case "retire":
-                self._settle(decode_plan(command["plan"]), command["names"], command["pools"], gone=())
+                self._settle(decode_plan(command["plan"]), command["names"], command["pools"], withdrawn=False)
                 worker.control.tell("retired")
             case "lead" | "hold" | "cut" | "back" | "force":
                 for chain in worker.chains:
@@ -57,12 +57,7 @@ class LaneChange:
                     for sink in chain.sinks:
                         sink.ends_here = True
             case "leave":
-                self.leaves = True
-                self._measure_gaps()
-                for chain in worker.chains:
-                    chain.leaving, chain.handed = True, frozenset(command["handed"])
-                    for sink in chain.sinks:
-                        sink.ends_here = sink.sink.id not in command["sinks"]
+                self.leave(FAREWELL.validate_python(command["farewell"]))
             case "inherit":
                 self._inherit(command)
 
@@ -108,16 +103,15 @@ class LaneChange:
             if chain.end_sent:
                 chain.passage.finish()
 
-    def _settle(self, plan: Plan, names: list[str], pools: tuple[int, ...], *, gone: tuple[int, ...]) -> None:
+    def _settle(self, plan: Plan, names: list[str], pools: tuple[int, ...], *, withdrawn: bool) -> None:
         """One plan alone remains: the next (`retire`), or, with edges that do not begin after all, the old one (`withdraw`)."""
         worker = self.worker
         for chain in worker.chains:
             chain.hand_back()
             if chain.passage is None:
                 continue
-            if gone:
-                chain.passage.back()
-                chain.passage.give_back()
+            if withdrawn:
+                chain.passage.withdraw()
                 chain.pools.coming.clear()
                 edges, chain.beside = chain.beside, []
             else:
@@ -125,7 +119,7 @@ class LaneChange:
             for edge in edges:
                 worker.links.forget(edge)
             chain.passage = None
-        if self.passage is not None and not gone:
+        if self.passage is not None and not withdrawn:
             self.epoch = self.passage.epoch
         self.passage = None
         worker.plan = plan
@@ -139,6 +133,15 @@ class LaneChange:
             chain.links_changed()
 
     # ---- lanes that leave, and their heirs
+
+    def leave(self, farewell: Farewell) -> None:
+        """Others will go on with what this worker has."""
+        self.leaves = True
+        self._measure_gaps()
+        for chain in self.worker.chains:
+            chain.leaving, chain.handed = True, frozenset(farewell.handed)
+            for sink in chain.sinks:
+                sink.ends_here = sink.sink.id not in farewell.sinks
 
     def look(self) -> None:
         """Tells the executor what is over."""

@@ -108,6 +108,8 @@ class LaneWorker:
         self.batches = runners(self.lane.batches, self.chains, self.block, numbers, frozenset(self.setup.alone))
         if self.setup.passage is not None:
             self.change.prepare(self.plan, self.setup.passage)
+        if self.setup.farewell is not None:
+            self.change.leave(self.setup.farewell)
         self.links.begin(self.chains, self.received)
         for name in {*self.setup.stopped, *self._failed}:
             self._stop_business(name)

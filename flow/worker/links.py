@@ -109,7 +109,7 @@ class LaneLinks:
 def _hold_what_is_under_way(chain: ChainRunner, pools: Mapping[int, Pool]) -> None:
     """The rows of an earlier life hold what it had published, and what has been finished with since: now only the first."""
     held: dict[int, Counter[int]] = {}
-    for edge in chain.outbound:
+    for edge in (*chain.outbound, *chain.beside):
         for ref in edge.held():
             held.setdefault(ref.pool.shape.id, Counter())[ref.slot] += 1
     for number, pool in pools.items():

@@ -180,6 +180,8 @@ class OutEdge:
             turn = next((turn for turn in turns if turn % len(self.links) == consumer), None)
             if turn is None:  # no entry of this replica ever goes there
                 continue
+            if link.sender is not None and link.greeted and turn < link.sender.durable:  # the receiver was told by an earlier life
+                continue
             link.unacked.append(Packed(data, [], False, turn))
             if link.sender is not None and link.greeted:
                 link.sender.send(turn, data)
@@ -311,6 +313,7 @@ class OutEdge:
 
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""
+        self.poll()
         self.stopped = True
         for link in self.links:
             if link.pictures is not None:

@@ -32,22 +32,19 @@ class ChainPassage:
         self.crossed = False
         chain.beside = [edge for edge, _ in begins]
         self.key = f"chain:{chain.chain.id}"
-        self.at = self._known_cut()
-        """The cut, once it stands."""
+        self.at = self._recorded()
+        """The cut, once it stands: where an earlier life went over, or where to go over."""
         self._from: int | None = None
-        self._leads = self._told = self._waits = False
+        self._leads = self._told = self._waits = self._forced = False
         self._round = 0
         self._held: Shot | None = None
         self._borrowed: SlotRef | None = None
-        self._last = (-1, -1)
-
-    def _known_cut(self) -> int | None:
-        """Where an earlier life went over, or shall go over."""
-        chain = self.chain
-        if chain.source is None:
-            return None
-        recorded = self._recorded()
-        return self.passage.cuts.get(chain.source.stream.name) if recorded is None else recorded
+        found = passage.cuts.get(self._stream())
+        if self.at is None and found is not None:
+            if passage.halted:
+                self._from, self._told = found, True
+            else:
+                self.at = found
 
     # ---- what the executor says
 
@@ -57,7 +54,7 @@ class ChainPassage:
 
     def hold(self, start: int, number: int) -> None:
         """Stops before the first frame from `start` on that has not gone out yet; says how far it got."""
-        self._from, self._leads, self._round = start, False, number
+        self._from, self._leads, self._waits, self._round = start, False, False, number
         self._answer()
 
     def _answer(self) -> None:
@@ -77,13 +74,28 @@ class ChainPassage:
 
     def cut(self, at: int, *, halted: bool) -> None:
         """From `at` on frames belong to the new plan. `halted`: what a camera gave since it was stopped is lost to the switch."""
-        self.at = at
+        recorded = self._recorded()
+        self.at = at if recorded is None else recorded
         if halted and isinstance(self.chain.source, LiveSource):
             self.chain.source.halted = True
 
     def back(self) -> None:
         """No cut: everything goes on in the old plan."""
-        self._from, self._leads, self.at = None, False, None
+        self._from, self._leads, self._waits, self.at = None, False, False, None
+
+    def withdraw(self) -> None:
+        """There will be no cut."""
+        self.back()
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """A frame that waited is the source's next one again."""
+        self.give_back()
+        shot, source = self._held, self.chain.source
+        if shot is not None and source is not None:
+            self._go(shot)
+            source.put_back(shot, self._borrowed)
+            self._borrowed = None
 
     # ---- frames of a source
 
@@ -95,6 +107,8 @@ class ChainPassage:
             if source.ended and self._leads and not self._told:
                 self._told = True
                 self.tell("at", stream=self._stream(), pts=NEVER, round=self._round)
+            elif self._forced and not (self.crossed or source.ended) and self.ready():
+                self._go_without()
             return None
         if self.crossed:
             return self._go(shot)
@@ -107,10 +121,7 @@ class ChainPassage:
             if any(gate.pending for gate in self.chain.gates) or not self.ready():
                 self.chain.blocked = True
                 return None
-            self._last = self.last_sent()
-            self._record(shot.pts_ns)
-            self.enter()
-            self.tell("crossed", stream=self._stream(), last=self._last[0], first=shot.seq)
+            self._cross(shot.pts_ns, shot.seq)
             return self._go(self._moved(shot, source))
         if self.at is None and self._from is not None and shot.pts_ns >= self._from:
             self._hold(shot)
@@ -148,8 +159,6 @@ class ChainPassage:
 
     def _moved(self, shot: Shot, source: SourceStage) -> Shot:
         """The frame in memory that readers of the new plan can see."""
-        lease = self.chain.pools.at(Ref(source.stream.address, "image"))
-        source.stale = lambda ref: lease.pool is not None and ref.pool is not lease.pool
         self.chain.pools.end_frame()
         return source.renewed(shot) or shot
 
@@ -179,6 +188,9 @@ class ChainPassage:
                     edge.end(self._end())
                 chain.beside.append(edge)
         chain.pools.renew()
+        if chain.source is not None:
+            lease = chain.pools.at(Ref(chain.source.stream.address, "image"))
+            chain.source.stale = lambda ref: lease.pool is not None and ref.pool is not lease.pool
         numbers = {edge.id: edge for edge in self.plan.edges}
         routes = [(edge, refs) for edge, refs in chain.routes if edge.edge.id not in ends] + [*self.begins]
         for edge, _ in routes:
@@ -193,23 +205,26 @@ class ChainPassage:
             writer.sink, writer.plan = sinks.get(writer.sink.id, writer.sink), self.passage.plan
 
     def force(self) -> None:
-        """No frame may ever come: the chain goes over at once, and tells its consumers so."""
-        if not self.crossed and self._held is None:
-            self.finish()
-            chain = self.chain
-            seq, pts = self._last
+        """No frame may ever come: if there is none now, the chain goes over at once."""
+        self._forced = True
+
+    def _go_without(self) -> None:
+        """Goes over without a frame, and tells consumers so."""
+        chain, (seq, pts) = self.chain, self.last_sent()
+        self.finish()
+        self._forced = False
+        if seq >= 0:
             bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, pts, None, 0)
-            if seq >= 0 and not chain.ended:
-                for gate in chain.gates:
-                    gate.offer([bound] * len(gate.edges))
+            for gate in chain.gates:
+                gate.offer([bound] * len(gate.edges))
 
     def finish(self) -> None:
         """No frame of the old plan comes any more."""
         if not self.crossed:
-            self._last = self.last_sent()
-            self.enter()
             if self.chain.source is not None:
-                self.tell("crossed", stream=self._stream(), last=self._last[0], first=-1)
+                self._cross(self.last_sent()[1] + 1, -1)
+            else:
+                self.enter()
             if self.chain.end_sent:
                 for edge, _ in self.begins:
                     edge.end(self._end())
@@ -221,7 +236,7 @@ class ChainPassage:
 
     def close(self) -> list[OutEdge]:
         """The new plan alone remains; gives edges that are gone."""
-        self.give_back()
+        self._put_back()
         if not self.crossed:
             self.enter()
         gone, self.chain.beside = self.chain.beside, []
@@ -230,14 +245,22 @@ class ChainPassage:
     def _end(self) -> Entry:
         return Entry(Kind.END, self.chain.stream_index(), self.chain.epoch, NEVER, NEVER, None, 0, FINAL)
 
-    def _record(self, at: int) -> None:
-        """For a successor: frames from here on were given to the new plan."""
-        block = self.chain.block
-        block.set(f"{self.key}.cut", at)
-        block.set(f"{self.key}.cut_epoch", self.passage.epoch)
+    def _cross(self, at: int, first: int) -> None:
+        """A source goes over: frames from `at` on belong to the new plan, `first` is the first. A successor goes over there again."""
+        block, words = self.chain.block, ("cut", "cut_last", "cut_first", "cut_epoch")
+        if self._recorded() is None:
+            with block.together():
+                for word, value in zip(words, (at, self.last_sent()[0], first, self.passage.epoch), strict=True):
+                    block.set(f"{self.key}.{word}", value)
+        self.enter()
+        last, first = (block.get(f"{self.key}.{word}") for word in words[1:3])
+        self.tell("crossed", stream=self._stream(), last=last, first=first)
 
     def _recorded(self) -> int | None:
+        """Where this chain, in an earlier life maybe, has gone over."""
         block = self.chain.block
+        if self.chain.source is None:
+            return None
         return block.get(f"{self.key}.cut") if block.get(f"{self.key}.cut_epoch") == self.passage.epoch else None
 
     def last_sent(self) -> tuple[int, int]:

@@ -57,13 +57,25 @@ class ResultsOrder:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """From one plan to the next: its epoch and digest, edges that end and begin, and for each stream that has been cut where (pts)."""
+    """From one plan to the next: its epoch and digest, edges that end and begin, and for each stream that has been cut where (pts).
+
+    `halted`: sources stop there until they are told to go over.
+    """
 
     epoch: int
     plan: str
     ends: tuple[int, ...]
     begins: tuple[int, ...]
     cuts: dict[str, int]
+    halted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """To a worker that leaves: nodes whose state others take over, and sinks that others go on with."""
+
+    handed: tuple[str, ...]
+    sinks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ class Setup:
     held: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
     """Sinks that others still write."""
+    farewell: Farewell | None = None
 
 
 SETUP = TypeAdapter(Setup)
@@ -100,6 +113,7 @@ RING = TypeAdapter(RingGrant)
 ORDER = TypeAdapter(LinkOrder)
 RESULTS = TypeAdapter(ResultsOrder)
 PASSAGE = TypeAdapter(Passage)
+FAREWELL = TypeAdapter(Farewell)
 
 
 def as_json(adapter: TypeAdapter[Any], value: Any) -> Any:

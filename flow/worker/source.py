@@ -72,6 +72,8 @@ class SourceStage(ABC):
         self.ended = False
         self.stale: Callable[[SlotRef], bool] | None = None
         """Says of a slot whether it lies in memory that readers no longer know."""
+        self._returned: Shot | None = None
+        self._held: SlotRef | None = None
 
     @abstractmethod
     def take(self) -> Shot | None:
@@ -90,6 +92,18 @@ class SourceStage(ABC):
         """No frame after those already captured."""
         self.draining = True
         self.reader.stop()
+
+    def put_back(self, shot: Shot, held: SlotRef | None) -> None:
+        """A frame that was taken and has not gone out: it is the next one. `held`: its slot, to be released once it has gone."""
+        self._returned, self._held = shot, held
+
+    def _again(self) -> Shot | None:
+        """The frame that was put back, in memory that readers know."""
+        assert self._returned is not None
+        shot = self._returned if self.stale is None else self.renewed(self._returned)
+        if shot is not None:
+            self._returned = None
+        return shot
 
     def renewed(self, shot: Shot) -> Shot | None:
         """The frame in memory that readers know; None when none is free."""
@@ -114,6 +128,9 @@ class SourceStage(ABC):
         words = self.block.words
         words[self._out] += 1
         words[self._in_flight] -= 1
+        if self._held is not None and self._returned is None:
+            self._held.pool.release(self._held)
+            self._held = None
 
     def close(self) -> None:
         self.reader.stop()
@@ -153,6 +170,8 @@ class WaitingSource(SourceStage):
         self.draining = True
 
     def take(self) -> Shot | None:
+        if self._returned is not None:
+            return self._again()
         words = self.block.words
         while not self.ended:
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
@@ -241,7 +260,7 @@ class LiveSource(SourceStage):
         return self._bell
 
     def due(self) -> bool:
-        return self.rang or bool(self._waiting) or not self._started or self.draining
+        return self.rang or bool(self._waiting) or not self._started or self.draining or self._returned is not None
 
     def _capture(self) -> None:
         try:
@@ -318,6 +337,8 @@ class LiveSource(SourceStage):
         if not self._started:
             self._started = True
             self._thread.start()
+        if self._returned is not None:
+            return self._again()
         self.rang = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
