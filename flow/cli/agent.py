@@ -100,6 +100,8 @@ def agent(
             signal.signal(number, lambda *_: made.stop())
         say(f"device {made.keys.name}")
         made.run()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # what is asked for once more has been done
 
 
 def put_factory(store: Path, factory: Path | None) -> None:

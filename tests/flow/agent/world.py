@@ -56,7 +56,7 @@ def wait_for(condition: Callable[[], Any], what: Callable[[], object] | str, sec
     while time.monotonic() < until:
         if value := condition():
             return value
-        time.sleep(0.1)
+        time.sleep(0.2)
     raise AssertionError(f"it did not happen in {seconds:g} s: {what() if callable(what) else what}")
 
 
@@ -192,6 +192,7 @@ class Device:
     workers: str = "threads"
     more: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
+    asked: bool = False
 
     @property
     def store(self) -> Path:
@@ -213,10 +214,16 @@ class Device:
             self.process = subprocess.Popen([*COMMAND, *arguments], stderr=errors, cwd=self.folder, env=environment())
         return self
 
-    def stop(self) -> None:
-        """In order: status 0, and every frame that was read has its result."""
+    def ask_to_stop(self) -> None:
         assert self.process is not None
+        self.asked = True
         self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """In order, with status 0."""
+        if not self.asked:
+            self.ask_to_stop()
+        assert self.process is not None
         assert self.process.wait(60) == 0, self.said
         self.process = None
 
@@ -240,6 +247,11 @@ class Device:
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
         return [json.loads(line) for line in lines]
 
+    def newest(self) -> str:
+        """The version of the last result; empty where there is none."""
+        text = self.results.read_text()[-2000:] if self.results.exists() else ""
+        return json.loads(text.split("\n")[-2])["version"] if text.count("\n") > 1 else ""
+
     def versions(self) -> list[str]:
         """Of the results, in the order in which they changed."""
         found: list[str] = []
@@ -249,7 +261,7 @@ class Device:
         return found
 
     def wait_version(self, version: str) -> None:
-        wait_for(lambda: self.versions()[-1:] == [version], lambda: (self.versions(), self.said))
+        wait_for(lambda: self.newest() == version, lambda: (self.versions(), self.said))
 
     def wait_said(self, text: str) -> None:
         wait_for(lambda: text in self.said, lambda: self.said)
