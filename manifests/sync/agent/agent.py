@@ -242,10 +242,13 @@ class Agent:
             self._say(f"refused: {error}")
 
     def _offline(self, path: Path) -> None:
-        """A file that the agent was started with. Raises BundleError, OSError, Untrusted."""
+        """A file that the agent was started with; what it brought once is refused later. Raises BundleError, OSError."""
         from manifests.sync.offline import envelope_of
 
-        self.updater.submit(envelope_of(path), source=str(path.absolute()))
+        try:
+            self._take_file(envelope_of(path), path)
+        except Untrusted:
+            return  # said and reported
 
     def _take_file(self, envelope: bytes, path: Path) -> None:
         try:

@@ -32,10 +32,11 @@ def signed(folder: Path, version: str, revision: int, key: Ed25519PrivateKey = K
 
 def test_a_stick_a_stranger_s_stick_and_a_reset(tmp_path: Path, device: Callable[..., Device]) -> None:
     factory = bundle(tmp_path, "1.0.0", op="test.frail", device=True)
-    porch = device(factory=factory, more=("--update-key", PUBLIC)).start()
+    stranger = signed(tmp_path, "1.2.0", 9, Ed25519PrivateKey.generate())
+    porch = device(factory=factory, more=("--update-key", PUBLIC, "--offline", str(stranger))).start()
+    porch.wait_said(f"{stranger.name}: refused: expected 1 valid signature(s) by trusted keys")
     porch.wait_version("1.0.0")
     inbox = porch.store / "inbox"
-    stranger = signed(tmp_path, "1.2.0", 9, Ed25519PrivateKey.generate())
     (inbox / "stranger.ace").write_bytes(stranger.read_bytes())
     porch.wait_said("stranger.ace: refused: expected 1 valid signature(s) by trusted keys")
     (inbox / "broken.ace").write_bytes(b"no bundle at all")
