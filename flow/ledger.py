@@ -12,7 +12,7 @@ import mmap
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -46,15 +46,39 @@ def quantile_ms(buckets: Sequence[int], quantile: float) -> float | None:
 
 
 class Layout:
-    """Which word of a block holds which counter, and how many state areas follow."""
+    """Which word of a block holds which counter, and how many state areas follow. `names` are all its words in order, `""` where a
+    word is spare.
+    """
 
-    def __init__(self, keys: Iterable[str], states: int = 0) -> None:
-        self.keys = tuple(dict.fromkeys(keys))
-        self.index = {key: 1 + len(STATUS) + place for place, key in enumerate(self.keys)}
-        self.words = 1 + len(STATUS) + len(self.keys)
-        self.journal_words = 1 + 2 * len(self.keys)
+    def __init__(self, keys: Iterable[str], states: int = 0, spare: int = 0) -> None:
+        self._name((*dict.fromkeys(keys), *[""] * spare))
+        self.words = 1 + len(STATUS) + len(self.names)
+        self.journal_words = 1 + 2 * len(self.names)
         self.state_start = -(-(self.words + self.journal_words) * WORD // mmap.PAGESIZE) * mmap.PAGESIZE
         self.states = states
+
+    def _name(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.keys = tuple(filter(None, names))
+        self.index = {key: 1 + len(STATUS) + place for place, key in enumerate(names) if key}
+
+    @classmethod
+    def named(cls, names: Sequence[str], states: int) -> Layout:
+        """The layout with these words in this order."""
+        made = cls((), states, spare=len(names))
+        made._name(tuple(names))
+        return made
+
+    def changed(self, gone: Collection[str], new: Iterable[str]) -> tuple[str, ...]:
+        """The names of its words once counters have gone and new ones have taken spare words. Raises ValueError when there are too few."""
+        names = ["" if name in gone else name for name in self.names]
+        spare = (place for place, name in enumerate(names) if not name)
+        for key in new:
+            place = next(spare, None)
+            if place is None:
+                raise ValueError(f"expected room for {key} among {len(names)} counters of a worker, got none")
+            names[place] = key
+        return tuple(names)
 
     @property
     def nbytes(self) -> int:
@@ -77,6 +101,17 @@ class Block:
         if self.words[0] & 1:  # its writer died between two increments
             self.words[0] += 1
         self._apply()
+
+    def rename(self, names: Sequence[str]) -> None:
+        """Other counters have taken some of the words."""
+        self.layout = Layout.named(names, self.layout.states)
+        self._index = self.layout.index
+
+    def clear_spare(self) -> None:
+        """The writer's: words that are no counter now are 0 when they become one."""
+        for place, name in enumerate(self.layout.names, 1 + len(STATUS)):
+            if not name:
+                self.words[place] = 0
 
     def begin(self) -> None:
         """Opens a change; snapshots wait until `end`."""

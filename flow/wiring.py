@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,12 +12,15 @@ from flow.ledger import LATENCY_BUCKETS, Layout
 from flow.link.ring import RingShape
 from flow.plan.value import Chain, Edge, Lane, Plan, Pool, Ref
 from flow.pool import PoolShape
+from flow.said import said_keys
 
-STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death")
+STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death", "switch")
 NODE_CAUSES = ("error", "overflow", "spec", "poison", "stopped", "join")
 SPARE_ENTRIES = 6
 Carrier = Literal["local", "ring", "zmq"]
-EDGE_CAUSES = ("latest", "drop_oldest", "overflow", "stopped", "death", "join")
+EDGE_CAUSES = ("latest", "drop_oldest", "overflow", "stopped", "death", "join", "switch")
+SPARE_EDGES = 32
+"""Edges that a worker can begin while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,15 @@ class PoolSeat:
 
 
 class Wiring:
-    """A plan, looked at from its workers."""
+    """A plan, looked at from its workers. `streams`: names whose numbers are given already."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, streams: Sequence[str] = ()) -> None:
         self.plan = plan
         self.chains = {chain.id: chain for chain in plan.chains}
         self.lanes = {lane.id: lane for lane in plan.lanes}
         self.edges = {edge.id: edge for edge in plan.edges}
         self.lane_of = {chain: lane for lane in plan.lanes for chain in lane.chains}
-        self.streams = [stream.name for stream in plan.streams]
+        self.streams = list(dict.fromkeys((*streams, *(stream.name for stream in plan.streams))))
         self.nodes = [node.address for node in plan.nodes]
         self.sinks = {sink.id: sink for sink in plan.sinks}
         self._order = {chain.id: place for place, chain in enumerate(self._sorted())}
@@ -110,6 +113,10 @@ class Wiring:
         edge = self.edges[link.edge]
         return Seat(self.lane_of[edge.producer].id, link.producer), Seat(self.lane_of[edge.consumer].id, link.consumer)
 
+    def writer(self, sink: int) -> Seat:
+        """The worker that writes a sink."""
+        return Seat(next(lane.id for chain, lane in self.lane_of.items() if sink in self.chains[chain].sinks), 0)
+
     def carrier(self, link: LinkId) -> Carrier:
         """What carries a link."""
         if self.plan.link == "zmq":
@@ -125,13 +132,13 @@ class Wiring:
         """Room for what credits allow, and for what goes without: the end, and bounds in the place of frames that died."""
         return RingShape(self.credits(edge) + SPARE_ENTRIES, most_bytes(len(edge.refs), len(self.streams), edge.payload))
 
-    def pools(self) -> list[PoolSeat]:
-        """Every pool of every replica, numbered."""
+    def pools(self, first: int = 0) -> list[PoolSeat]:
+        """Every pool of every replica, numbered from `first` on."""
         seats: list[PoolSeat] = []
         for pool in self.plan.pools:
             for replica in range(self.replicas(pool.chain)):
                 holders = [(pool.chain, replica), *self._receivers(pool)]
-                shape = PoolShape(len(seats), pool.slots, pool.slot_bytes, len(holders))
+                shape = PoolShape(first + len(seats), pool.slots, pool.slot_bytes, len(holders))
                 seats.append(PoolSeat(shape, pool, replica, tuple(holders)))
         return seats
 
@@ -178,18 +185,25 @@ class Wiring:
             if chain.stream is not None:
                 keys += [f"stream:{chain.stream}.{name}" for name in ("in", "out", "in_flight", "repaired", "reconnects", "corrupt")]
                 keys += [f"stream:{chain.stream}.dropped:{cause}" for cause in STREAM_CAUSES]
-                keys += [f"chain:{chain.id}.{name}" for name in ("next_seq", "last_pts")]
+                keys += [f"chain:{chain.id}.{name}" for name in ("next_seq", "last_pts", "cut", "cut_epoch", "cut_last", "cut_first")]
             for address in chain.nodes:
                 keys += [f"node:{address}.{name}" for name in ("runs", "calls", "errors", "busy_ns")]
                 keys += [f"node:{address}.dropped:{cause}" for cause in NODE_CAUSES]
             for sink in chain.sinks:
-                keys += [f"sink:{sink}.{name}" for name in ("results", "max_ns", "errors")]
+                keys += [f"sink:{sink}.{name}" for name in ("results", "max_ns", "errors", "last_ns", "gap_ns")]
                 keys += [f"sink:{sink}.latency:{bucket}" for bucket in range(LATENCY_BUCKETS)]
+                keys += said_keys(sink, self.sinks[sink].spec)
             for edge in self.outbound(chain.id):
-                keys += [f"edge:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled")]
-                keys += [f"edge:{edge.id}.dropped:{cause}" for cause in EDGE_CAUSES]
+                keys += out_keys(edge.id)
             for edge in self.inbound(chain.id):
                 keys += [
                     f"taken:{edge.id}.{name}" for name in ("in", "out", "in_flight", "turn", "settled", "dropped:join", "dropped:broken")
                 ]
-        return Layout(keys, len(self.state_areas(lane)))
+        return Layout(keys, len(self.state_areas(lane)), SPARE_EDGES * len(out_keys(0)))
+
+
+def out_keys(edge: int) -> list[str]:
+    """The counters of an edge at its producer."""
+    return [f"edge:{edge}.{name}" for name in ("in", "out", "in_flight", "turn", "settled")] + [
+        f"edge:{edge}.dropped:{cause}" for cause in EDGE_CAUSES
+    ]

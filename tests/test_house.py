@@ -89,6 +89,7 @@ def test_rooms_load_no_heavy_library() -> None:
         "bench model",
         "pack",
         "inspect",
+        "agent",
         "cloud",
         "query",
         "download",

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flow.cli.agent import agent
 from flow.cli.bench import bench
 from flow.cli.cloud import cloud
 from flow.cli.demo import demo
@@ -53,7 +54,7 @@ def main(version: Version = False) -> None:
 
 
 on_a_device = (demo, run, validate, schema, plan, explain, prepare, ops, devices, quantize, pack, inspect)
-for command in (*on_a_device, cloud, query, download, reload, reset):
+for command in (*on_a_device, agent, cloud, query, download, reload, reset):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(rollout, name="rollout")

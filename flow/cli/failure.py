@@ -27,6 +27,8 @@ STATUS = {
     "manifests.trust.keys.KeyRefusal": WRONG_INPUT,
     "manifests.sync.trust.Untrusted": WRONG_INPUT,
     "manifests.sync.channel.curve.KeyFileError": WRONG_INPUT,
+    "manifests.sync.agent.membership.MembershipError": WRONG_INPUT,
+    "sqlite3.Error": FAILED,
     "manifests.trust.repository.TargetRefusal": WRONG_INPUT,
     "devices.kernels.cache.KernelError": FAILED,
     "flow.executor.RunError": FAILED,

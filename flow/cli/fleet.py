@@ -11,6 +11,15 @@ fleet = typer.Typer(no_args_is_help=True, help="Devices, bundles and people of t
 
 Cohort = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The cohort it belongs to.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Join = Annotated[
+    Path | None, typer.Option("--join", metavar="FILE", help="Write all that the device needs into this file.", show_default=False)
+]
+Authority = Annotated[
+    Path | None,
+    typer.Option(
+        "--authority", metavar="FILE", help="With --join: who signed the cloud's certificate (PEM).", exists=True, show_default=False
+    ),
+]
 Role = Annotated[str, typer.Argument(metavar="viewer|operator|approver|admin", show_default=False)]
 Bundle = Annotated[
     Path, typer.Argument(metavar="FILE.ace", help="A bundle of `ace pack`.", exists=True, dir_okay=False, show_default=False)
@@ -54,13 +63,24 @@ def items(cloud: Cloud = ADDRESS) -> None:
 
 
 @fleet.command()
-def invite(name: Name, cohort: Cohort = "default", cloud: Cloud = ADDRESS) -> None:
+def invite(name: Name, cohort: Cohort = "default", join: Join = None, authority: Authority = None, cloud: Cloud = ADDRESS) -> None:
     """Make a one-time token with which a device of this name may ask to be let in."""
     from flow.cli.failure import failures
     from flow.cli.remote import ask
 
     with failures():
         told = ask(cloud, "POST", "/v1/invitations", {"name": name, "cohort": cohort})
+        if join is not None:
+            from manifests.sync.agent.membership import Membership, reachable, write
+
+            endpoint = reachable(told["endpoint"], cloud)
+            trusted = authority.read_text() if authority is not None else ""
+            member = Membership(
+                endpoint=endpoint, key=told["server_key"], http=cloud, root=told["root"], token=told["token"], authority=trusted
+            )
+            write(join, member)
+            print(f"{join}: for `ace agent --join {join.name}` on {name}; it holds a token that works once")
+            return
         print(f"token, shown this once: {told['token']}\ncloud: {told['endpoint']}  key {told['server_key']}")
 
 

@@ -19,10 +19,22 @@ Set = Annotated[
         callback=pairs("NODE.KEY=VALUE", "boxes.score=0.5"),
     ),
 ]
+Probation = Annotated[
+    float | None,
+    typer.Option("--probation", metavar="SECONDS", min=0, help="How long it must prove itself before it stays.", show_default=False),
+]
 Impact = Annotated[bool, typer.Option("--impact", help="Only say what it would do.")]
 
 
-def reload(device: Device, item: Item, all: All = False, set: Set = None, impact: Impact = False, cloud: Cloud = ADDRESS) -> None:
+def reload(
+    device: Device,
+    item: Item,
+    all: All = False,
+    set: Set = None,
+    probation: Probation = None,
+    impact: Impact = False,
+    cloud: Cloud = ADDRESS,
+) -> None:
     """Have a device run another version of a model, in every business that takes it, or of a business."""
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed, foreseen
@@ -32,6 +44,7 @@ def reload(device: Device, item: Item, all: All = False, set: Set = None, impact
             "device": device,
             "items": [item],
             "all": all,
+            "probation_s": probation,
             "set": {key: value(text) for key, _, text in (each.partition("=") for each in set or ())},
         }
         if impact:

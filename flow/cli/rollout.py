@@ -27,6 +27,10 @@ Success = Annotated[
 Abort = Annotated[
     float | None, typer.Option("--abort", min=0, max=1, help="More failures than this share take it back.", show_default=False)
 ]
+Probation = Annotated[
+    float | None,
+    typer.Option("--probation", metavar="SECONDS", min=0, help="How long it must prove itself on each device.", show_default=False),
+]
 Download = Annotated[bool, typer.Option("--download", help="Only fetch and keep.")]
 
 
@@ -39,12 +43,13 @@ def create(
     abort: Abort = None,
     minimum: Minimum = None,
     deadline: Seconds = None,
+    probation: Probation = None,
     download: Download = False,
     cloud: Cloud = ADDRESS,
 ) -> None:
     """Begin a rollout."""
     body: dict[str, Any] = {"cohort": cohort, "item": item, "verb": "download" if download else "reload"}
-    given = {"stages": stage, "success": success, "abort": abort, "minimum": minimum, "deadline_s": deadline}
+    given = {"stages": stage, "success": success, "abort": abort, "minimum": minimum, "deadline_s": deadline, "probation_s": probation}
     body |= {key: value for key, value in given.items() if value is not None}
     _say(cloud, "POST", "/v1/rollouts", body)
 

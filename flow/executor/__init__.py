@@ -7,15 +7,20 @@ import queue
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from flow.executor.report import make_report
+from flow.executor.report import make_report, totals
 from flow.executor.results import ResultsInbox
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
+from flow.switch.error import SwitchError
+from flow.switch.proof import Proof, memory_of
+from flow.switch.succession import Numbers, Succession, succeed
 from flow.worker.turns import short_turns
 
 WAIT_S = 0.2
@@ -42,6 +47,7 @@ class Executor:
         self._cpu_start = 0.0
         self._final: dict[str, Any] | None = None
         self._running = threading.Event()
+        self._staged: Plan | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -107,16 +113,15 @@ class Executor:
         Results of other outputs are let go. Raises RunError for a name that is none, and when the executor itself fails.
         """
         supervisor = self._running_supervisor()
-        inboxes = list(supervisor.inboxes.values())
-        wanted = {id(inbox) for output in outputs for inbox in [self._inbox(output)]} or {id(inbox) for inbox in inboxes}
-        for inbox in inboxes:
-            inbox.discarding = id(inbox) not in wanted
+        wanted = {inbox.name for output in outputs for inbox in [self._inbox(output)]}
+        for inbox in supervisor.inboxes.values():
+            inbox.discarding = bool(wanted) and inbox.name not in wanted
         while (arrival := supervisor.arrived.get()) is not None:
             inbox, result = arrival
             inbox.read += 1
             if inbox.held_back:
                 supervisor.poke()
-            if id(inbox) in wanted:
+            if not wanted or inbox.name in wanted:
                 yield result
         supervisor.arrived.put(None)
         if self._thread is not None:
@@ -157,6 +162,89 @@ class Executor:
                 arrival[0].read += 1
             arrived.put(None)
 
+    # ---- other plans
+
+    @property
+    def running_plan(self) -> Plan:
+        """The plan that runs, in the numbers of its workers and counters."""
+        return self._running_supervisor().plan
+
+    @property
+    def change_state(self) -> Literal["running", "staged", "switching"]:
+        """Whether another plan is ready, or being switched to."""
+        change = self._running_supervisor().change
+        return "switching" if change.switching else "staged" if change.stage is not None else "running"
+
+    def succession(self, plan: Plan) -> Succession:
+        """How a plan would follow the running one. Raises Misfit when it cannot."""
+        return succeed(self.running_plan, plan, Numbers(self.running_plan))
+
+    def stage(self, plan: Plan, *, beside: bool = True, timeout_s: float | None = None) -> Proof:
+        """Loads what a plan has that the running one has not, beside it; says what a switch would keep, carry over, reset.
+
+        Not `beside`: where both do not fit, the switch stops what leaves before it loads what comes. Files wait meanwhile, a camera's
+        frames are dropped and counted. Plans that change while they run are made with `live=True`.
+
+        Raises SwitchError when it cannot be started or the run is over; then nothing has happened. TimeoutError after `timeout_s`, while it
+        goes on.
+        """
+        staged: Proof = self._change("stage", timeout_s, plan=plan, beside=beside)
+        self._staged = plan
+        return staged
+
+    def switch(self, *, keep_previous: bool = False, timeout_s: float | None = None) -> Proof:
+        """Cuts over to the plan that is staged; no frame is lost, none processed twice. Raises SwitchError; then the old plan runs on.
+
+        `keep_previous`: workers of the old plan keep their models loaded, where memory allows, until `settle`: staging it again is quick.
+        """
+        proof: Proof = self._change("switch", timeout_s, keep_previous=keep_previous)
+        assert self._staged is not None
+        self.plan, self._staged = self._staged, None
+        return proof
+
+    def settle(self, *, timeout_s: float | None = None) -> None:
+        """What was kept of earlier plans is given up."""
+        self._change("settle", timeout_s)
+
+    def unstage(self, *, timeout_s: float | None = None) -> None:
+        """Gives up what is staged."""
+        self._change("drop", timeout_s)
+        self._staged = None
+
+    def counters(self) -> Counter[str]:
+        """All counters of the ledger, those of workers that are gone included, with `restarts` and `poison`."""
+        supervisor = self._running_supervisor()
+        workers = list(supervisor.workers.values())
+        total = totals(workers)
+        total.update(supervisor.change.bank.counts)
+        total["restarts"] += sum(worker.restarts for worker in workers)
+        total["poison"] += len(supervisor.poison)
+        return total
+
+    @property
+    def problems(self) -> list[str]:
+        """What has gone wrong so far, in order."""
+        return list(self._running_supervisor().problems)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self._ended > 0
+
+    def memory_bytes(self) -> int:
+        """Memory that the workers have to themselves, and that they share."""
+        supervisor = self._running_supervisor()
+        return memory_of(list(supervisor.workers.values())) + supervisor.shared_bytes()
+
+    def _change(self, what: str, timeout_s: float | None, **fields: Any) -> Any:
+        supervisor = self._running_supervisor()
+        done: Future[Any] = Future()
+        if self._ended or not supervisor.order("change", what=what, future=done, **fields):
+            raise SwitchError("expected a run that goes on, got one that has ended")
+        return done.result(timeout_s)
+
+    # ---- the end
+
     def drain(self) -> None:
         """Asks for a graceful end: sources stop, what is in flight comes out."""
         if self._supervisor is not None and self._ended == 0.0:
@@ -175,8 +263,9 @@ class Executor:
         assert self._supervisor is not None, "start the run first"
         supervisor = self._supervisor
         return make_report(
-            self.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.shared_bytes(), cpu_seconds=self._cpu(),
+            supervisor.plan, supervisor.workers.values(), shared_memory_bytes=supervisor.shared_bytes(), cpu_seconds=self._cpu(),
             wall_seconds=(self._ended or time.monotonic()) - self._started, poison=supervisor.poison, problems=supervisor.problems,
+            retired=supervisor.change.bank.counts,
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:

@@ -22,11 +22,15 @@ def totals(workers: Iterable[Worker]) -> Counter[str]:
 
 def make_report(
     plan: Plan, workers: Iterable[Worker], *, shared_memory_bytes: int, cpu_seconds: float, wall_seconds: float,
-    poison: Iterable[Mapping[str, Any]], problems: Iterable[str],
+    poison: Iterable[Mapping[str, Any]], problems: Iterable[str], retired: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The report that `ace run --report` writes. `dropped` is by node (or stream, or edge) and cause."""
+    """The report that `ace run --report` writes. `dropped` is by node (or stream, or edge) and cause.
+
+    `retired`: what workers have counted that are gone since plans changed.
+    """
     workers = list(workers)
     count = totals(workers)
+    count.update(retired or {})
     report: dict[str, Any] = {
         "plan": plan.digest,
         "streams": {stream.name: _stream(plan, stream.name, count) for stream in plan.streams},

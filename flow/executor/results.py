@@ -27,9 +27,8 @@ class ResultsInbox:
     def __init__(self, sink: Sink, arrived: queue.SimpleQueue[Arrival | None], worker: LiveBell) -> None:
         self.sink, self.arrived = sink, arrived
         self.ring = rings.allocate(SHAPE, f"results-{sink.id}")
-        """The ring's descriptor, through all lives of the worker."""
-        bell = Bell(os.dup(worker.bell), os.dup(worker.word_read_only), own=False)
-        self._rows = RowReceiver(RingReceiver(SHAPE, os.dup(self.ring), bell))
+        """The ring's descriptor, through all lives of its writers."""
+        self._rows = RowReceiver(RingReceiver(SHAPE, os.dup(self.ring), _other(worker)))
         self.discarding = False
         self.read = self._queued = 0
         self.held_back = False
@@ -38,17 +37,22 @@ class ResultsInbox:
         self.arrived_rows = 0
         """Results that have come, each counted once however often it was sent."""
 
-    def renew(self) -> None:
-        """A worker starts: what the one before has published is taken in."""
+    @property
+    def name(self) -> str:
+        """`business.output`."""
+        return f"{self.sink.business}.{self.sink.output}"
+
+    def begin(self, worker: LiveBell) -> None:
+        """A worker starts to write: what the one before has published is taken in."""
         self.poll()
-        self._rows.renew()
+        self._rows.renew(_other(worker))
 
     def stirs(self) -> bool:
         """Whether something has come."""
         return self._rows.stirs()
 
-    def poll(self) -> None:
-        """Takes in what has come, and makes room for what has been read."""
+    def poll(self, *, freely: bool = False) -> None:
+        """Takes in what has come, and makes room for what has been read; `freely`: for all of it, whoever reads must not hold it up."""
         for line in self._rows.rows():
             row = json.loads(line)
             if row["seq"] <= self.seen.get(row["stream"], -1):
@@ -59,11 +63,15 @@ class ResultsInbox:
                 self._queued += 1
                 self.arrived.put((self, as_result(row)))
         self.held_back = self._queued - self.read >= SHAPE.entries // 2  # before it is counted: who reads from now on wakes us
-        self._rows.keep(self._queued - self.read)
+        self._rows.keep(0 if freely else self._queued - self.read)
 
     def close(self) -> None:
         self._rows.close()
         os.close(self.ring)
+
+
+def _other(worker: LiveBell) -> Bell:
+    return Bell(os.dup(worker.bell), os.dup(worker.word_read_only), own=False)
 
 
 KEYS = ("business", "version", "output", "stream", "seq", "pts_ns", "time", "plan", "latency_ms", "inputs", "reset")

@@ -8,12 +8,13 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
 from flow.executor.alarm import Alarm
+from flow.executor.blame import Blame
 from flow.executor.directory import RunDirectory
 from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
@@ -33,7 +34,6 @@ STOP_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 120.0
 MOST_RESTARTS = 8
-MOST_OPENINGS = 3
 RESULTS = "results:"
 
 Event = Callable[[dict[str, Any]], None]
@@ -58,29 +58,28 @@ class Supervisor:
         self.arrived: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self.inboxes: dict[int, ResultsInbox] = {}
         self.problems: list[str] = []
-        self.poison: list[dict[str, Any]] = []
+        self.blame = Blame()
+        self.poison = self.blame.poison
         self.stopped: set[str] = set()
         self.running = False
         self.failed = False
-        self._poisoned: set[tuple[int, int, int]] = set()
-        """(node, stream, seq)"""
-        self._suspects: dict[tuple[int, int], int] = {}
-        """(node, stream): seq of the last frame on which the node died while it ran several: it runs that one alone."""
-        self._deaths: Counter[tuple[str, int, int]] = Counter()
         self._opened: Counter[LinkId] = Counter()
-        self._plan_json = encode_plan(plan).decode()
-        self.nursery = Nursery(self._plan_json) if plan.workers == "processes" else None
-        self._nodes: Mapping[str, Node] = {node.address: node for node in plan.nodes}
+        from flow.switch.change import PlanChange  # it stands on parts of this package
+
+        self.change = PlanChange(self)
+        self.nursery = Nursery(encode_plan(plan).decode()) if plan.workers == "processes" else None
+        self.nodes: dict[str, Node] = {node.address: node for node in plan.nodes}
         self.alarm = Alarm()
         self._lock = threading.Lock()
         self._orders: list[tuple[str, Any]] = []
+        self._accepts = True
         deadline_ms = min((node.deadline_ms for node in plan.nodes), default=MOST_TICK_MS * TICKS_A_DEADLINE)
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
         self._look_at = 0.0
         """When workers are looked at though none has said anything."""
         self._stalled: dict[Seat, str] = {}
         self._started: dict[Seat, float] = {}
-        self._lost: set[Seat] = set()
+        self.lost: set[Seat] = set()
         self._closed: set[int] = set()
         self._stop = False
         self._draining = False
@@ -90,7 +89,7 @@ class Supervisor:
             self.memory = SharedMemory(self.wiring, self.workers)
             for sink in plan.sinks:
                 if sink.target == RESULTS:
-                    self.inboxes[sink.id] = ResultsInbox(sink, self.arrived, self.workers[self._seat_of(sink.id)].bell)
+                    self.inboxes[sink.id] = ResultsInbox(sink, self.arrived, self.workers[self.wiring.writer(sink.id)].bell)
         except BaseException:
             self._free_the_rest()
             raise
@@ -101,11 +100,13 @@ class Supervisor:
         """Shared memory of pools, links and results."""
         return self.memory.nbytes() + len(self.inboxes) * SHAPE.nbytes
 
-    def order(self, do: str, **fields: Any) -> None:
-        """`drain` or `stop`."""
+    def order(self, do: str, **fields: Any) -> bool:
+        """`drain`, `stop` or `change`; False once the run is over."""
         with self._lock:
-            self._orders.append((do, fields))
+            if self._accepts:
+                self._orders.append((do, fields))
         self.poke()
+        return self._accepts
 
     def poke(self) -> None:
         """Wakes the supervisor; nothing once the run is over."""
@@ -113,34 +114,46 @@ class Supervisor:
 
     # ---- starting
 
-    def _start(self, worker: Worker) -> None:
+    def start(self, worker: Worker) -> None:
+        """Starts a worker's next incarnation."""
         seat = worker.seat
         worker.start(self.nursery)
         self._started[seat] = time.monotonic()
-        results = {sink: inbox for sink, inbox in self.inboxes.items() if self._seat_of(sink) == seat}
-        for inbox in results.values():
-            inbox.renew()
-        poison = tuple(sorted(self._poisoned))
+        terms = self.change.terms(worker)
+        worker.plan = terms.plan
+        wiring = Wiring(terms.plan)
+        own = {sink for chain in wiring.lanes[seat.lane].chains for sink in wiring.chains[chain].sinks} & self.inboxes.keys()
+        results = {sink: self._begin(worker, sink) for sink in sorted(own - {*terms.waiting})}
         setup = Setup(
-            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, poison,
-            tuple((node, stream, seq) for (node, stream), seq in self._suspects.items()),
-            tuple(sorted(self.stopped)),
-            tuple(ResultsOrder(sink, dict(inbox.seen), inbox.arrived_rows) for sink, inbox in results.items()),
+            seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, self.blame.poisoned(terms.plan),
+            self.blame.alone(terms.plan), tuple(sorted(self.stopped)), tuple(results.values()), worker.block.layout.names,
+            tuple(self.change.streams), terms.epoch, terms.passage, terms.held, terms.waiting, terms.farewell,
         )  # fmt: skip
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
-        message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": self._plan_json, "digest": self.plan.digest}
+        message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": terms.plan_json, "digest": terms.digest}
         worker.send(message, fds)
-        self.memory.hand_over(worker)
-        for sink, inbox in results.items():
-            worker.send({"kind": "results", "sink": sink}, [inbox.ring, self.alarm.bell.bell, self.alarm.bell.word_read_only])
+        epoch = terms.epoch if terms.passage is None else terms.passage.epoch
+        self.memory.hand_over(worker, wiring=wiring, epoch=epoch)
+        for sink in results:
+            self._give_ring(worker, sink)
         worker.send({"kind": "build"})
 
-    def _seat_of(self, sink: int) -> Seat:
-        """The worker that writes a sink."""
-        lane = next(lane for chain, lane in self.wiring.lane_of.items() if sink in self.wiring.chains[chain].sinks)
-        return Seat(lane.id, 0)
+    def give_inbox(self, worker: Worker, sink: int) -> ResultsOrder:
+        """From now on this worker writes the results of a sink."""
+        order = self._begin(worker, sink)
+        self._give_ring(worker, sink)
+        return order
 
-    def _open_links(self, seat: Seat) -> None:
+    def _begin(self, worker: Worker, sink: int) -> ResultsOrder:
+        inbox = self.inboxes[sink]
+        inbox.begin(worker.bell)
+        return ResultsOrder(sink, dict(inbox.seen), inbox.arrived_rows)
+
+    def _give_ring(self, worker: Worker, sink: int) -> None:
+        executor = self.alarm.bell
+        worker.send({"kind": "results", "sink": sink}, [self.inboxes[sink].ring, executor.bell, executor.word_read_only])
+
+    def open_links(self, seat: Seat) -> None:
         """Opens every ZeroMQ link between this worker and those that are ready, at new addresses."""
         for link in self.wiring.links():
             ends = self.wiring.ends(link)
@@ -149,9 +162,9 @@ class Supervisor:
             self._opened[link] += 1
             address = self.directory.address(f"{link.name}.{self._opened[link]}")
             for end, sending in ((ends[1], False), (ends[0], True)):
-                self._command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
+                self.command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
 
-    def _command(self, worker: Worker, **fields: Any) -> None:
+    def command(self, worker: Worker, **fields: Any) -> None:
         self.router.send_multipart([worker.name.encode(), json.dumps(fields).encode()])
 
     # ---- the loop
@@ -160,17 +173,20 @@ class Supervisor:
         """Until every worker has ended, or stop is asked for. Frees everything."""
         try:
             for worker in self.workers.values():
-                self._start(worker)
-            while not self._stop and not self._over():
+                self.start(worker)
+            while not self._stop and (self.change.active or not self._over()):
                 self._turn()
         finally:
+            with self._lock:
+                self._accepts, orders = False, self._orders
+            self.change.end(fields["future"] for do, fields in orders if do == "change")
             try:
                 self._end_workers()
             finally:
                 self._free()
 
     def _over(self) -> bool:
-        return all(worker.ended or worker.seat in self._lost for worker in self.workers.values())
+        return all(worker.ended or worker.seat in self.lost for worker in self.workers.values())
 
     def _turn(self) -> None:
         speakers = [self.router, None if self.nursery is None else self.nursery.sock]
@@ -178,14 +194,15 @@ class Supervisor:
         if told and self.nursery is not None:
             self.nursery.take()
         for inbox in self.inboxes.values():
-            inbox.poll()
+            inbox.poll(freely=self.change.switching)
         self._take_orders()
         if told or time.monotonic() >= self._look_at:
             self._take_events()
-            for worker in self.workers.values():
-                if worker.seat not in self._lost:
+            for worker in list(self.workers.values()):
+                if worker.seat not in self.lost and worker.seat not in self.change.staged:
                     self._watch(worker)
             self._look_at = self._next_look()
+        self.change.turn()
 
     def _next_look(self) -> float:
         """Until when nobody need look at deadlines, and threads that may have ended; a worker that is due is started in time."""
@@ -195,14 +212,16 @@ class Supervisor:
     def _take_orders(self) -> None:
         with self._lock:
             orders, self._orders = self._orders, []
-        for do, _ in orders:
+        for do, fields in orders:
             if do == "stop":
                 self._stop = True
+            elif do == "change":
+                self.change.take(**fields)
             elif do == "drain":
                 self._draining = True
                 for worker in self.workers.values():
                     if worker.ready:
-                        self._command(worker, do="drain")
+                        self.command(worker, do="drain")
 
     def _take_events(self) -> None:
         while True:
@@ -212,26 +231,27 @@ class Supervisor:
                 return
             except ValueError:
                 continue
-            worker = next((one for one in self.workers.values() if one.name.encode() == name), None)
-            if worker is not None:
-                self._handle(worker, json.loads(data))
+            worker = next((one for one in (*self.workers.values(), *self.change.staged.values()) if one.name.encode() == name), None)
+            if worker is not None and not self.change.handle(worker, event := json.loads(data)):
+                self._handle(worker, event)
 
     def _handle(self, worker: Worker, event: dict[str, Any]) -> None:
         match event["event"]:
             case "ready":
                 worker.ready = True
-                self._forgive(worker)
-                self._open_links(worker.seat)
+                lane = self.wiring.lanes[worker.seat.lane]
+                self.blame.forgive(address for chain in lane.chains for address in self.wiring.chains[chain].nodes)
+                self.open_links(worker.seat)
                 self._detach(worker)
                 for business in sorted(self.stopped):
-                    self._command(worker, do="stop_business", business=business)
+                    self.command(worker, do="stop_business", business=business)
                 if self._draining:
-                    self._command(worker, do="drain")
+                    self.command(worker, do="drain")
                 if self.running:
-                    self._command(worker, do="go")
+                    self.command(worker, do="go")
                 self._go()
             case "error":
-                node = self._nodes[event["address"]]
+                node = self.nodes[event["address"]]
                 rest = " (more of these are counted, not shown)" if event["last"] else ""
                 self._note(f"{', '.join(node.names)} ({node.where[0]}): {event['message']}{rest}", "error")
             case "business_failed":
@@ -255,11 +275,11 @@ class Supervisor:
 
     def _go(self) -> None:
         """Lets the sources start once every worker is ready."""
-        if not self.running and all(one.ready or one.seat in self._lost for one in self.workers.values()):
+        if not self.running and all(one.ready or one.seat in self.lost for one in self.workers.values()):
             self.running = True
             for worker in self.workers.values():
                 if worker.ready:
-                    self._command(worker, do="go")
+                    self.command(worker, do="go")
             self.on_event({"event": "running"})
 
     def _note(self, message: str, event: str) -> None:
@@ -267,7 +287,7 @@ class Supervisor:
         self.on_event({"event": event, "message": message})
 
     def _title(self, worker: Worker) -> str:
-        return f"worker {self.wiring.lanes[worker.seat.lane].name}"
+        return f"worker {next(lane.name for lane in worker.plan.lanes if lane.id == worker.seat.lane)}"
 
     # ---- death and life
 
@@ -275,7 +295,7 @@ class Supervisor:
         now = time.monotonic()
         if worker.due is not None and now >= worker.due:
             worker.restarts += 1
-            self._start(worker)
+            self.start(worker)
             return
         cause = worker.dead()
         if cause is not None:
@@ -290,7 +310,7 @@ class Supervisor:
         status = worker.block.status()
         if status["node"] < 0 or worker.seat in self._stalled:
             return
-        node = self.plan.nodes[status["node"]]
+        node = worker.plan.nodes[status["node"]]
         took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
         several = status["stream"] == TOGETHER
         deadline_ms = node.deadline_ms * (status["seq"] if several else 1)
@@ -305,7 +325,7 @@ class Supervisor:
             worker.kill()
 
     def _died(self, worker: Worker, cause: str) -> None:
-        if worker.ended and worker.process is not None and worker.process.returncode == 0:
+        if self.change.over(worker) or (worker.ended and worker.process is not None and worker.process.returncode == 0):
             worker.gone = True
             return
         status, last_words = worker.block.status(), worker.last_words()
@@ -316,10 +336,10 @@ class Supervisor:
             return
         where = ""
         if status["node"] >= 0:
-            node = self.plan.nodes[status["node"]]
+            node = worker.plan.nodes[status["node"]]
             if status["stream"] == TOGETHER:
                 when = f"on {status['seq']} frames at once, each of which is tried alone now"
-                self._suspect(worker.block.entered())
+                self.blame.suspect((worker.plan.nodes[number], stream, seq) for number, stream, seq in worker.block.entered())
             else:
                 when = "as it was opened" if status["stream"] < 0 else f"on frame {status['seq']}"
                 self._blame(node, status["stream"], status["seq"])
@@ -331,47 +351,26 @@ class Supervisor:
             worker.due = time.monotonic() + worker.backoff_s()
 
     def _blame(self, node: Node, stream: int, seq: int) -> None:
-        """A frame whose node dies on it twice (once, where the business says skip) is poison.
-
-        Without a frame (`stream` -1) the node was being opened: its businesses stop once that has failed so often that it is no accident.
-        """
-        self._deaths[node.address, stream, seq] += 1
-        deaths = self._deaths[node.address, stream, seq]
-        if node.on_error == "stop" or (stream < 0 and deaths > MOST_OPENINGS):
-            self.failed = True
-            for business in node.businesses:
-                self._stop_business(business)
-        elif stream >= 0 and deaths >= (1 if node.on_error == "skip" else 2):
-            self._poisoned.add((self.plan.nodes.index(node), stream, seq))
-            found = {
-                "node": node.names[0],
-                "address": node.address,
-                "stream": self.wiring.streams[stream],
-                "seq": seq,
-                "plan": self.plan.digest,
-            }
-            self.poison.append(found)
-            self._note(f"frame {seq} of {found['stream']} is set aside: {node.names[0]} died on it", "poison")
-
-    def _suspect(self, frames: Sequence[tuple[int, int, int]]) -> None:
-        """A node died on several frames at once: that counts for each, and shows who was to blame when it runs them one at a time."""
-        for number, stream, seq in frames:
-            self._suspects[number, stream] = seq
-            self._deaths[self.plan.nodes[number].address, stream, seq] += 1
-
-    def _forgive(self, worker: Worker) -> None:
-        """All nodes of this worker are open: what died before them was an accident."""
-        for chain in self.wiring.lanes[worker.seat.lane].chains:
-            for address in self.wiring.chains[chain].nodes:
-                self._deaths.pop((address, -1, -1), None)
+        match self.blame.died(node, stream, seq):
+            case "stop":
+                self.failed = True
+                for business in node.businesses:
+                    self._stop_business(business)
+            case "poison":
+                where = self.wiring.streams[stream]
+                self.poison.append(
+                    {"node": node.names[0], "address": node.address, "stream": where, "seq": seq, "plan": self.plan.digest}
+                )  # fmt: skip
+                self._note(f"frame {seq} of {where} is set aside: {node.names[0]} died on it", "poison")
 
     def _give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
-        if worker.seat in self._lost:
+        if worker.seat in self.lost:
             return
         self.failed = True
-        self._lost.add(worker.seat)
+        self.lost.add(worker.seat)
         self._note(message, "lost")
+        self.change.lost(worker, message)
         worker.kill()
         if worker.process is None or worker.join(STOP_TIMEOUT_S):  # a thread is left to itself: nothing leads to it or from it any more
             self.memory.let_go(worker.seat, returns=False)  # or others would wait for its slots
@@ -379,20 +378,20 @@ class Supervisor:
             if other.ready:
                 self._detach(other)
         chains = set(self.wiring.lanes[worker.seat.lane].chains)
-        starving = {self.wiring.lane_of[edge.consumer].id for edge in self.plan.edges if edge.producer in chains}
+        starving = {self.wiring.lane_of[edge.consumer].id for edge in self.wiring.plan.edges if edge.producer in chains}
         for seat, other in self.workers.items():
             if seat.lane in starving or seat.lane == worker.seat.lane:
                 self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
-        if not any(seat not in self._lost for seat in self.workers):
+        if not any(seat not in self.lost for seat in self.workers) and not self.change.active:
             self._stop = True
         self._go()
 
     def _detach(self, worker: Worker) -> None:
         """Tells a worker which of its edges lead to lanes that are lost."""
-        lost = {seat.lane for seat in self._lost}
-        for edge in self.plan.edges:
+        lost = {seat.lane for seat in self.lost}
+        for edge in self.wiring.plan.edges:
             if self.wiring.lane_of[edge.producer].id == worker.seat.lane and self.wiring.lane_of[edge.consumer].id in lost:
-                self._command(worker, do="detach", edge=edge.id)
+                self.command(worker, do="detach", edge=edge.id)
 
     def _stop_business(self, name: str) -> None:
         if name in self.stopped:
@@ -400,7 +399,7 @@ class Supervisor:
         self.stopped.add(name)
         for worker in self.workers.values():
             if worker.ready:
-                self._command(worker, do="stop_business", business=name)
+                self.command(worker, do="stop_business", business=name)
         if self.stopped >= {business for node in self.plan.nodes for business in node.businesses}:
             self._stop = True
 
@@ -409,12 +408,12 @@ class Supervisor:
     def _end_workers(self) -> None:
         for worker in self.workers.values():
             if worker.ready and not worker.gone:
-                self._command(worker, do="stop")
+                self.command(worker, do="stop")
         give_up = time.monotonic() + (STOP_TIMEOUT_S if self._stop else END_TIMEOUT_S)  # a video is completed at the end
         for worker in self.workers.values():
-            if worker.seat in self._lost or not worker.ready:
+            if worker.seat in self.lost or not worker.ready:
                 worker.kill()
-            given_up = worker.process is None and worker.seat in self._lost  # a thread that may never end: it has been let go of
+            given_up = worker.process is None and worker.seat in self.lost  # a thread that may never end: it has been let go of
             if not worker.gone and not given_up and not worker.join(max(0.1, give_up - time.monotonic())):
                 worker.kill()
                 worker.join(2.0)
@@ -430,6 +429,7 @@ class Supervisor:
     def _free_the_rest(self) -> None:
         for inbox in self.inboxes.values():
             inbox.close()
+        self.change.close()
         self.arrived.put(None)
         self.router.close()
         self.context.destroy(linger=0)

@@ -14,6 +14,7 @@ from flow import channel
 from flow.executor.nursery import Child, Nursery
 from flow.ledger import Block, Layout, make_block
 from flow.link.bell import LiveBell
+from flow.plan.value import Plan
 from flow.wiring import Seat
 
 RESTART_WINDOW_S = 60.0
@@ -26,6 +27,8 @@ class Worker:
 
     def __init__(self, seat: Seat, layout: Layout, *, threads: int, device: str) -> None:
         self.seat, self.threads, self.device = seat, threads, device
+        self.plan: Plan
+        """What the worker was started with, by whose numbers it speaks of nodes."""
         self.fd = make_block(layout, seat.name)
         self.block = Block(self.fd, layout)
         self.bell = LiveBell(seat.name)
@@ -38,6 +41,8 @@ class Worker:
         self.process: Child | None = None
         self.thread: threading.Thread | None = None
         self.deaths: list[float] = []
+        self.succeeds: Worker | None = None
+        """One that rests, whose process our next life takes over."""
 
     @property
     def name(self) -> str:
@@ -52,14 +57,15 @@ class Worker:
         return bool(self.block.status()["ended"])
 
     def start(self, nursery: Nursery | None) -> None:
-        """Starts the next incarnation, a process of the nursery or a thread of ours; it waits for its setup on the channel.
-
-        Raises NurseryError.
+        """Starts the next incarnation, a process of the nursery or a thread of ours, or one that rests; it waits for its setup on the
+        channel. Raises NurseryError.
         """
         self.incarnation += 1
         self.ready, self.gone, self.due = False, False, None
         self.block.set_status("ended", 0)
         self.block.leave()
+        if self._succeed():
+            return
         ours, theirs = socket.socketpair()
         ours.settimeout(10.0)
         self.sock = ours
@@ -70,8 +76,24 @@ class Worker:
             self.thread = threading.Thread(target=self._serve, args=(theirs,), name=self.name, daemon=True)
             self.thread.start()
 
+    def _succeed(self) -> bool:
+        """Takes over the process of a worker that rests, if there is one and it lives."""
+        old, self.succeeds = self.succeeds, None
+        if old is None or old.dead() is not None or old.sock is None:
+            return False
+        self.sock, self.process, self.thread = old.sock, old.process, old.thread
+        old.sock, old.process, old.thread, old.gone = None, None, None, True
+        old.close()
+        return True
+
+    def dismiss(self) -> None:
+        """Lets a worker go that rests: it ends with its channel."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
     def _serve(self, sock: socket.socket) -> None:
-        from flow.worker.lane import serve
+        from flow.worker.life import serve
 
         try:
             serve(sock, own_process=False)

@@ -180,6 +180,11 @@ class RingReceiver(_End):
         self.tail = self._observe(self.tail_word)
         return self.tail != self.taken
 
+    def renew(self, other: Bell) -> None:
+        """Another producer goes on where the last one stopped."""
+        self.other.close()
+        self.other = other
+
     def acknowledge(self, received: int, done: int) -> None:
         head = self.head
         while head < self.taken and RECORD.unpack_from(self.entries, self._start(head))[0] < done:

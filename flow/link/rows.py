@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from flow.link.bell import Bell
 from flow.link.ring import RingReceiver, RingSender, RingShape
 
 SHAPE = RingShape(entries=64, entry_bytes=4080)
@@ -77,9 +78,10 @@ class RowReceiver:
                 self._parts.clear()
                 yield row
 
-    def renew(self) -> None:
-        """Another writer begins: its first part is the first of a row."""
+    def renew(self, writer: Bell) -> None:
+        """Another writer begins: its first part is the first of a row. Takes over its bell."""
         self._parts.clear()
+        self._ring.renew(writer)
 
     def keep(self, unread: int) -> None:
         """Makes room for all but so many rows."""

@@ -42,17 +42,19 @@ class Homes:
 
 
 def homes(
-    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Sequence[ModelInfo] = ()
-) -> Homes:
+    nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], *, cores: int, models: Sequence[ModelInfo] = (),
+    live: bool = False,
+) -> Homes:  # fmt: skip
     """One core: one lane for the host, since nothing gains from a hop. More: see `_Assignment`. Every other device has its own lane.
 
-    `models` are those that the nodes use; a model that is not among them counts as one that costs much.
+    `models` are those that the nodes use; a model that is not among them counts as one that costs much. `live`: the plan is going to
+    change while it runs, so each source has a lane to itself, which stays when the rest changes.
     """
     if cores > 1:
-        return _Assignment(nodes, streams, sinks, models, cores).homes()
-    everything = Home(SOURCE, 0, "all")
+        return _Assignment(nodes, streams, sinks, models, cores, live=live).homes()
+    everything = Home(SHARED if live else SOURCE, 0, "all")
     return Homes(
-        {stream.name: everything for stream in streams},
+        {stream.name: Home(SOURCE, place, f"source {stream.name}") if live else everything for place, stream in enumerate(streams)},
         {node.address: everything if node.device == HOST else _device(node) for node in nodes},
         {sink.id: everything for sink in sinks},
     )
@@ -73,10 +75,11 @@ class _Assignment:
     """
 
     def __init__(
-        self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo], cores: int
-    ) -> None:
-        self.nodes, self.streams, self.sinks, self.cores = nodes, streams, sinks, cores
-        self.source = source_homes(streams, cores)
+        self, nodes: Sequence[Node], streams: Sequence[Stream], sinks: Sequence[Sink], models: Sequence[ModelInfo], cores: int, *,
+        live: bool,
+    ) -> None:  # fmt: skip
+        self.nodes, self.streams, self.sinks, self.cores, self.live = nodes, streams, sinks, cores, live
+        self.source = source_homes(streams, cores, apart=live)
         self.crowded = {home for home in self.source.values() if list(self.source.values()).count(home) > 1}
         self.home: dict[str, Home] = dict(self.source)
         self.anchor = {stream.address: stream.name for stream in streams} | {node.address: node.streams[0] for node in nodes}
@@ -97,17 +100,25 @@ class _Assignment:
                 self.home[node.address] = self.session_of[node.address]
         self._take_in_preparation()
         self._take_in_decoding()
-        self._keep_with_source()
+        if not self.live:
+            self._keep_with_source()
         tails = self._tails()
         for node in self.nodes:
             if node.address not in self.home:
                 own = {tails[business] for business in node.businesses}
-                self.home[node.address] = own.pop() if len(own) == 1 else Home(SHARED, 0, "shared")
+                self.home[node.address] = own.pop() if len(own) == 1 else self._shared(node)
         return Homes(
             {stream.name: self.home[stream.address] for stream in self.streams},
             {node.address: self.home[node.address] for node in self.nodes},
             {sink.id: tails[sink.business] for sink in self.sinks},
         )
+
+    def _shared(self, node: Node) -> Home:
+        """One lane for all; in a plan that is going to change one for each stream, so that a change leaves the others alone."""
+        if not self.live:
+            return Home(SHARED, 0, "shared")
+        place = [stream.name for stream in self.streams].index(node.streams[0])
+        return Home(SHARED, place, f"shared {node.streams[0]}")
 
     def _infers(self, node: Node) -> bool:
         """Whether the node is worth a lane: a model that costs something, or other work that frames of several streams can share."""
@@ -224,12 +235,12 @@ def session_homes(nodes: Sequence[Node], models: Mapping[str, str], cores: int) 
     }
 
 
-def source_homes(streams: Sequence[Stream], cores: int) -> dict[str, Home]:
+def source_homes(streams: Sequence[Stream], cores: int, *, apart: bool = False) -> dict[str, Home]:
     """A lane for each source; but live sources, which wait for their cameras in threads of their own, share as many lanes as there are
-    cores where they are many.
+    cores where they are many, unless they shall come and go `apart`.
     """
     live = [stream.address for stream in streams if stream.live]
-    shared = live if len(live) >= MANY * cores else []
+    shared = live if len(live) >= MANY * cores and not apart else []
     found = {}
     for place, stream in enumerate(streams):
         part = shared.index(stream.address) % cores if stream.address in shared else None

@@ -36,11 +36,13 @@ def make_plan(
     cores: int | None = None,
     memory: int | None = None,
     probe: Prober | None = None,
+    live: bool = False,
 ) -> Plan:
     """The plan of everything a device runs.
 
     `out` maps outputs (`pets`, or `pet.pets`) to targets; without it every output goes to the Python caller (`results:`). `cores` and
-    `memory` (bytes) default to what this process may use. `probe` looks at sources (default: `flow.sources.probe`).
+    `memory` (bytes) default to what this process may use. `probe` looks at sources (default: `flow.sources.probe`). `live`: the plan is
+    going to be changed while it runs, so every source gets a worker to itself.
 
     Raises ManifestError with every problem found, each at its line: unknown names, settings, ports or models that do not fit, sources that
     cannot be opened, targets that cannot be written, less memory than the plan needs. Nothing is allocated or started.
@@ -58,7 +60,7 @@ def make_plan(
         graph = build(resolved, streams, deployment.device, registry.available(), problems)
         sinks = results.sinks(results.targets(resolved.outputs, out, problems), resolved.drafts, graph, problems)
         problems.check()
-        return _plan(deployment, graph, _live(placed(graph), graph, resolved, sinks), sinks, workers, link, cores)
+        return _plan(deployment, graph, _live(placed(graph), graph, resolved, sinks), sinks, workers, link, cores, live)
 
     needed, made = planned(deployment, out)
     if needed.bytes > memory:
@@ -82,12 +84,13 @@ def _fitting(deployment: Deployment, out: results.Out | None, planned: Planned, 
 
 
 def _plan(
-    deployment: Deployment, graph: Graph, nodes: list[Node], sinks: list[Sink], workers: WorkerMode, link: LinkMode, cores: int
-) -> tuple[Budget, Plan]:
+    deployment: Deployment, graph: Graph, nodes: list[Node], sinks: list[Sink], workers: WorkerMode, link: LinkMode, cores: int,
+    live: bool,
+) -> tuple[Budget, Plan]:  # fmt: skip
     read = {ref.address for node in nodes for _, ref in node.inputs} | {sink.value.address for sink in sinks}
     streams = [stream for stream in graph.streams.values() if stream.address in read]
     models = _models(graph, nodes)
-    home = homes(nodes, streams, sinks, cores=cores, models=models)
+    home = homes(nodes, streams, sinks, cores=cores, models=models, live=live)
     specs = _specs(nodes, streams)
     layout = batched(lay_out(nodes, streams, sinks, home, cores=cores), nodes, specs)
     flowing = edges(layout, streams, specs)

@@ -6,9 +6,8 @@ two workers, and numbered turns keep it from being seen twice.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from flow.entry import FINAL, RESET, Entry, Kind
@@ -22,16 +21,15 @@ from flow.worker.join import Join
 from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeRunner
 from flow.worker.out_edge import OutEdge
+from flow.worker.passage import ChainPassage
 from flow.worker.passing import Passing
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
 from flow.worker.source import LiveSource, Shot, SourceStage
+from flow.worker.state import ChainState
 from flow.worker.straight import Straight
 from flow.worker.ways import entry_of
 from ops.value import Frame
-
-LAST = struct.Struct("<7q")
-"""The last frame in a saved state: stream, epoch, seq, pts, time, capture, flags."""
 
 
 class ChainRunner:
@@ -46,12 +44,20 @@ class ChainRunner:
     ) -> None:  # fmt: skip
         self.chain, self.block, self.streams, self.pools = chain, block, streams, pools
         self.nodes, self.sinks, self.join, self.source = nodes, sinks, join, source
-        self.inbound = inbound
-        self.outbound = [edge for edge, _ in outbound]
-        self.gates = gates([(edge, [table[ref] for ref in refs], [pools.at(ref).place for ref in refs]) for edge, refs in outbound])
+        self.inbound, self.table = inbound, table
+        self.route(outbound)
+        self.beside: list[OutEdge] = []
+        """Edges that frames do not take: not yet, or no more."""
+        self.epoch = 0
+        self.passage: ChainPassage | None = None
+        self.held = self.leaving = False
+        """Waits for what it inherits; leaves what it has to others."""
+        self.handed: frozenset[str] = frozenset()
+        """Nodes whose state others take over: they are not flushed."""
         self.size = len(table)
         self.source_place = source_place
         self.state_area = state_area
+        self.state = ChainState(f"chain:{chain.id}.state", nodes, block, state_area)
         self.poison = poison
         self.settling: deque[Settlement] = deque()
         self.stopped: set[str] = set()
@@ -61,7 +67,6 @@ class ChainRunner:
         self.end_sent = False
         self._failed, self._closed = failed, closed
         self.straight: Straight | None = None
-        self.thins = any(gate.thinning for gate in self.gates)
         if isinstance(source, LiveSource) and source.stream.policy == "latest" and self.gates:
             source.takes = lambda: any(gate.takes() for gate in self.gates)
         self.last: Entry | None = None
@@ -76,10 +81,17 @@ class ChainRunner:
         self.in_hand: Passing | None = None
         self.frames_in: list[tuple[InEdge, list[int]]] = [(edge, [table[ref] for ref in edge.edge.refs]) for edge in inbound]
 
+    def route(self, routes: Sequence[tuple[OutEdge, tuple[Ref, ...]]]) -> None:
+        """From now on frames leave on these edges."""
+        self.routes, table, pools = routes, self.table, self.pools
+        self.outbound = [edge for edge, _ in routes]
+        self.gates = gates([(edge, [table[ref] for ref in refs], [pools.at(ref).place for ref in refs]) for edge, refs in routes])
+        self.thins = any(gate.thinning for gate in self.gates)
+
     def links_changed(self) -> None:
         """Looks anew whether frames can go the common path."""
         self.hand_back()
-        self.straight = None if self.batched else Straight.of(self)
+        self.straight = None if self.batched or self.held or self.passage is not None else Straight.of(self)
 
     def hand_back(self) -> None:
         """From here on this chain itself knows how far its links are, until a frame goes the common path again."""
@@ -107,7 +119,8 @@ class ChainRunner:
             return self.straight.stirs(room=room)
         if any(edge.stirs() for edge in self.inbound):
             return True
-        return room and (any(edge.stirs() for edge in self.outbound) or any(sink.stirs() for sink in self.sinks))
+        edges = (*self.outbound, *self.beside)
+        return room and (any(edge.stirs() for edge in edges) or any(sink.stirs() for sink in self.sinks))
 
     def idle(self) -> None:
         """Nothing has happened for a while: what was put off is done."""
@@ -131,7 +144,7 @@ class ChainRunner:
         moved = False
         self.block.begin()
         try:
-            for edge in self.outbound:
+            for edge in (*self.outbound, *self.beside):
                 moved |= edge.poll()
             for gate in self.gates:
                 moved |= gate.pump()
@@ -139,7 +152,7 @@ class ChainRunner:
                 moved |= sink.poll()
             for inbound in self.inbound:
                 moved |= inbound.poll()
-            if not self.end_sent:
+            if not self.end_sent and not self.held:
                 moved |= self._advance()
             moved |= self.settle()
             for inbound in self.inbound:
@@ -164,7 +177,7 @@ class ChainRunner:
         # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
         self.block.end()
         try:
-            shot = source.take()
+            shot = source.take() if self.passage is None else self.passage.take(source)
         finally:
             self.block.begin()
         if shot is None:
@@ -176,7 +189,7 @@ class ChainRunner:
         values: list[Any] = [None] * self.size
         values[self.source_place] = shot.image
         stream = self.streams.index(source.stream.name)
-        entry = Entry(Kind.FRAME, stream, 0, shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns)
+        entry = Entry(Kind.FRAME, stream, self.epoch, shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns)
         settlement = Settlement([], [], [], shot.seq + 1, shot.pts_ns)
         self._process(entry, values, settlement)
         self.release_shot(shot)
@@ -189,6 +202,9 @@ class ChainRunner:
 
     def _from_edges(self) -> bool:
         assert self.join is not None
+        if self.passage is not None and not self.passage.may_pass(self.join.epoch()):
+            self.blocked = True
+            return False
         met = self.join.next()
         if self.join.passed:
             self._record(Settlement(self.join.passed, [], []))
@@ -283,18 +299,19 @@ class ChainRunner:
                 sink.stopped = True
                 self._closed(sink.sink.id)
             except SinkError as error:
-                self._sink_failed(sink, error)
+                self.sink_failed(sink, error)
 
-    def open_sinks(self, *, resume: bool) -> None:
-        """One that cannot be opened stops its business alone."""
+    def open_sinks(self, *, resume: bool, waiting: Collection[int] = ()) -> None:
+        """One that cannot be opened stops its business alone; those that are `waiting` are opened later."""
         for sink in self.sinks:
             try:
-                sink.open(resume=resume)
+                if sink.sink.id not in waiting:
+                    sink.open(resume=resume)
             except SinkError as error:
                 if sink.sink.business not in self.stopped:
-                    self._sink_failed(sink, error)
+                    self.sink_failed(sink, error)
 
-    def _sink_failed(self, sink: SinkRunner, error: SinkError) -> None:
+    def sink_failed(self, sink: SinkRunner, error: SinkError) -> None:
         self.block.add(f"{sink.key}.errors")
         sink.stopped = True
         self._failed((sink.sink.business,), f"output {sink.sink.business}.{sink.sink.output}: {error}")
@@ -333,41 +350,15 @@ class ChainRunner:
         )
 
     def save(self) -> bytes:
-        """The last frame, and the states of all stateful nodes: number of the node, length, bytes; nothing when one cannot be saved."""
-        last = self._last()
+        """The last frame, and the states of all stateful nodes; nothing when one cannot be saved."""
+        last = self.last_entry()
         assert last is not None
-        time_ns = -1 if last.time_ns is None else last.time_ns
-        parts = [LAST.pack(last.stream, last.epoch, last.seq, last.pts_ns, time_ns, last.capture_ns, last.flags)]
-        for node in self.nodes:
-            if node.node.kind == "stateful":
-                state = node.save()
-                if state is None:
-                    return b""
-                parts.append(struct.pack("<II", node.number, len(state)) + state)
-        return b"".join(parts)
+        return self.state.save(last)
 
     def restore(self, *, restarted: bool) -> None:
         """Takes over the state that an earlier life saved; nodes without one start empty, and the next result says so."""
-        states: dict[int, bytes] = {}
-        number = self.block.get(f"chain:{self.chain.id}.state")
-        saved = self.block.load_state(self.state_area, last=number) if self.state_area is not None and restarted else None
-        if saved is not None and saved[0] == number:  # an older one is of another frame
-            data, start = saved[1], LAST.size
-            stream, epoch, seq, pts, time_ns, capture, flags = LAST.unpack_from(data)
-            self.last = Entry(Kind.FRAME, stream, epoch, seq, pts, None if time_ns < 0 else time_ns, capture, flags)
-            self._flushed = bool(flags & FINAL)
-            while start < len(data):
-                index, length = struct.unpack_from("<II", data, start)
-                states[index] = data[start + 8 : start + 8 + length]
-                start += 8 + length
-        for node in self.nodes:
-            if node.node.kind != "stateful" or not number:  # without a frame that is settled there is nothing to lose: all come again
-                continue
-            try:
-                node.restore(states[node.number])
-            except (KeyError, ValueError):
-                node.was_reset = True
-                self.block.add("state_resets")
+        self.last = self.state.restore(restarted=restarted)
+        self._flushed = self.last is not None and bool(self.last.flags & FINAL)
 
     # ---- the end
 
@@ -375,7 +366,7 @@ class ChainRunner:
         """After the last frame: what operators still hold comes out, sinks are completed, consumers are told."""
         if not self.ready() or not all(self._safe(one, within=True) for one in self.settling):
             return False  # a join of this worker may keep the last frame until it hears of the end
-        entry = Entry(Kind.END, self._stream_index(), 0, 1 << 62, 1 << 62, None, 0, FINAL)
+        entry = Entry(Kind.END, self.stream_index(), self.epoch, 1 << 62, 1 << 62, None, 0, FINAL)
         if any(gate.pending for gate in self.gates) or any(edge.recovering and not edge.stopped for edge in self.outbound):
             return False
         if not self._flushed:
@@ -386,6 +377,8 @@ class ChainRunner:
             self._record(Settlement(self._end_taken, [], []))
             self._end_taken = []
             return True
+        if self.passage is not None:
+            self.passage.finish()
         for edge in self.outbound:
             edge.end(entry)
         self.end_sent = True
@@ -393,12 +386,13 @@ class ChainRunner:
 
     def _flush(self) -> None:
         """What operators still hold travels as one more frame after the last."""
-        last, held = self._last(), False
+        last, held = self.last_entry(), False
         values: list[Any] = [None] * self.size
         if last is None:
             return
         for node in self.nodes:
             spared = (node.number, last.stream, last.seq + 1) in self.poison or self.stopped.issuperset(node.node.businesses)
+            spared |= node.node.address in self.handed
             held |= not spared and node.flush(values, last.stream, last.seq + 1)
         if not held:
             return
@@ -406,11 +400,11 @@ class ChainRunner:
         taken, self._end_taken = self._end_taken, []
         self._process(entry, values, Settlement(taken, [], [], last.seq + 1, last.pts_ns), flushing=True)
 
-    def _last(self) -> Entry | None:
+    def last_entry(self) -> Entry | None:
         """The last frame, whichever way it went."""
         return self.last if self.last_head is None else entry_of(self.last_head)
 
-    def _stream_index(self) -> int:
+    def stream_index(self) -> int:
         return self.streams.index(self.source.stream.name) if self.source is not None else 0
 
     def finished(self) -> bool:
@@ -418,7 +412,7 @@ class ChainRunner:
         return (
             self.end_sent
             and not self.settling
-            and all(edge.settled() for edge in self.outbound)
+            and all(edge.settled() for edge in (*self.outbound, *self.beside))
             and all(sink.settled() for sink in self.sinks)
         )
 
@@ -443,8 +437,8 @@ class ChainRunner:
             try:
                 sink.close()
             except SinkError as error:
-                self._sink_failed(sink, error)
+                self.sink_failed(sink, error)
         for inbound in self.inbound:
             inbound.close()
-        for edge in self.outbound:
+        for edge in (*self.outbound, *self.beside):
             edge.close()

@@ -47,7 +47,7 @@ class Control:
         self.sent: Callable[[], None] = lambda: None
         """Called before something is sent: sending may take in what the socket's descriptor would tell of."""
         self.connect: Callable[[RingGrant, Sequence[int]], None] = lambda grant, fds: None
-        self.results: dict[int, RowSender] = {}
+        self._results: dict[int, RowSender] = {}
         """Where the executor takes results itself, by sink."""
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -78,8 +78,14 @@ class Control:
             self.connect(RING.validate_python(message["grant"]), fds)
         elif message.get("kind") == "results":
             ring, bell, word = fds
-            self.results[int(message["sink"])] = RowSender(RingSender(SHAPE, ring, Bell(bell, word, own=False)))
+            self._results[int(message["sink"])] = RowSender(RingSender(SHAPE, ring, Bell(bell, word, own=False)))
         return message
+
+    def rows(self, sink: int) -> RowSender:
+        """Where the results of a sink go; the executor has said so before it asked for them."""
+        while sink not in self._results or self.pending():
+            self.take()
+        return self._results[sink]
 
     def grow(self, chain: int, ref: Ref, nbytes: int) -> Pool:
         """A pool with slots of at least `nbytes` for what a chain emits at `ref`. Raises NoMemory when the device has none left."""

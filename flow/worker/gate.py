@@ -44,7 +44,7 @@ class Gate:
         while len(self.pending) > (self.keep if self.thinning else 0):
             for (edge, _, _), one in zip(self.edges, self.pending.popleft(), strict=True):
                 if one is not None:
-                    edge.drop(one, self.policy)
+                    edge.drop(one, self.policy if edge.linked() else "switch")
         self._note()
         return [(edge, edge.turn) for edge, _, _ in self.edges]
 

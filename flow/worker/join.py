@@ -47,6 +47,12 @@ class Join:
         self.passed: list[tuple[InEdge, int]] = []
         """Turns of other streams that no later frame needs: to be settled once the frames that have met before are."""
 
+    def epoch(self) -> int:
+        """Of the next frame; 0 where it is not known yet."""
+        if not all(edge.queue for edge in self.anchor):
+            return 0
+        return min((edge.queue[0][1] for edge in self.anchor), key=lambda entry: entry.seq).epoch
+
     def next(self) -> Met | None:
         """The next frame, or None when it is not known yet."""
         heads = [edge.queue[0] if edge.queue else None for edge in self.anchor]

@@ -13,17 +13,16 @@ import zmq
 
 from devices.engine import ModelInfo, Session
 from devices.spec import ManySpec
-from flow import channel
 from flow.entry import EdgeCodec
-from flow.ledger import Block
+from flow.ledger import Block, Layout
 from flow.link.bell import Bell, Rest
-from flow.plan.priority import niceness
-from flow.plan.value import Chain, Edge, Node, Plan, Ref, Stream
+from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
 from flow.worker.batch import BatchRunner, runners
 from flow.worker.chain import ChainRunner
+from flow.worker.change import LaneChange
 from flow.worker.control import ArrivingPools, Control
 from flow.worker.fault import describe
 from flow.worker.in_edge import InEdge
@@ -33,7 +32,7 @@ from flow.worker.memory import OwnPools, picture_memory
 from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
-from flow.worker.sinks import ResultsTarget, SinkRunner
+from flow.worker.sinks import ResultsTarget, SinkRunner, Unopened
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
 from flow.worker.waiter import Waiter
 from ops import catalog
@@ -49,22 +48,23 @@ BUSY_LISTEN_NS = 10_000_000
 class LaneWorker:
     """One worker. `run` returns when the executor says stop; raises channel.Closed when the executor is gone."""
 
-    def __init__(self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, *, own_process: bool) -> None:
+    def __init__(
+        self, setup: Setup, plan: Plan, fds: Sequence[int], sock: socket.socket, sessions: dict[tuple[Any, ...], Session]
+    ) -> None:  # fmt: skip
         self.setup, self.plan = setup, plan
-        self.wiring = Wiring(plan)
+        self.wiring = Wiring(plan, setup.streams)
         self.lane = self.wiring.lanes[setup.lane]
         block_fd, bell, word = fds
-        self.block = Block(block_fd, self.wiring.layout(self.lane))
+        layout = self.wiring.layout(self.lane)
+        self.block = Block(block_fd, Layout.named(setup.names, layout.states) if setup.names else layout)
+        self.block.clear_spare()
         os.close(block_fd)
         self.bell = Bell(bell, word, own=True)
-        self.own_process = own_process
-        if own_process:
-            os.nice(niceness(plan, self.lane))  # before there are threads, which inherit it
         self.zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.control = Control(self.zmq, setup.control, f"lane{setup.lane}.{setup.replica}.{setup.incarnation}", sock)
         self.control.attach = self._attach
         self.control.sent = self._sent
-        self.sessions: dict[tuple[Any, ...], Session] = {}
+        self.sessions = sessions
         self.received = {chain: ArrivingPools(self.control) for chain in self.lane.chains}
         self.own = {chain: OwnPools(chain, self.control.grow) for chain in self.lane.chains}
         self.chains: list[ChainRunner] = []
@@ -73,22 +73,28 @@ class LaneWorker:
         self._failed: set[str] = set()
         """Businesses that cannot go on for what happened here."""
         self._ended = False
-        self._stopping = False
-        self._waiter = Waiter(bell)
+        self._stopping = self.rests = False
+        """Whether its process waits for other work after it."""
+        self.waiter = Waiter(bell)
         self._control_number = -1
         self._cameras: dict[int, LiveSource] = {}
         """By what is waited for."""
-        self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self._waiter)
+        self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self.waiter)
         self.control.connect = self.links.connect
+        self.change = LaneChange(self)
+        self.waiting_sinks: set[int] = set()
+        """Sinks that others still write."""
 
     def _sent(self) -> None:
-        self._waiter.unsure = True
+        self.waiter.unsure = True
 
     # ---- building
 
     def _attach(self, grant: PoolGrant, pool: Pool) -> None:
         self.received[grant.chain][grant.shape.id] = pool
-        if grant.row == 0:
+        if grant.row == 0 and grant.epoch > self.change.epoch:
+            self.own[grant.chain].coming.append((Ref(grant.address, grant.port), pool))
+        elif grant.row == 0:
             self.own[grant.chain].add(Ref(grant.address, grant.port), pool)
 
     def build(self) -> None:
@@ -100,12 +106,18 @@ class LaneWorker:
             self.chains.append(self._chain(chain, areas.get(number), results))
         numbers = {address: number for number, address in enumerate(self.wiring.nodes)}
         self.batches = runners(self.lane.batches, self.chains, self.block, numbers, frozenset(self.setup.alone))
+        if self.setup.passage is not None:
+            self.change.prepare(self.plan, self.setup.passage)
+        if self.setup.farewell is not None:
+            self.change.leave(self.setup.farewell)
         self.links.begin(self.chains, self.received)
         for name in {*self.setup.stopped, *self._failed}:
             self._stop_business(name)
 
     def _chain(self, chain: Chain, area: int | None, results: dict[int, ResultsOrder]) -> ChainRunner:
-        edges_in, edges_out = self.wiring.inbound(chain.id), self.wiring.outbound(chain.id)
+        begins = self.setup.passage.begins if self.setup.passage is not None else ()
+        edges_in = self.wiring.inbound(chain.id)
+        edges_out = [edge for edge in self.wiring.outbound(chain.id) if edge.id not in begins]
         table: dict[Ref, int] = {}
         stream = self.plan.stream(chain.stream) if chain.stream is not None else None
         if stream is not None:
@@ -118,7 +130,7 @@ class LaneWorker:
                 table.setdefault(Ref(address, port), len(table))
         nodes = [self._node(self.plan.node(address), table, chain) for address in chain.nodes]
         inbound = [self._in_edge(edge, chain) for edge in edges_in]
-        outbound = [(self._out_edge(edge, chain), edge.refs) for edge in edges_out]
+        outbound = [(self.make_out_edge(edge, chain), edge.refs) for edge in edges_out]
         sinks = [self._sink(sink, table, results) for sink in chain.sinks]
         source = None if stream is None else self._source(chain, stream.name)
         runner = ChainRunner(
@@ -129,8 +141,9 @@ class LaneWorker:
         )  # fmt: skip
         for name in self.setup.stopped:
             runner.stop_business(name)
+        runner.epoch, runner.held = self.setup.epoch, chain.id in self.setup.held
         runner.restore(restarted=self.setup.incarnation > 0)
-        runner.open_sinks(resume=self.setup.incarnation > 0)
+        runner.open_sinks(resume=self.setup.incarnation > 0, waiting=self.waiting_sinks)
         return runner
 
     def _join(self, inbound: Sequence[InEdge]) -> Join:
@@ -188,7 +201,7 @@ class LaneWorker:
             self.sessions[key] = devices.load(model, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
         return self.sessions[key]
 
-    def _out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
+    def make_out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
         codec = EdgeCodec([self.wiring.spec(ref) for ref in edge.refs], edge.payload)
         stream = self.plan.stream(self.wiring.stream_of(chain.id))
         made = OutEdge(
@@ -209,15 +222,20 @@ class LaneWorker:
         return made
 
     def _sink(self, number: int, table: dict[Ref, int], results: dict[int, ResultsOrder]) -> SinkRunner:
+        sink = self.wiring.sinks[number]
+        if number in self.setup.waiting:
+            self.waiting_sinks.add(number)
+        target = Unopened() if number in self.waiting_sinks else self.target(sink, results)
+        return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)
+
+    def target(self, sink: Sink, results: dict[int, ResultsOrder]) -> Any:
+        """Where a sink writes to, not open yet."""
         from flow import sinks
 
-        sink = self.wiring.sinks[number]
-        target: Any
-        if number in results:
-            target = ResultsTarget(self.control.results[number], results[number].seen, results[number].arrived)
-        else:
-            target = sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
-        return SinkRunner(sink, target, self.block, place=table[sink.value], plan=self.plan.digest)
+        if sink.id not in results:
+            return sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
+        order = results[sink.id]
+        return ResultsTarget(self.control.rows(sink.id), order.seen, order.arrived)
 
     def _source(self, chain: Chain, name: str) -> SourceStage:
         from flow.sources.stream import StreamReader
@@ -239,7 +257,7 @@ class LaneWorker:
         self._recount(stream, seq)
         self.block.set(f"stream:{name}.in_flight", 0)
         if stage.waitable is not None:
-            self._waiter.add(stage.waitable)
+            self.waiter.add(stage.waitable)
         return stage
 
     def _recount(self, stream: Stream, seq: int) -> None:
@@ -276,7 +294,7 @@ class LaneWorker:
     def run(self) -> None:
         """Goes round the chains. Raises channel.Closed when the executor is gone."""
         for waitable in (self.control.socket, self.control.sock):
-            self._waiter.add(waitable)
+            self.waiter.add(waitable)
         self._control_number = int(self.control.socket.getsockopt(zmq.FD))
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
@@ -287,6 +305,7 @@ class LaneWorker:
             elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._listen(0)
+                self.change.look()
 
     def round(self) -> bool:
         """What every chain can do now, and then what those in a batch do together; whether anything was done."""
@@ -306,7 +325,7 @@ class LaneWorker:
 
     def _run_alone(self, chain: ChainRunner) -> None:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
-        straight, waiter, bell = chain.straight, self._waiter, self.bell
+        straight, waiter, bell = chain.straight, self.waiter, self.bell
         if straight is None or straight.way_in is None:
             return
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
@@ -350,7 +369,8 @@ class LaneWorker:
             self._ended = True
             self.block.set_status("ended", 1)
             self.control.tell("ended")
-        self._waiter.unsure = True  # links and results may have been sent over ZeroMQ
+        self.change.look()
+        self.waiter.unsure = True  # links and results may have been sent over ZeroMQ
         until = Rest.FOR_ROOM if any(chain.wants_room() for chain in self.chains) else Rest.FOR_ENTRIES
         patience: float = WAIT_MS
         if any(chain.starved() for chain in self.chains):
@@ -367,18 +387,18 @@ class LaneWorker:
         self.control.tell("stream_failed", stream=chain.source.stream.name, message=str(error))
 
     def _listen(self, timeout_ms: float) -> None:
-        ready = self._waiter.wait(timeout_ms)
+        ready = self.waiter.wait(timeout_ms)
         if not ready and timeout_ms:
             for chain in self.chains:
                 chain.idle()
-        if ready == self._waiter.bell_alone:
+        if ready == self.waiter.bell_alone:
             return
         numbers = [number for number, _ in ready]
         for number in numbers:
             if number in self._cameras:
                 self._cameras[number].rang = True
-        if self.control.sock.fileno() in numbers:
-            self.control.take()
+        if self.control.sock.fileno() in numbers and self.control.take().get("kind") == "rest":
+            self.rests = self._stopping = True
         if self._control_number in numbers:
             for command in self.control.commands():
                 self._obey(command)
@@ -402,15 +422,15 @@ class LaneWorker:
                 self._stop_business(command["business"])
             case "detach":
                 self.links.outbound[command["edge"]].stop()
+            case _:
+                self.change.obey(command)
 
     def close(self) -> None:
         """Frees everything; sinks are completed."""
         for chain in self.chains:
             chain.close()
-        for session in self.sessions.values():
-            session.close()
         self.control.close()
-        self._waiter.close()
+        self.waiter.close()
         self.bell.close()
         self.zmq.destroy(linger=500)
 
@@ -418,32 +438,3 @@ class LaneWorker:
 def _replays(stream: Stream) -> bool:
     """Whether a successor of the source's worker can give the same frames again, in the same turns."""
     return not stream.live and stream.policy in ("block", "every")
-
-
-def serve(sock: socket.socket, *, own_process: bool, plan: Plan | None = None) -> None:
-    """A worker's life: told what to do over `sock`, built, run, ended. Failures to start are told to the executor.
-
-    `plan`: what a parent has decoded already.
-    """
-    from flow.plan.codec import decode_plan
-    from flow.worker.setup import SETUP
-
-    message, fds = channel.receive(sock)
-    setup = SETUP.validate_python(message["setup"])
-    if plan is None or plan.digest != message["digest"]:
-        plan = decode_plan(message["plan"])
-    worker = LaneWorker(setup, plan, fds, sock, own_process=own_process)
-    try:
-        while worker.control.take().get("kind") != "build":
-            pass
-        try:
-            worker.build()
-        except Exception as error:  # told to the executor, which decides; a traceback would say less
-            channel.send(sock, {"kind": "failed", "message": describe(error, "") if not str(error) else str(error)})
-            return
-        worker.control.tell("ready")
-        worker.run()
-    except channel.Closed:
-        pass
-    finally:
-        worker.close()

@@ -39,16 +39,28 @@ class LaneLinks:
                 sender, receiver = LocalLink(self.inbound[link.edge].settled_turn).ends()
                 self.send_over(link, sender)
                 self.receive_from(link, receiver)
-        for grant, fds in self._early:
-            self.connect(grant, fds)
-        self._early.clear()
+        self.connect_early()
         for chain in self.chains:
             chain.links_changed()
             _hold_what_is_under_way(chain, received[chain.chain.id])
 
+    def connect_early(self) -> None:
+        """Uses rings that came before the edges they belong to."""
+        early, self._early = self._early, []
+        for grant, fds in early:
+            self.connect(grant, fds)
+
+    def forget(self, edge: OutEdge) -> None:
+        """An edge is gone."""
+        self.outbound.pop(edge.edge.id, None)
+        for link in edge.links:
+            if link.sender is not None and link.sender.waitable is not None:
+                self.waiter.remove(link.sender.waitable)
+        edge.close()
+
     def connect(self, grant: RingGrant, fds: Sequence[int]) -> None:
-        """Uses a ring; before there are chains, it waits for them."""
-        if not self.chains:
+        """Uses a ring; before there is its edge, it waits for it."""
+        if grant.link.edge not in (self.outbound if grant.sending else self.inbound) or not self.chains:
             self._early.append((grant, fds))
             return
         ring, bell, word = fds
@@ -59,7 +71,9 @@ class LaneLinks:
             self.receive_from(grant.link, RingReceiver(grant.shape, ring, other))
 
     def open(self, order: LinkOrder) -> None:
-        """Opens a ZeroMQ link."""
+        """Opens a ZeroMQ link; nothing for an edge of a plan that this worker does not know yet, or no more."""
+        if order.link.edge not in (self.outbound if order.sending else self.inbound):
+            return
         if order.sending:
             self.send_over(order.link, ZmqSender(self.context, order.address))
         else:
@@ -95,7 +109,7 @@ class LaneLinks:
 def _hold_what_is_under_way(chain: ChainRunner, pools: Mapping[int, Pool]) -> None:
     """The rows of an earlier life hold what it had published, and what has been finished with since: now only the first."""
     held: dict[int, Counter[int]] = {}
-    for edge in chain.outbound:
+    for edge in (*chain.outbound, *chain.beside):
         for ref in edge.held():
             held.setdefault(ref.pool.shape.id, Counter())[ref.slot] += 1
     for number, pool in pools.items():

@@ -57,6 +57,8 @@ class OwnPools:
         self._chain, self._grow = chain, grow
         self._leases: dict[Ref, Lease] = {}
         self._pools: list[Pool] = []
+        self.coming: list[tuple[Ref, Pool]] = []
+        """Pools of the plan that comes next."""
         self.taken: list[Lease] = []
         """Leases that have a slot for this frame."""
 
@@ -70,6 +72,12 @@ class OwnPools:
         """A pool, or a larger one in its place (the old one is emptied by those who hold its slots)."""
         self.at(ref).pool = pool
         self._pools = [lease.pool for lease in self._leases.values() if lease.pool is not None]
+
+    def renew(self) -> None:
+        """The next frame is the first of a new plan."""
+        for ref, pool in self.coming:
+            self.add(ref, pool)
+        self.coming.clear()
 
     def owns(self) -> bool:
         """Whether anything that the chain writes leaves the worker in a slot."""

@@ -30,7 +30,7 @@ SINGLE = "single"
 def preload(plan: Plan) -> None:
     """Imports what the plan's workers will, as far as it is ours: others' modules may start threads, and then we could not fork."""
     schemes = {stream.source.partition(":")[0] if ":" in stream.source else "file" for stream in plan.streams}
-    modules = ["flow.worker.lane", "flow.sources.stream", "devices.kernels.image"]
+    modules = ["flow.worker.life", "flow.sources.stream", "devices.kernels.image"]
     modules += [f"ops.{node.op}" for node in plan.nodes]
     modules += [f"flow.sources.{scheme}" for scheme in schemes if scheme.isidentifier()]
     modules += [f"flow.sinks.{sink}" for sink in ("jsonl", "video", "stdout", "zmq")] if plan.sinks else []
@@ -116,7 +116,7 @@ class Nursery:
 
 def serve_one(sock: socket.socket, plan: Plan | None = None) -> None:
     """A worker's life. Sources that wait for cameras, and libraries, have threads beside the worker's own."""
-    from flow.worker.lane import serve
+    from flow.worker.life import serve
     from flow.worker.turns import short_turns
 
     with short_turns():

@@ -119,6 +119,10 @@ class OutEdge:
                 return True
         return False
 
+    def linked(self) -> bool:
+        """Whether there is somebody to send to; at a switch the first reader may still be on its way."""
+        return any(link.sender is not None for link in self.links)
+
     def pack(self, entry: Entry, places: Sequence[Place]) -> Packed | None:
         """The entry as bytes, with the slots it holds; a bound in its place when it overflows; None once nobody reads the edge."""
         frame = entry.kind is Kind.FRAME
@@ -175,6 +179,8 @@ class OutEdge:
             turns = range(self.turn, self.turn + self.replicas * len(self.links), self.replicas)
             turn = next((turn for turn in turns if turn % len(self.links) == consumer), None)
             if turn is None:  # no entry of this replica ever goes there
+                continue
+            if link.sender is not None and link.greeted and turn < link.sender.durable:  # the receiver was told by an earlier life
                 continue
             link.unacked.append(Packed(data, [], False, turn))
             if link.sender is not None and link.greeted:
@@ -307,6 +313,7 @@ class OutEdge:
 
     def stop(self) -> None:
         """Gives the edge up: nobody reads it any more."""
+        self.poll()
         self.stopped = True
         for link in self.links:
             if link.pictures is not None:

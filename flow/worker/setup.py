@@ -21,6 +21,8 @@ class PoolGrant:
     row: int
     address: str
     port: str
+    epoch: int = 0
+    """The plan that its owner begins to use it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,35 @@ class ResultsOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """From one plan to the next: its epoch and digest, edges that end and begin, and for each stream that has been cut where (pts).
+
+    `halted`: sources stop there until they are told to go over.
+    """
+
+    epoch: int
+    plan: str
+    ends: tuple[int, ...]
+    begins: tuple[int, ...]
+    cuts: dict[str, int]
+    halted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """To a worker that leaves: nodes whose state others take over, and sinks that others go on with."""
+
+    handed: tuple[str, ...]
+    sinks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """Lane, replica, and what was known when the worker started. `poison`: (node, stream, seq), frames that a node is spared.
 
-    `alone`: frames, told in the same way, that a node died on together with others: it runs each of them alone.
+    `alone`: frames, told in the same way, that a node died on together with others: it runs each of them alone. `names` are the words of
+    the worker's ledger block, `streams` the numbers of streams; both follow from the plan where none are given. `epoch` is that of the
+    plan's frames, `passage` the way to the next one. `held`: chains that wait for what they inherit.
     """
 
     lane: int
@@ -70,12 +97,23 @@ class Setup:
     stopped: tuple[str, ...] = ()
     results: tuple[ResultsOrder, ...] = ()
     """Sinks that the executor itself receives."""
+    names: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    epoch: int = 0
+    passage: Passage | None = None
+    held: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    """Sinks that others still write."""
+    farewell: Farewell | None = None
 
 
 SETUP = TypeAdapter(Setup)
 GRANT = TypeAdapter(PoolGrant)
 RING = TypeAdapter(RingGrant)
 ORDER = TypeAdapter(LinkOrder)
+RESULTS = TypeAdapter(ResultsOrder)
+PASSAGE = TypeAdapter(Passage)
+FAREWELL = TypeAdapter(Farewell)
 
 
 def as_json(adapter: TypeAdapter[Any], value: Any) -> Any:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flow.entry import RESET, Entry
+from flow.entry import FINAL, RESET, Entry
 from flow.ledger import Block, latency_bucket
 from flow.link.rows import RowSender
 from flow.plan.value import Sink
 from flow.result import Result, make_result
+from flow.said import Said
 from flow.sinks.contract import Sink as SinkTarget
 from ops.value import Frame, Image
 
@@ -45,26 +46,43 @@ class ResultsTarget:
         self.rows.close()
 
 
+class Unopened:
+    """In the place of a target that another worker still writes."""
+
+    wants = "result"
+
+
 class SinkRunner:
     """Writes one output. After a restart rows that an earlier life has written are not written again."""
 
-    def __init__(self, sink: Sink, target: SinkTarget | ResultsTarget, block: Block, *, place: int, plan: str) -> None:
+    def __init__(self, sink: Sink, target: SinkTarget | ResultsTarget | Unopened, block: Block, *, place: int, plan: str) -> None:
         self.sink, self.target, self.block, self.place, self.plan = sink, target, block, place, plan
         self.key = f"sink:{sink.id}"
         self.written: Mapping[str, int] = {}
         self.stopped = self.opened = False
+        self.ends_here = True
+        """Whether nobody goes on with this output: then what operators still hold at a cut is written."""
         self._reset = False
-        index = block.index
-        self._results, self._latency, self._most = (index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns"))
+        self._said = Said(sink.id, sink.spec, block)
+        self._results, self._latency, self._most, self._last, self._gap = (
+            block.index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns", "last_ns", "gap_ns")
+        )
 
     def open(self, *, resume: bool) -> None:
         """Raises SinkError."""
         if isinstance(self.target, ResultsTarget):
             self.written = self.target.seen
             self.block.set(f"{self.key}.results", self.target.arrived)  # others are given, and counted, again
-        else:
+        elif not isinstance(self.target, Unopened):
             self.written = self.target.open(resume=resume)
         self.opened = True
+
+    def succeed(self, target: SinkTarget | ResultsTarget, last_ns: int) -> None:
+        """Goes on with an output that another worker has written so far, its last row at `last_ns`. Raises SinkError."""
+        self.target = target
+        words = self.block.words
+        words[self._last] = words[self._last] or last_ns
+        self.open(resume=True)
 
     def ready(self) -> bool:
         return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.ready()
@@ -74,7 +92,13 @@ class SinkRunner:
         self._reset |= bool(entry.flags & RESET)
         if value is None or self.stopped or self.written.get(stream, -1) >= entry.seq:
             return
-        latency = time.monotonic_ns() - entry.capture_ns
+        if entry.flags & FINAL and not self.ends_here:
+            return
+        now, words = time.monotonic_ns(), self.block.words
+        if words[self._last]:
+            words[self._gap] = max(words[self._gap], now - words[self._last])
+        words[self._last] = now
+        latency = now - entry.capture_ns
         joined = tuple(Frame(streams[index], seq, pts) for index, seq, pts in entry.joined)
         frame = entry.frame(stream)
         picture = value if self.target.wants == "picture" else None
@@ -82,8 +106,10 @@ class SinkRunner:
             self.sink, frame, None if picture is not None else value,
             plan=self.plan, latency_ms=latency / 1e6, reset=self._reset, inputs=joined,
         )  # fmt: skip
+        assert not isinstance(self.target, Unopened)
         self.target.write(result, picture)
         self._reset = False
+        self._said.count(value)
         words = self.block.words
         words[self._results] += 1
         words[self._latency + latency_bucket(latency)] += 1
@@ -101,5 +127,5 @@ class SinkRunner:
 
     def close(self) -> None:
         """Raises SinkError."""
-        if self.opened:
+        if self.opened and not isinstance(self.target, Unopened):
             self.target.close()

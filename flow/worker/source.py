@@ -70,6 +70,10 @@ class SourceStage(ABC):
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
+        self.stale: Callable[[SlotRef], bool] | None = None
+        """Says of a slot whether it lies in memory that readers no longer know."""
+        self._returned: Shot | None = None
+        self._held: SlotRef | None = None
 
     @abstractmethod
     def take(self) -> Shot | None:
@@ -89,11 +93,44 @@ class SourceStage(ABC):
         self.draining = True
         self.reader.stop()
 
+    def put_back(self, shot: Shot, held: SlotRef | None) -> None:
+        """A frame that was taken and has not gone out: it is the next one. `held`: its slot, to be released once it has gone."""
+        self._returned, self._held = shot, held
+
+    def _again(self) -> Shot | None:
+        """The frame that was put back, in memory that readers know."""
+        assert self._returned is not None
+        shot = self._returned if self.stale is None else self.renewed(self._returned)
+        if shot is not None:
+            self._returned = None
+        return shot
+
+    def renewed(self, shot: Shot) -> Shot | None:
+        """The frame in memory that readers know; None when none is free."""
+        image, ref = shot.image, shot.image.slot
+        if not isinstance(ref, SlotRef) or self.stale is None or not self.stale(ref):
+            return shot
+        memory = self.memory(image.spec)
+        if memory is None:
+            return None
+        planes = image.spec.split(memory[0])
+        for target, source in zip(planes, image.planes, strict=True):
+            np.copyto(target, source)
+        self.let_go(ref)
+        return Shot(shot.seq, shot.pts_ns, shot.time_ns, shot.mono_ns, Image(image.spec, planes, image.transform, memory[1]))
+
+    def let_go(self, ref: SlotRef) -> None:
+        """A frame has moved out of this slot."""
+        return
+
     def published(self, shot: Shot) -> None:
         """The frame has gone through the chain."""
         words = self.block.words
         words[self._out] += 1
         words[self._in_flight] -= 1
+        if self._held is not None and self._returned is None:
+            self._held.pool.release(self._held)
+            self._held = None
 
     def close(self) -> None:
         self.reader.stop()
@@ -133,6 +170,8 @@ class WaitingSource(SourceStage):
         self.draining = True
 
     def take(self) -> Shot | None:
+        if self._returned is not None:
+            return self._again()
         words = self.block.words
         while not self.ended:
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
@@ -167,6 +206,10 @@ class WaitingSource(SourceStage):
             return _copy(captured, memory)
         return None
 
+    def renewed(self, shot: Shot) -> Shot | None:
+        self._images.clear()
+        return super().renewed(shot)
+
     def _room(self) -> Image:
         """Where a source that fills its pictures in writes the next one."""
         memory = self.memory(self.stream.spec)
@@ -196,12 +239,15 @@ class LiveSource(SourceStage):
         self._waiting: deque[Shot] = deque()
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._finished = False
+        self.halted = False
+        """Whether frames were let go since the last one was taken because plans were switched."""
         self._needed: ImageSpec = stream.spec
         self._error: BaseException | None = None
         self._keep = stream.queue if stream.policy == "drop_oldest" else 1
         policy = "drop_oldest" if stream.policy == "drop_oldest" else "latest"
-        dropped = (f"{self.key}.dropped:{cause}" for cause in (policy, "every", "memory"))
-        self._counted = (self._in, *map(block.index, dropped))
+        self._let_go, self._switched, *self._refused = (
+            block.index(f"{self.key}.dropped:{cause}") for cause in (policy, "switch", "every", "memory")
+        )
         self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
         self._started = False
         self.rang = False
@@ -214,7 +260,7 @@ class LiveSource(SourceStage):
         return self._bell
 
     def due(self) -> bool:
-        return self.rang or bool(self._waiting) or not self._started or self.draining
+        return self.rang or bool(self._waiting) or not self._started or self.draining or self._returned is not None
 
     def _capture(self) -> None:
         try:
@@ -291,6 +337,8 @@ class LiveSource(SourceStage):
         if not self._started:
             self._started = True
             self._thread.start()
+        if self._returned is not None:
+            return self._again()
         self.rang = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
@@ -299,6 +347,12 @@ class LiveSource(SourceStage):
             shot = self._waiting.popleft() if self._waiting else None
             self._write_ledger(1 if shot is not None else 0)
             finished = self._finished and not self._waiting
+        if shot is not None and self.stale is not None:
+            kept = self.renewed(shot)
+            if kept is None and isinstance(shot.image.slot, SlotRef):
+                self.let_go(shot.image.slot)
+                self._dropped_policy += 1
+            shot = kept
         self._refill()
         if shot is None and finished:
             if self._error is not None:
@@ -309,11 +363,31 @@ class LiveSource(SourceStage):
     def _write_ledger(self, taken: int) -> None:
         words = self.block.words
         counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
-        for index, count in zip(self._counted, counts, strict=True):
+        let_go = self._let_go if not self.halted else self._switched
+        self.halted = False
+        for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
             words[index] += count
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         words[self._in_flight] = len(self._waiting) + taken
         self._note()
+
+    def let_go(self, ref: SlotRef) -> None:
+        ref.pool.release(ref)
+
+    def renewed(self, shot: Shot) -> Shot | None:
+        self._let_go_of_stale_room()
+        return super().renewed(shot)
+
+    def _let_go_of_stale_room(self) -> None:
+        stale = self.stale
+        assert stale is not None
+        with self._lock:
+            room, self._room = self._room, deque()
+            for memory in room:
+                if memory[1] is not None and stale(memory[1]):
+                    self.let_go(memory[1])
+                else:
+                    self._room.append(memory)
 
     def _refill(self) -> None:
         """Two free buffers for the thread: one being written, one to go on with."""

@@ -57,7 +57,7 @@ class Straight:
         self._live = isinstance(self.source, LiveSource)
         if self.source is not None:
             self._due = self.source.due
-            self.head[STREAM] = chain.streams.index(self.source.stream.name)
+            self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
         self._shot: Shot | None = None

@@ -48,9 +48,10 @@ class Change(Strict):
     all: bool = False
     set: Annotated[dict[str, Any], Field(max_length=256)] = Field(default={})
     reason: Text = ""
+    probation_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
 
     def ask(self) -> Ask:
-        return Ask(self.items, self.device, self.cohort, self.all, self.set, self.reason)
+        return Ask(self.items, self.device, self.cohort, self.all, self.set, self.reason, self.probation_s)
 
 
 class Reset(Strict):
@@ -143,6 +144,7 @@ def invite(cloud: There, who: Who, body: Invitation) -> dict[str, str]:
         "token": cloud.invite(who, body.name, body.cohort, body.lasts_s),
         "server_key": cloud.keys.name,
         "endpoint": cloud.gateway.endpoint,
+        "root": cloud.repository.first_root().decode(),
     }
 
 

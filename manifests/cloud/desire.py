@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from manifests.cloud.audit import record
 from manifests.cloud.edits import Edit
 from manifests.cloud.errors import Refusal
-from manifests.cloud.inventory import wanted
+from manifests.cloud.inventory import reported, wanted
 from manifests.cloud.people import ROLES, Person
 from manifests.cloud.tables import desired, devices
 from manifests.sync.desired import Desired
@@ -49,7 +49,7 @@ def issue(
 
     Raises Refusal, and nothing has changed; or notes in `refused`, where that is given, which devices it left out and why.
     """
-    present = wanted(connection, ids)
+    present, told = wanted(connection, ids), reported(connection, ids)
     issued, rows = [], []
     now = datetime.now(UTC)
     for device in ids:
@@ -64,7 +64,9 @@ def issue(
                 raise
             refused[device] = refusal.reason
             continue
-        after = edit.desired.model_copy(update={"revision": before.revision + 1, "issued": now})
+        # A device that was given signed files meanwhile may be further on than the cloud.
+        newest = max(before.revision, told[device].revision if device in told else 0)
+        after = edit.desired.model_copy(update={"revision": newest + 1, "issued": now})
         signed = sign(after)
         rows.append(
             {

@@ -33,6 +33,11 @@ def base(desired: Desired, reported: Reported | None) -> Desired:
     return desired.model_copy(update={"active": reported.active, "hold": False})
 
 
+def proving(desired: Desired, seconds: float | None) -> Desired:
+    """The same with this time of probation, where one is given."""
+    return desired if seconds is None else desired.model_copy(update={"probation_s": seconds})
+
+
 def download(desired: Desired, items: Iterable[Item]) -> Edit:
     """Fetch and keep; nothing changes what runs."""
     staged = {item.digest: item for item in (*desired.staged, *items)}

@@ -49,6 +49,8 @@ class Spec(Strict):
     """So many must have answered before failures are judged, or all of a smaller stage."""
     deadline_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 1800.0
     """A device that has not answered by then has failed, or is left out where it is offline."""
+    probation_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    """How long it must prove itself on each device; None: as long as the device's last change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Ask:
     """A business that refuses a model refuses the whole reload."""
     settings: dict[str, Any] | None = None
     reason: str = ""
+    probation_s: float | None = None
+    """How long what is reloaded must prove itself; None: as long as before."""
 
 
 class Cloud:
@@ -209,7 +211,9 @@ class Cloud:
             return lambda present: edits.assign(on(present), found[0])
         if verb == "download":
             return lambda present: edits.download(on(present), found)
-        return lambda present: edits.reload(on(present), found[0], there, all_or_nothing=ask.all, settings=ask.settings)
+        return lambda present: edits.reload(
+            edits.proving(on(present), ask.probation_s), found[0], there, all_or_nothing=ask.all, settings=ask.settings
+        )
 
     # Models and businesses
 
@@ -298,7 +302,7 @@ class Cloud:
 
     def _planned(self, connection: Connection, spec: rollout.Spec, ids: Sequence[str]) -> desire.Change:
         there = Library(connection, self.repository.signed)
-        return self._change(connection, there, spec.verb, Ask(items=(spec.item,), all=spec.all), ids)
+        return self._change(connection, there, spec.verb, Ask(items=(spec.item,), all=spec.all, probation_s=spec.probation_s), ids)
 
     @staticmethod
     def _base(connection: Connection, ids: Sequence[str]) -> desire.Change:

@@ -165,9 +165,12 @@ def _check_golden(store: Store, wanted: DesiredBusiness, golden: Item) -> None:
 
 
 def _device(store: Store, desired: Desired, device_file: Path | None) -> Device | None:
-    """The manifest that declares streams: the signed one of the desired state, or the device's own file, its file sources absolute."""
-    if desired.document is not None:
-        item = desired.document
+    """The manifest that declares streams: the signed one of the desired state, the device's own file (its file sources absolute), or the
+    one that the device came with."""
+    item = desired.document
+    if item is None and device_file is None and (factory := store.generations.role("factory")) is not None:
+        item = factory.desired.document
+    if item is not None:
         manifest = read_manifest(_file(store, store.generations.document(item), MANIFEST), item.selector)
         if not isinstance(manifest, Device) or item.kind != "device":
             raise Mismatch(f"{item.selector}: expected a Device manifest, got a {type(manifest).__name__}")

@@ -39,9 +39,10 @@ def swap(context: Context, machine: Machine) -> Next:
         try:
             switched: Switched | None = runtime.switch(machine.order)
         except RuntimeRefusal:
-            if runtime.health().revision == machine.order:
+            running = runtime.health().revision
+            if running == machine.order:
                 switched = None
-            elif machine.boots:
+            elif machine.boots or running < 0:
                 switched = activate(context, context.active())
                 machine = replace(machine, order=switched.revision)
             else:

@@ -69,10 +69,10 @@ def judge(health: Health, expected: Expected, limits: Limits) -> Verdict | None:
     """Why the release has to go back; None as long as nothing is wrong."""
     if health.state == "failed":
         return Verdict("failed", f"expected the engine to run, got: {'; '.join(health.problems) or 'it failed'}")
-    if health.restarts > limits.restarts:
-        return Verdict("restarts", f"expected at most {limits.restarts} worker(s) to die, got {health.restarts}")
     if health.poison:
         return Verdict("poison", f"expected no frame to kill its worker twice, got {health.poison}")
+    if health.restarts > limits.restarts:
+        return Verdict("restarts", f"expected at most {limits.restarts} worker(s) to die, got {health.restarts}")
     results = sum(health.results.values())
     share, before = health.errors / max(1, results + health.errors), float(expected.before.get("errors", 0.0))
     if results + health.errors >= limits.enough and share > before + limits.errors:

@@ -93,8 +93,9 @@ class Switched:
 class Health:
     """What the ledger says since the last switch, or since the start. Rates (results a second) and latencies (ms) by `business.output`.
 
-    `restarts` counts workers that died, `errors` operators that raised, `poison` frames set aside. `outputs` holds, by `business.output`,
-    counts of results by what they said (labels, empty lists), from which drift is told.
+    `revision` is below 0 in an engine that was started and given nothing yet. `restarts` counts workers that died, `errors` operators
+    that raised, `poison` frames set aside. `outputs` holds, by `business.output`, counts of results by what they said (labels, empty
+    lists), from which drift is told.
     """
 
     revision: int

@@ -25,7 +25,7 @@ from manifests.sync.desired import Desired
 from manifests.sync.fetch import Fetcher
 from manifests.sync.health import Limits
 from manifests.sync.outbox import Report, post
-from manifests.sync.runtime import Health, Release, Runtime
+from manifests.sync.runtime import Health, Runtime
 from manifests.sync.states import AFTER_SWAP, BEFORE_SWAP, FINAL, MAX_TRANSITIONS, Failed, Machine, Next, Pause, State, backoff, load, save
 from manifests.sync.trust import Verifier
 
@@ -90,15 +90,21 @@ class Updater:
         """What is active: the desired state that runs, or is on probation."""
         return self._context.active().desired
 
-    def active(self) -> Release:
-        """The release to start an engine with, under a number of its own. Raises Mismatch, BundleError, OSError, sqlite3.Error."""
-        release = self._context.release(self._context.active(), int(self._store.fact("order", 0)) + 1)
-        machine = load(self._store)
+    @property
+    def problem(self) -> str:
+        """Why the engine does not run what it should; empty where it does."""
+        return self._why if self._store.fact("reconcile") else ""
+
+    def is_done(self, revision: int) -> bool:
+        """Whether this revision, or a newer one, runs and has proven itself."""
+        return load(self._store).state in (State.IDLE, State.COMMITTED) and self.desired.revision >= revision
+
+    def engine_is_new(self) -> None:
+        """The engine was started anew: it runs nothing, and is given what it should run. Raises OSError, sqlite3.Error."""
         with self._store.transaction():
-            activate.runs(self._context, self._context.next_order())
-            if machine.state in AFTER_SWAP:
-                save(self._store, replace(machine, order=release.revision))
-        return release
+            self._store.state("reconcile", 1)
+        self._resume()
+        self._reconcile_at = 0.0
 
     def submit(self, envelope: bytes, *, source: str = "") -> bool:
         """Takes a signed desired state; False for the one that is wanted already. `source`: where its blobs are, empty for the cloud.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import httpx
 
 PIECE = 1 << 18
-TIMEOUT_S = 30.0
+TIMEOUT_S = 10.0
 MAX_DESIRED = 4 << 20
 
 

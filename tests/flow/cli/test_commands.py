@@ -15,7 +15,7 @@ Ace = Callable[..., "subprocess.CompletedProcess[str]"]
 BOUND = ["--bind", "camera=synthetic:pen"]
 COMMANDS = [
     *("demo", "run", "validate", "schema", "plan", "explain", "prepare", "ops", "devices", "quantize", "pack", "inspect"),
-    *("cloud", "query", "download", "reload", "reset", "bench", "rollout", "fleet", "trust"),
+    *("agent", "cloud", "query", "download", "reload", "reset", "bench", "rollout", "fleet", "trust"),
 ]
 
 

@@ -61,7 +61,7 @@ class Killer:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A supervisor that starts its workers again, at once, however often they die."""
     monkeypatch.setattr("flow.executor.supervisor.MOST_RESTARTS", 1000)
-    monkeypatch.setattr("flow.executor.supervisor.MOST_OPENINGS", 1000)
+    monkeypatch.setattr("flow.executor.blame.MOST_OPENINGS", 1000)
     monkeypatch.setattr("flow.executor.workers.BACKOFF_MOST_S", 0.0)
 
 

@@ -255,7 +255,7 @@ count: {op: test.count, in: {points: level}}
 
 def test_both_ends_of_an_edge_that_die_together_lose_nothing(clip: Clip, business: Business, monkeypatch: Any) -> None:
     monkeypatch.setattr("flow.executor.supervisor.MOST_RESTARTS", 1000)
-    monkeypatch.setattr("flow.executor.supervisor.MOST_OPENINGS", 1000)
+    monkeypatch.setattr("flow.executor.blame.MOST_OPENINGS", 1000)
     monkeypatch.setattr("flow.executor.workers.BACKOFF_MOST_S", 0.0)
     plan = plan_of(business(COUNT, {"count": "count"}), clip(1000))
     assert len(plan.lanes) > 1
@@ -273,7 +273,7 @@ def test_both_ends_of_an_edge_that_die_together_lose_nothing(clip: Clip, busines
 
 def test_a_worker_that_dies_again_and_again_loses_nothing_over_zeromq(clip: Clip, business: Business, monkeypatch: Any) -> None:
     monkeypatch.setattr("flow.executor.supervisor.MOST_RESTARTS", 1000)
-    monkeypatch.setattr("flow.executor.supervisor.MOST_OPENINGS", 1000)
+    monkeypatch.setattr("flow.executor.blame.MOST_OPENINGS", 1000)
     monkeypatch.setattr("flow.executor.workers.BACKOFF_MOST_S", 0.0)
     plan = plan_of(business(COUNT, {"count": "count"}), clip(1000), link="zmq")
     kills = 0

@@ -85,7 +85,10 @@ class Count(Operator):
 
 
 class Trouble(Operator):
-    """On frame `at` it raises, kills its process or hangs; `once`: the first time only, remembered in the file `marks`."""
+    """On frame `at` it raises, kills its process or hangs; `once`: the first time only, remembered in the file `marks`.
+
+    `every`: on each frame whose number is a multiple of it, too.
+    """
 
     op = "test.trouble"
     inputs = {"points": port("points")}
@@ -93,6 +96,7 @@ class Trouble(Operator):
 
     class Config(Config):
         at: int = 5
+        every: int = 0
         how: Literal["raise", "kill", "hang", "exit", "memory", "none"] = "none"
         once: bool = True
         marks: str = ""
@@ -101,7 +105,8 @@ class Trouble(Operator):
         return {"points": POINTS}
 
     def run(self, frame, points):
-        if frame.seq == self.config.at and self.config.how != "none" and self._now():
+        meant = frame.seq == self.config.at or (self.config.every and frame.seq % self.config.every == 0)
+        if meant and self.config.how != "none" and self._now():
             match self.config.how:
                 case "raise":
                     raise RuntimeError("asked to raise")
@@ -123,6 +128,31 @@ class Trouble(Operator):
             return False
         path.touch()
         return True
+
+
+class Frail(Operator):
+    """Passes points on, if it can be opened: it may raise, die, or take its time."""
+
+    op = "test.frail"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        how: Literal["raise", "kill", "none"] = "none"
+        wait_s: float = 0.0
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def open(self, context):
+        time.sleep(self.config.wait_s)
+        if self.config.how == "raise":
+            raise RuntimeError("asked not to open")
+        if self.config.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run(self, frame, points):
+        return points
 
 
 class Tint(Operator):

@@ -146,3 +146,22 @@ def test_what_is_not_signed_cannot_be_asked_for(cloud: Cloud, device: Make) -> N
     cloud.repository.withdraw(["model/detector@2.0.0"], datetime.now(UTC))
     with pytest.raises(Refusal, match=r"model/detector@2\.0\.0 is not among the signed targets"):
         cloud.reload(ROOT, Ask(("model/detector@2.0.0",), device="kitchen"))
+
+
+def test_a_device_that_took_signed_files_meanwhile_gets_a_newer_revision(cloud: Cloud, device: Make) -> None:
+    kitchen = device("kitchen")
+    kitchen.held = kitchen.settled = 40
+    settled(kitchen, 40)
+    done = cloud.reload(OPERATOR, Ask(("model/detector@1.1.0",), device="kitchen"))
+    assert [each["revision"] for each in done["devices"]] == [41]
+    settled(kitchen, 41)
+
+
+def test_how_long_a_change_must_prove_itself_is_said_and_kept(cloud: Cloud, device: Make) -> None:
+    kitchen = device("kitchen")
+    cloud.reload(OPERATOR, Ask(("model/detector@1.1.0",), device="kitchen", probation_s=7.0))
+    settled(kitchen, 1)
+    assert cloud.query("kitchen")["desired"]["probation_s"] == 7.0
+    cloud.reload(OPERATOR, Ask(("model/detector@1.0.0",), device="kitchen"))
+    settled(kitchen, 2)
+    assert cloud.query("kitchen")["desired"]["probation_s"] == 7.0

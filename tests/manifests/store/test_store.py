@@ -236,7 +236,6 @@ def test_what_does_not_fit_together_or_this_device(root: Path, bundles: Bundles,
         refused("a setting that is tunable", active=one(set={"boxes.scor": 0.5}))
         refused(r"a number from 0\.1 to 0\.9, got 0\.95", active=one(set={"boxes.score": 0.95}))
         refused("a number from", active=one(set={"boxes.score": True}))
-        refused("a Device manifest that binds", document=None)
         check(store, desired.model_copy(update={"active": one(set={"boxes.score": 0.5})}), None)
         own = tmp_path / "device.yaml"
         text = (
@@ -250,6 +249,16 @@ def test_what_does_not_fit_together_or_this_device(root: Path, bundles: Bundles,
         refused("a business that mine binds.*did you mean `pets`", own, document=None)
         own.write_text("kind: nonsense")
         refused("apiVersion", own, document=None)
+
+
+def test_streams_are_those_of_the_factory_where_nothing_else_declares_them(root: Path, place: Path, bundles: Bundles) -> None:
+    bundle = bundles("new")
+    with Store(root) as store:
+        check(store, taken(store, bundle, "active", document=None), None)
+    with Store(place / "bare") as store:
+        desired = taken(store, bundle, "active", document=None)
+        with pytest.raises(Mismatch, match="a Device manifest that binds the businesses to streams, got none on this device"):
+            check(store, desired, None)
 
 
 def test_older_manifests_are_migrated_in_memory_and_never_rewritten(root: Path, bundles: Bundles) -> None:

@@ -257,10 +257,14 @@ class Rig:
     def restart(self, *, power: bool = False) -> Rig:
         self.stop()
         if power:
-            self.engine.running = self.engine.staged = self.engine.before = None
-            self.engine.last = -1
-            self.engine.answers.clear()
+            self.lose_engine()
         return self.start()
+
+    def lose_engine(self) -> None:
+        """Its process dies, and another one takes its place."""
+        self.engine.running = self.engine.staged = self.engine.before = None
+        self.engine.last = -1
+        self.engine.answers.clear()
 
     def submit(self, desired: Desired) -> bool:
         return self.updater.submit(sign(desired, KEY, signed=int(BUILT)), source=self.source)

@@ -13,6 +13,7 @@ import pytest
 
 from manifests.bundle.bundle import Bundle
 from manifests.store.effects import Effects
+from manifests.store.release import release
 from manifests.sync.fetch import FetchError
 from manifests.sync.runtime import Admission, RuntimeRefusal, Staging, Verification
 from manifests.sync.states import State
@@ -43,7 +44,7 @@ def settled(rig: Rig, bundle: Bundle, revision: int) -> None:
     assert active is not None
     assert rig.store.generations.is_sound(active)
     assert rig.engine.running is not None
-    assert rig.engine.running.digest == rig.updater.active().digest
+    assert rig.engine.running.digest == release(rig.store, active.desired, rig.device_file, revision=1).digest
     assert not revision or rig.store.database.value("SELECT count(*) FROM partial") == 0
 
 
@@ -96,6 +97,30 @@ def test_killed_in_the_middle_of_a_state(rig: Rig, two: Bundle, call: str, chain
     assert before == WHOLE[: len(before)]
     assert rig.chain() == chain
     settled(rig, two, 1)
+
+
+@both
+@pytest.mark.parametrize("state", WHOLE[:-1])
+def test_the_engine_alone_dies_and_is_started_anew(rig: Rig, two: Bundle, state: str) -> None:
+    """It runs nothing then, and is given what it should run; an update goes on where it was."""
+    rig.run(State(state), tick=0.1)
+    rig.chain()
+    rig.lose_engine()
+    rig.updater.engine_is_new()
+    rig.run(State.COMMITTED)
+    again = ["PROBATION"] if state == "PROBATION" else []
+    assert rig.chain() == again + WHOLE[WHOLE.index(state) + 1 :]
+    settled(rig, two, 1)
+
+
+def test_an_engine_that_dies_at_rest_is_given_what_ran(rig: Rig) -> None:
+    assert not rig.updater.problem
+    rig.lose_engine()
+    rig.updater.engine_is_new()
+    assert rig.engine.running is None
+    rig.run(State.IDLE)
+    assert rig.engine.running is not None
+    assert not rig.updater.problem
 
 
 @both

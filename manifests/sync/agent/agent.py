@@ -1,0 +1,271 @@
+"""The edge agent: parent of the engine, keeper of the store, and the device's voice to its cloud.
+
+One thread, that of `run`, has the store and takes the update machine on, step by step. The engine's process, the channel to the cloud and
+signals come to it over one queue. None of them is waited for: without a cloud the device goes on as it is, and without an engine for a
+while the agent does.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from manifests.bundle.canonical import digest
+from manifests.store.store import Store
+from manifests.sync.agent.describe import Describer
+from manifests.sync.agent.inbox import Inbox
+from manifests.sync.agent.link import Link
+from manifests.sync.agent.membership import Membership
+from manifests.sync.agent.mirror import Mirror
+from manifests.sync.agent.process import EngineProcess
+from manifests.sync.agent.verify import Verifiers, held
+from manifests.sync.channel.curve import KeyPair
+from manifests.sync.clock import TrustedClock
+from manifests.sync.engine import Engine
+from manifests.sync.fetch import FileFetcher
+from manifests.sync.health import Limits
+from manifests.sync.offline import OfflineVerifier
+from manifests.sync.outbox import post
+from manifests.sync.states import FINAL, State
+from manifests.sync.trust import Untrusted
+from manifests.sync.update import Updater
+from manifests.trust.store import TargetsVerifier
+
+LOOK_S = 0.5
+"""Between two looks at what nobody announces: files in the inbox, health on probation, a reset by hand."""
+FIRST_AGAIN_S, LAST_AGAIN_S = 2.0, 60.0
+"""Until a desired state whose metadata could not be fetched is tried again."""
+PATIENCE_S = 10.0
+"""How long an engine may take to answer before that is said."""
+ROWS = 100
+WAITING = frozenset({State.IDLE, State.GATE, State.PROBATION, *FINAL})
+"""States in which a step changes nothing until time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the agent of a device is given. `store` is a folder; `engine` the command that starts an engine.
+
+    `update_keys`: raw public keys (hex) whose signed files it takes; `device_file`: its own Device manifest; `about`: what it tells the
+    cloud of its hardware; `free_memory` gives bytes.
+    """
+
+    store: Path
+    engine: Sequence[str]
+    member: Membership | None = None
+    device_file: Path | None = None
+    update_keys: tuple[str, ...] = ()
+    offline: Path | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    free_memory: Callable[[], int] = lambda: 0
+    limits: Limits = field(default_factory=Limits)
+
+
+class Agent:
+    """One device. `run` in the main thread; `stop` from anywhere, a signal handler included.
+
+    Raises StoreError, KeyFileError, OSError, sqlite3.Error where the store cannot be used.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings, self._say = settings, say
+        self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._stopping = False
+        self._offer: bytes | None = None
+        self._offer_at, self._again = 0.0, FIRST_AGAIN_S
+        self._state = State.IDLE
+        self._told, self._wrong_at = "", time.monotonic()
+        self.store = Store(settings.store)
+        try:
+            self._assemble()
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _assemble(self) -> None:
+        settings, store = self._settings, self.store
+        self.keys = KeyPair.at(store.root / "keys" / "device.key")
+        self.process = EngineProcess(
+            settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say, purpose=self._purpose()
+        )
+        clock = TrustedClock(float(store.fact("time", 0.0)))
+        self._mirror = Mirror(lambda document: self._queue.put(("offer", document)), lambda number: self._queue.put(("safe", number)))
+        self._link = None
+        cloud = None
+        if settings.member is not None:
+            self._link = Link(store.root, self.keys, settings.member, self._mirror, session=self._session(), now=clock.now, say=self._say)
+            cloud = TargetsVerifier(self._link.trust, lambda: held(store, self.keys.name))
+        self._files = FileFetcher(self._link)
+        verifier = Verifiers(cloud, OfflineVerifier(settings.update_keys, self.keys.name))
+        engine = Engine(self.process.socket)
+        self._clock = clock
+        self.updater = Updater(
+            store, engine, self._files, verifier, clock, device=self.keys.name, device_file=settings.device_file, limits=settings.limits
+        )
+        self._describer = Describer(store, dict(settings.about), settings.free_memory, clock.now)
+        inbox = store.root / "inbox"
+        store.effects.mkdir(inbox)
+        self._inbox = Inbox(inbox, self._take_file, self._refuse_file, self._needs)
+
+    def _purpose(self) -> str:
+        """What an engine that lives must have been started for: this software, and the device's own manifest as it is now."""
+        path = self._settings.device_file
+        return f"{self._settings.about.get('ace', '')} {'' if path is None else digest(path.read_bytes())}"
+
+    def _session(self) -> str:
+        """The number of this outbox: drawn when the database was made."""
+        name = self.store.fact("session")
+        if name is None:
+            name = secrets.token_hex(16)
+            with self.store.transaction():
+                self.store.state("session", name)
+        return str(name)
+
+    def stop(self) -> None:
+        """Asks for an end in order: the engine's sources stop, frames in flight come out."""
+        self._stopping = True
+        self.process.end()
+        self._queue.put(("stop", None))
+
+    def run(self) -> None:
+        """Until `stop`. Raises OSError, sqlite3.Error where the store breaks while it begins."""
+        try:
+            if self.store.lost is not None:
+                self._say(f"the database could not be read, lies at {self.store.lost} now, and was begun anew from the factory state")
+            self.updater.boot()
+            if not self.updater.desired.active:
+                self._say("this device has nothing to run yet: give it a --factory, a cloud (--join) or a signed file (--update-key)")
+            self.process.start()
+            if self._link is not None:
+                self._link.start()
+            if self._settings.offline is not None:
+                self._offline(self._settings.offline)
+            while not self._stopping:
+                self._turn()
+        finally:
+            self.process.stop()
+            if self._link is not None:
+                self._link.stop()
+            self._files.close()
+            self.store.close()
+
+    # ---- one turn
+
+    def _turn(self) -> None:
+        before = self._state
+        self._state = self.updater.step()
+        if self._state is not before:
+            self._say(f"update: {self._state.value.lower()}")
+        self._tell()
+        self._share()
+        busy = self._state not in WAITING and not self.updater.waiting_for
+        self._hear(0.0 if busy or self._state is not before else LOOK_S)
+        try:
+            self._inbox.look()
+            if self._link is not None:
+                self._link.look()
+            if self._offer is not None and time.monotonic() >= self._offer_at:
+                self._take_offer(self._offer)
+        except (OSError, sqlite3.Error) as error:
+            self._say(f"the store: {error}; it is tried again")
+            self._hear(LOOK_S)
+
+    def _hear(self, seconds: float) -> None:
+        """Everything that has come; waits so long for the first."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                what, value = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            until = 0.0
+            match what:
+                case "offer":
+                    self._offer, self._offer_at, self._again = value, 0.0, FIRST_AGAIN_S
+                case "safe":
+                    self._try(partial(self.updater.acknowledge, value))
+                case "engine":
+                    self._try(self.updater.engine_is_new)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        """What is said again, or done again, where the disk does not take it now."""
+        try:
+            action()
+        except (OSError, sqlite3.Error) as error:
+            self._say(f"the store: {error}")
+
+    def _tell(self) -> None:
+        """Says once what is wrong; an engine that has just been started is not."""
+        problem = self.updater.problem
+        if not problem:
+            self._told, self._wrong_at = "", time.monotonic()
+        elif problem != self._told and time.monotonic() - self._wrong_at > PATIENCE_S:
+            self._told = problem
+            self._say(f"the engine does not run what it should: {problem}")
+
+    def _share(self) -> None:
+        """Shows the channel's thread what is new."""
+        try:
+            rows = self.updater.reports(ROWS)
+            new = self._mirror.update(rows, int(self.store.fact("floor", 0)), self._describer.reported(self.updater.problem))
+        except (OSError, sqlite3.Error):
+            return  # the step has said so
+        if new and self._link is not None:
+            self._link.connection.wake()
+
+    # ---- desired states
+
+    def _take_offer(self, document: bytes) -> None:
+        """From the cloud. Metadata that cannot be fetched now are fetched later; a desired state without them would only be refused."""
+        assert self._link is not None
+        try:
+            self._link.refresh()
+        except OSError as error:
+            self._say(f"cloud: the signed metadata cannot be fetched: {error}; it is tried again")
+            self._offer_at, self._again = time.monotonic() + self._again, min(LAST_AGAIN_S, 2 * self._again)
+            return
+        except Untrusted as error:
+            self._offer = None
+            self._refused(error.code, str(error))
+            return
+        self._offer = None
+        try:
+            self.updater.submit(document)
+        except Untrusted as error:
+            self._say(f"refused: {error}")
+
+    def _offline(self, path: Path) -> None:
+        """A file that the agent was started with; what it brought once is refused later. Raises BundleError, OSError."""
+        from manifests.sync.offline import envelope_of
+
+        try:
+            self._take_file(envelope_of(path), path)
+        except Untrusted:
+            return  # said and reported
+
+    def _take_file(self, envelope: bytes, path: Path) -> None:
+        try:
+            self.updater.submit(envelope, source=str(path.absolute()))
+        except Untrusted as error:
+            self._say(f"{path.name}: refused: {error}")
+            raise
+
+    def _refuse_file(self, name: str, why: str) -> None:
+        self._refused("bundle", f"{name}: {why}")
+
+    def _refused(self, code: str, reason: str) -> None:
+        self._say(f"refused: {reason}")
+        with self.store.transaction():
+            post(self.store, {"kind": "refused", "code": code, "reason": reason, "at": self._clock.now()})
+
+    def _needs(self, path: Path) -> bool:
+        """Whether the desired state that is wanted came with this file, and is not done."""
+        wanted = self.store.database.rows("SELECT revision, source FROM wanted WHERE id = 1")
+        return bool(wanted) and wanted[0][1] == str(path.absolute()) and not self.updater.is_done(int(wanted[0][0]))
