@@ -29,10 +29,12 @@ sum: {{op: test.sum, in: {{points: frail}}}}
 KEPT = {"source": 0, "middle": 1, "tail": 2}
 """Lanes: the middle feeds the tail, which is kept as they are, and who leaves or comes."""
 TELLS = {
-    "prepared": ("source", "middle", "tail"), "crossed": ("source",), "left": ("leaving",), "inherited": ("coming",),
-    "passed": ("source", "middle", "tail"), "retired": ("source", "middle", "tail"),
+    "prepared": ("source", "middle", "tail"), "at": ("source",), "held": ("source",), "waits": ("source",), "crossed": ("source",),
+    "left": ("leaving",), "inherited": ("coming",), "passed": ("source", "middle", "tail"), "retired": ("source", "middle", "tail"),
 }  # fmt: skip
 """Who tells what, in the order of a switch."""
+BESIDE = ("prepared", "crossed", "left", "inherited", "passed", "retired")
+IN_TURN = ("prepared", "at", "held", "waits", "crossed", "inherited", "passed", "retired")
 Moment = tuple[str, str]
 """An event, and whether the victim (`own`) tells it, or dies before it is heard (`unheard`), or somebody else tells it (`other`)."""
 
@@ -42,7 +44,7 @@ def moments(victim: str, events: tuple[str, ...]) -> list[Moment]:
     for event in events:
         if victim in TELLS[event]:
             found += [(event, "own"), (event, "unheard")]
-        if set(TELLS[event]) - {victim} and not (victim == "leaving" and event == "retired"):
+        if set(TELLS[event]) - {victim}:
             found.append((event, "other"))
     return found
 
@@ -101,6 +103,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def die_at(run: flow.Executor, reader: Any, plans: list[Any], victim: str, when: list[Moment], *, beside: bool) -> list[int]:
     """A switch for each moment; gives the first frame of each new plan."""
     firsts = []
+    reader.wait_for("add.sum", 10)
     for number, moment in enumerate(when):
         case = f"{victim} dies at {moment}"
         run.stage(plans[(number + 1) % 2], beside=beside, timeout_s=60)
@@ -127,7 +130,11 @@ def test_whoever_dies_at_whichever_step(write: Write, victim: str, beside: bool,
     bind = {"stays.camera": "stamps:frames=1000000&fps=25", "add.camera": "stamps:frames=1000000&fps=25"}
     stays = write("stays", STAYS, {"count": "count"})
     plans = [live_plan(stays, write("add", CHANGES.format(wait=wait), {"sum": "sum"}), bind=bind, link=link) for wait in (0.0, 0.001)]
-    when = moments(victim, tuple(TELLS))
+    when = moments(victim, BESIDE if beside else IN_TURN)
+    gone = IN_TURN[4:] if not beside else IN_TURN[-1:]
+    there = IN_TURN[:4] if not beside else ()
+    skipped = {"leaving": gone, "coming": ("begun", *there)}.get(victim, ()) if not beside or victim == "leaving" else ()
+    when = [moment for moment in when if moment[0] not in skipped]
     with running(plans[0]) as (run, reader):
         firsts = die_at(run, reader, plans, victim, when, beside=beside)
         run.drain()
