@@ -56,6 +56,13 @@ class Succession:
         names = {stream.name for stream in self.after.streams}
         return [stream for stream in self.before.streams if stream.name in names]
 
+    def before_leaving(self) -> list[Edge]:
+        """Edges on the way to lanes that leave."""
+        edges, ends = self.before.edges, {chain for lane in self.before.lanes if lane.id in self.leaving for chain in lane.chains}
+        while found := {edge.producer for edge in edges if edge.consumer in ends} - ends:
+            ends |= found
+        return [edge for edge in edges if edge.consumer in ends]
+
 
 class Numbers:
     """Numbers for what is new: of lanes, chains, edges and sinks, none used twice in one run."""

@@ -187,9 +187,7 @@ class Switching:
         if not all(name in stage.crossed or stage.waits.get(name) == worker.incarnation for name, worker in files.items()):
             return False
         counts = {seat: worker.block.snapshot() for seat, worker in supervisor.workers.items() if not stage.coming(seat)}
-        for edge in stage.succession.before.edges:
-            if both.lane_of[edge.consumer].id not in stage.succession.leaving:
-                continue
+        for edge in stage.succession.before_leaving():
             given = [counts[seat] for seat in counts if seat.lane == both.lane_of[edge.producer].id]
             taken = [counts[seat] for seat in counts if seat.lane == both.lane_of[edge.consumer].id]
             sent = sum(count[key] * (1 if key.endswith(".in") else -1) for count in given for key in count if _sends(key, edge.id))
@@ -221,8 +219,8 @@ class Switching:
             for chain in heirs - lost:
                 if legacies.due(stage, chain):
                     legacies.hand_over(stage, chain)
-            late = sorted(stream for stream in on if cuts[stream] != NEVER and stream not in stage.crossed)
-            if late and time.monotonic() > silent:
+            late = sorted(stream for stream in on if cuts[stream] != NEVER)
+            if not (on <= stage.crossed.keys() and self.passed(stage)) and time.monotonic() > silent:
                 silent = time.monotonic() + SILENCE_S
                 self._command(self._sources(stage).values(), do="force", streams=late)
             yield

@@ -181,5 +181,7 @@ class LaneChange:
                     except SinkError as error:
                         chain.sink_failed(sink, error)
             chain.held = False
+            for edge in chain.inbound:
+                edge.confirm()
             chain.links_changed()
         worker.control.tell("inherited", chain=command["chain"], refused=refused)

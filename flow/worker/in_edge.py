@@ -29,6 +29,10 @@ class InEdge:
         self.early: dict[int, Entry] = {}
         self.queue: deque[tuple[int, Entry]] = deque()
         self.ended = self.abandoned = False
+        self.confirms = True
+        """Whether producers are told what has merely arrived, and need not keep it for their own successors. Not while it will wait for
+        long: our successor could not ask them then.
+        """
         self._end_turn = ENDED
         self.received = [self.next_turn] * producers
         if self.next_turn >= ENDED:
@@ -49,7 +53,7 @@ class InEdge:
         if old is not None:
             old.close()
         self.links[producer] = receiver
-        receiver.acknowledge(self.received[producer], self.settled_turn)
+        self._say(producer, receiver)
 
     def poll(self) -> bool:
         """Takes in what has arrived; whether anything did."""
@@ -140,8 +144,16 @@ class InEdge:
         for producer in self._dirty:
             link = self.links[producer]
             if link is not None:
-                link.acknowledge(self.received[producer], self.settled_turn)
+                self._say(producer, link)
         self._dirty.clear()
+
+    def _say(self, producer: int, link: Receiver) -> None:
+        link.acknowledge(self.received[producer] if self.confirms else self.settled_turn, self.settled_turn)
+
+    def confirm(self) -> None:
+        """What has arrived will be processed now."""
+        self.confirms, self._told = True, -1
+        self._dirty.update(range(len(self.links)))
 
     @property
     def owes(self) -> bool:

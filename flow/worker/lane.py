@@ -142,6 +142,8 @@ class LaneWorker:
         for name in self.setup.stopped:
             runner.stop_business(name)
         runner.epoch, runner.held = self.setup.epoch, chain.id in self.setup.held
+        for in_edge in inbound:
+            in_edge.confirms = not runner.held
         runner.restore(restarted=self.setup.incarnation > 0)
         runner.open_sinks(resume=self.setup.incarnation > 0, waiting=self.waiting_sinks)
         return runner

@@ -13,6 +13,7 @@ from flow.entry import FINAL, Entry, Kind
 from flow.plan.value import Plan, Ref
 from flow.pool import SlotRef
 from flow.worker.out_edge import OutEdge
+from flow.worker.settlement import Settlement
 from flow.worker.setup import Passage
 from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
 
@@ -39,6 +40,8 @@ class ChainPassage:
         self._round = 0
         self._held: Shot | None = None
         self._borrowed: SlotRef | None = None
+        self._last: Settlement | None = None
+        """What is to be noted of the last frame of the old plan."""
         found = passage.cuts.get(self._stream())
         if self.at is None and found is not None:
             if passage.halted:
@@ -107,7 +110,7 @@ class ChainPassage:
             if source.ended and self._leads and not self._told:
                 self._told = True
                 self.tell("at", stream=self._stream(), pts=NEVER, round=self._round)
-            elif self._forced and not (self.crossed or source.ended) and self.ready():
+            elif self._forced and not source.ended and (self.crossed or self.ready()):
                 self._go_without()
             return None
         if self.crossed:
@@ -181,6 +184,7 @@ class ChainPassage:
         """The next frame is the first of the new plan."""
         chain, ends = self.chain, set(self.passage.ends)
         self.crossed = True
+        self._last = chain.settling[-1] if chain.settling else None
         chain.beside = []
         for edge in chain.outbound:
             if edge.edge.id in ends:
@@ -209,7 +213,7 @@ class ChainPassage:
         self._forced = True
 
     def _go_without(self) -> None:
-        """Goes over without a frame, and tells consumers so."""
+        """Goes over without a frame, and tells consumers so; also those that have started anew since."""
         chain, (seq, pts) = self.chain, self.last_sent()
         self.finish()
         self._forced = False
@@ -230,9 +234,9 @@ class ChainPassage:
                     edge.end(self._end())
 
     def over(self) -> bool:
-        """Whether consumers of the old plan are done with everything."""
-        touched = bool(self.begins) or any(edge.edge.id in self.passage.ends for edge in self.chain.outbound)
-        return (self.crossed or not touched) and all(edge.settled() or edge.stopped for edge in self.chain.beside)
+        """Whether everything of the old plan is done with: by consumers, and for a successor of ours."""
+        done = self.crossed and not any(one is self._last for one in self.chain.settling)
+        return done and all(edge.settled() or edge.stopped for edge in self.chain.beside)
 
     def close(self) -> list[OutEdge]:
         """The new plan alone remains; gives edges that are gone."""

@@ -104,3 +104,12 @@ def in_order(results: list[Result], frames: int | None = None) -> None:
     """Every frame once and in order."""
     found = [result.seq for result in results]
     assert found == list(range(len(found) if frames is None else frames))
+
+
+@pytest.fixture
+def deaths_are_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers die because a test kills them: no node is to blame, however often it happens."""
+    monkeypatch.setattr("flow.executor.supervisor.MOST_RESTARTS", 1000)
+    monkeypatch.setattr("flow.executor.blame.MOST_OPENINGS", 1000)
+    monkeypatch.setattr("flow.executor.blame.MOST_DEATHS", 1000)
+    monkeypatch.setattr("flow.executor.workers.BACKOFF_MOST_S", 0.0)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import flow
+from flow.plan.value import Plan
 
-from .conftest import in_order, levels, live_plan, running, sums
+from .conftest import Reader, in_order, levels, live_plan, running, sums
 from .test_reload import xs
 
 pytestmark = pytest.mark.usefixtures("operators")
@@ -27,32 +28,45 @@ frail: {{op: test.frail, in: {{points: look}}, config: {{wait_s: {wait}}}}}
 sum: {{op: test.sum, in: {{points: frail}}}}
 """
 KEPT = {"source": 0, "middle": 1, "tail": 2}
-"""Lanes: the middle feeds the tail, which is kept as they are, and who leaves or comes."""
+"""Lanes that run on: the middle feeds the tail, and who leaves or comes."""
+Case = tuple[str, str, str]
+"""Victim, event, and whether the victim (`own`) tells it, or dies before it is heard (`unheard`), or somebody else tells it (`other`)."""
 TELLS = {
-    "prepared": ("source", "middle", "tail"), "crossed": ("source",), "left": ("leaving",), "inherited": ("coming",),
+    "begun": (), "prepared": ("source", "middle", "tail"), "crossed": ("source",), "left": ("leaving",), "inherited": ("coming",),
     "passed": ("source", "middle", "tail"), "retired": ("source", "middle", "tail"),
 }  # fmt: skip
 """Who tells what, in the order of a switch."""
-Moment = tuple[str, str]
-"""An event, and whether the victim (`own`) tells it, or dies before it is heard (`unheard`), or somebody else tells it (`other`)."""
+IN_TURN = [
+    ("source", "at", "own"), ("source", "held", "unheard"), ("source", "waits", "own"), ("source", "waits", "unheard"),
+    ("source", "crossed", "unheard"), ("middle", "begun", "other"), ("middle", "waits", "other"), ("middle", "crossed", "other"),
+    ("tail", "waits", "other"), ("leaving", "begun", "other"), ("leaving", "waits", "other"), ("coming", "crossed", "other"),
+    ("coming", "inherited", "unheard"),
+]  # fmt: skip
+"""Where what leaves is stopped before what comes is started: sources stop meanwhile."""
+ZMQ = [
+    ("source", "crossed", "unheard"), ("source", "passed", "own"), ("source", "left", "other"), ("middle", "crossed", "other"),
+    ("middle", "passed", "unheard"), ("tail", "crossed", "other"), ("leaving", "left", "unheard"), ("coming", "crossed", "other"),
+    ("coming", "inherited", "unheard"),
+]  # fmt: skip
 
 
-def moments(victim: str, events: tuple[str, ...]) -> list[Moment]:
-    found: list[Moment] = [("begun", "other")]
-    for event in events:
-        if victim in TELLS[event]:
-            found += [(event, "own"), (event, "unheard")]
-        if set(TELLS[event]) - {victim} and not (victim == "leaving" and event == "retired"):
-            found.append((event, "other"))
-    return found
+def whenever(victim: str) -> list[Case]:
+    """Every step; who leaves is gone at the last."""
+    return [
+        (victim, event, how)
+        for event, tellers in TELLS.items()
+        for how in (("own", "unheard") if victim in tellers else ("other",))
+        if (victim, event) != ("leaving", "retired")
+    ]
 
 
 class Death:
     """Kills a worker once, in the supervisor's thread, when something is told."""
 
-    def __init__(self, run: flow.Executor, victim: str, moment: Moment) -> None:
-        self.change: Any = run._supervisor.change  # type: ignore[union-attr]
-        self.victim, (self.event, self.how) = victim, moment
+    def __init__(self, run: flow.Executor, case: Case) -> None:
+        supervisor: Any = run._supervisor
+        self.change = supervisor.change
+        self.victim, self.event, self.how = case
         self.done = False
         self._handle, self._merge = type(self.change).handle, type(self.change._switching)._merge
 
@@ -89,56 +103,74 @@ class Death:
                 self.done = True
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deaths that come from outside are nobody's fault, however many."""
-    monkeypatch.setattr("flow.executor.supervisor.MOST_RESTARTS", 1000)
-    monkeypatch.setattr("flow.executor.blame.MOST_OPENINGS", 1000)
-    monkeypatch.setattr("flow.executor.blame.MOST_DEATHS", 1000)
-    monkeypatch.setattr("flow.executor.workers.BACKOFF_MOST_S", 0.0)
-
-
-def die_at(run: flow.Executor, reader: Any, plans: list[Any], victim: str, when: list[Moment], *, beside: bool) -> list[int]:
-    """A switch for each moment; gives the first frame of each new plan."""
+def die_at(run: flow.Executor, reader: Reader, plans: list[Plan], cases: list[Case], *, beside: bool) -> list[int]:
+    """A switch for each case; gives the first frame of each new plan."""
     firsts = []
-    for number, moment in enumerate(when):
-        case = f"{victim} dies at {moment}"
+    reader.wait_for("add.sum", 10)
+    for number, case in enumerate(cases):
+        what = "{} dies at {} ({})".format(*case)
         run.stage(plans[(number + 1) % 2], beside=beside, timeout_s=60)
-        with Death(run, victim, moment) as death:
+        with Death(run, case) as death:
             try:
-                proof = run.switch(timeout_s=30)
+                proof = run.switch(timeout_s=60)
             except TimeoutError:
-                pytest.fail(f"{case}: the switch does not end")
-        assert death.done, case
-        assert proof.first_new["camera"] == proof.last_old["camera"] + 1 > 0, case
-        assert (proof.lost, set(proof.carried), set(proof.reset)) == (0, {"add.sum"}, set()), case
+                pytest.fail(f"{what}: the switch does not end")
+        assert death.done, what
+        assert proof.first_new["camera"] == proof.last_old["camera"] + 1, what
+        assert (proof.lost, set(proof.carried), set(proof.reset)) == (0, {"add.sum"}, set()), what
         firsts.append(proof.first_new["camera"])
         for output in ("add.sum", "stays.count"):
             reader.wait_for(output, firsts[-1] + 1)
             found = [result.seq for result in list(reader.results[output])]
-            assert found == list(range(len(found))), case
+            assert found == list(range(len(found))), what
     return firsts
 
 
-@pytest.mark.parametrize("victim", ["source", "middle", "tail", "leaving", "coming"])
-@pytest.mark.parametrize(("beside", "link"), [(True, "auto"), (True, "zmq"), (False, "auto")])
-@pytest.mark.usefixtures("patient")
-def test_whoever_dies_at_whichever_step(write: Write, victim: str, beside: bool, link: Any) -> None:
-    bind = {"stays.camera": "stamps:frames=1000000&fps=25", "add.camera": "stamps:frames=1000000&fps=25"}
+def two_plans(write: Write, source: str, **options: Any) -> list[Plan]:
+    bind = {"stays.camera": source, "add.camera": source}
     stays = write("stays", STAYS, {"count": "count"})
-    plans = [live_plan(stays, write("add", CHANGES.format(wait=wait), {"sum": "sum"}), bind=bind, link=link) for wait in (0.0, 0.001)]
-    when = moments(victim, tuple(TELLS))
+    return [live_plan(stays, write("add", CHANGES.format(wait=wait), {"sum": "sum"}), bind=bind, **options) for wait in (0.0, 0.001)]
+
+
+@pytest.mark.parametrize(
+    ("cases", "beside", "link"),
+    [
+        *(pytest.param(whenever(victim), True, "auto", id=victim) for victim in ("source", "middle", "tail", "leaving", "coming")),
+        pytest.param(IN_TURN, False, "auto", id="in turn"),
+        pytest.param(ZMQ, True, "zmq", id="zmq"),
+    ],
+)
+@pytest.mark.usefixtures("deaths_are_forgiven")
+def test_whoever_dies_at_whichever_step(write: Write, cases: list[Case], beside: bool, link: Any) -> None:
+    plans = two_plans(write, "stamps:frames=1000000&fps=25", link=link)
     with running(plans[0]) as (run, reader):
-        firsts = die_at(run, reader, plans, victim, when, beside=beside)
+        firsts = die_at(run, reader, plans, cases, beside=beside)
         run.drain()
-    frames = run.report()["streams"]["camera"]["in"]
+    report = run.report()
+    frames = report["streams"]["camera"]["in"]
     for results in reader.results.values():
         in_order(results, frames)
         assert [result.seq for last, result in pairwise(results) if last.plan != result.plan] == firsts
         assert not any(result.reset for result in results)
     assert xs(reader.results["add.sum"]) == sums(levels(frames))
     assert [result.event[0]["value"] for result in reader.results["stays.count"]] == list(range(1, frames + 1))
-    report = run.report()
-    assert [report["outputs"]["add"]["sum"]["results"], report["outputs"]["stays"]["count"]["results"]] == [frames, frames]
+    assert [report["outputs"][one][two]["results"] for one, two in (("add", "sum"), ("stays", "count"))] == [frames, frames]
     assert run.leaked_slots == 0
+    assert run.failed is None
+
+
+@pytest.mark.parametrize("victim", ["source", "middle"])
+@pytest.mark.usefixtures("deaths_are_forgiven")
+def test_a_camera_that_gives_nothing_holds_up_no_switch(write: Write, victim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever went over without a frame, and has died since, hears of it again."""
+    monkeypatch.setattr("flow.switch.switching.SILENCE_S", 0.2)
+    plans = two_plans(write, "stamps:frames=100&fps=0.001&live=1")
+    with running(plans[0]) as (run, reader):
+        reader.wait_for("add.sum", 1)
+        run.stage(plans[1], timeout_s=60)
+        with Death(run, (victim, "passed", "unheard")) as death:
+            proof = run.switch(timeout_s=60)
+        assert death.done
+        assert (proof.first_new["camera"], proof.lost) == (-1, 0)
+        run.stop()
     assert run.failed is None

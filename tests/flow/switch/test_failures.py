@@ -105,10 +105,8 @@ class Killer:
 
 
 @pytest.mark.parametrize(("fill", "link"), [(0, "auto"), (1, "auto"), (0, "zmq")])
-def test_workers_that_die_during_switches_lose_and_double_nothing(write: Write, fill: int, link: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("flow.executor.supervisor.MOST_RESTARTS", 1000)
-    monkeypatch.setattr("flow.executor.blame.MOST_OPENINGS", 1000)
-    monkeypatch.setattr("flow.executor.workers.BACKOFF_MOST_S", 0.0)
+@pytest.mark.usefixtures("deaths_are_forgiven")
+def test_workers_that_die_during_switches_lose_and_double_nothing(write: Write, fill: int, link: Any) -> None:
     frames = 400
     bind = {"camera": f"stamps:frames={frames}&fps=25&fill={fill}"}
     plans = [live_plan(summing(write, wait), bind=bind, link=link) for wait in (1.0, 1.1)]
