@@ -70,7 +70,7 @@ def observe(
 
 
 def of_channels(array: np.ndarray) -> np.ndarray:
-    """Mean, mean square, least and largest of each channel, float64 (4, channels): axis 1 of three dimensions or more, otherwise the last."""
+    """Mean, mean square, least and largest of each channel, float64 [4, channels]: axis 1 of three dimensions or more, or the last."""
     axis = 1 if array.ndim > 2 else array.ndim - 1
     others = tuple(each for each in range(array.ndim) if each != axis)
     squares = np.square(array, dtype=np.float64).mean(axis=others)

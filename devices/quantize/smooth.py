@@ -81,17 +81,16 @@ def _stream(network: Network, value: str, makers: Mapping[str, Unit], readers: M
             return None
         for unit in (maker, *users):
             if unit.kind == "sum":
-                tied = [each for each in (*unit.inputs, *unit.outputs) if each not in values]
-                if any(network.shapes.get(each, ())[1:2] != network.shapes.get(value, (0, 0))[1:2] for each in tied):
-                    return None
-                values += tied
+                values += [each for each in (*unit.inputs, *unit.outputs) if each not in values]
             elif unit.layer is None or not _scalable(network, unit):
                 return None
         if maker.layer is not None:
             before.append(maker.layer)
         ceilings.append(ceiling)
         behind += [unit.layer for unit in users if unit.layer is not None]
-    if not behind or (len(values) > 1 and min(ceilings) < np.inf):
+    shapes = [network.constants[layer.weight].shape for layer in before]
+    broadcast = len({(shape[0], len(shape)) for shape in shapes}) > 1
+    if not behind or broadcast or (len(values) > 1 and min(ceilings) < np.inf):
         return None
     return Site(tuple(before), tuple(values), tuple(dict.fromkeys(behind)), ceiling=min(ceilings))
 
