@@ -123,10 +123,8 @@ def test_a_classifier_on_photos(benchmark: Any, data: Path, tmp_path: Path) -> N
         noise[name] = ratio(real["imagenet"], got["imagenet"])
         every, others = (np.concatenate([same[folder] for folder in photos if folder not in without]) for without in ((), ("imagenet",)))
         size = 100 * (made[name].stat().st_size / source.stat().st_size - 1)
-        print(
-            f"{name:14s} {right[name]:6d}  {100 * same['imagenet'].mean():12.1f} %  {100 * others.mean():6.1f} %  {100 * every.mean():5.1f} %"
-            f"  {noise[name]:6.1f}  {size:+.1f} %"
-        )
+        parts = [f"{100 * part.mean():.1f} %" for part in (same["imagenet"], others, every)]
+        print(f"{name:14s} {right[name]:6d}  {parts[0]:>14s}  {parts[1]:>11s}  {parts[2]:>7s}  {noise[name]:6.1f}  {size:+.1f} %")
     for name in ("ACE", "ACE pair-safe"):
         assert right[name] >= right["float32"] - 1
         assert noise[name] >= noise["ONNX Runtime"] - 1
