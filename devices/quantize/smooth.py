@@ -51,10 +51,10 @@ def sites(network: Network, units: Sequence[Unit]) -> list[Site]:
     for unit in units:
         for name in unit.inputs:
             readers.setdefault(name, []).append(unit)
-    found = []
+    found: list[Site] = []
     for unit in units:
         value = unit.outputs[0]
-        if not _scalable(network, unit) or any(value in site.values for site in found):
+        if unit.layer is None or not _scalable(network, unit) or any(value in site.values for site in found):
             continue
         first = readers.get(value, [])
         if unit.activation is None and len(first) == 1 and first[0].kind == "function":
