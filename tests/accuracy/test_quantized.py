@@ -75,7 +75,7 @@ def test_photos_stay_right(data: Path, index: dict[str, Any], tmp_path: Path) ->
 def test_people_stay_found(data: Path, index: dict[str, Any], reference: ModuleType, tmp_path: Path) -> None:
     """FastestDet finds at most one person fewer."""
     source, target = data / "models" / "FastestDet.onnx", tmp_path / "q.onnx"
-    made(source, target, DETECTOR, data / "images" / "imagenet", 40)
+    made(source, target, DETECTOR, data / "images" / "imagenet", 30)
     found = dict.fromkeys((source, target), 0)
     for path in found:
         model = reference.session(path)
