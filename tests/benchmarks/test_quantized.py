@@ -228,9 +228,7 @@ def test_speed(benchmark: Any, data: Path, tmp_path: Path) -> None:
     times = np.array([[timed(run) for run in runs.values()] for _ in range(ROUNDS)])
     names = list(runs)
     clean = np.isfinite(times)
-    print(
-        f"\n{'MobileNetV2':30s} median ms, clean runs, ONNX Runtime's time over it: float32, exact, saturating; load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"\nMobileNetV2, load {os.getloadavg()[0]:.1f}: median ms, clean runs, ONNX Runtime's time over it: float32, exact, saturating")
     for at, name in enumerate(names):
         both = [clean[:, at] & clean[:, names.index(other)] for other in names[4:]]
         over = [np.median(times[pair, 4 + other] / times[pair, at]) for other, pair in enumerate(both)]
