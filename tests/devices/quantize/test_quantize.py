@@ -16,7 +16,9 @@ from onnx import helper
 import devices
 from devices.engine import EngineError
 from devices.native import operators as ops
+from devices.native import programs
 from devices.native.compiler import load_graph
+from devices.native.isa import best
 from devices.native.passes import optimize
 from devices.quantize import Samples, Settings, quantize
 from devices.quantize.measure import compare
@@ -89,6 +91,21 @@ def test_pair_safe_files_are_pair_safe(network: Make, samples: Taken, tmp_path: 
     layers = [unit.layer for unit in find_units(read_network(network())) if unit.layer is not None]
     for layer in layers:
         assert is_pair_safe(layer, stored[f"{layer.name}/weight/stored"]) or layer.group > 1
+
+
+def test_pair_safe_files_run_on_the_kernels_that_add_in_pairs(network: Make, samples: Taken, tmp_path: Path) -> None:
+    if best().dot != "pmaddwd":
+        pytest.skip("this processor adds four products at once")
+    given = samples(10)
+    for safe in (False, True):
+        path = tmp_path / f"{safe}.onnx"
+        settings = Settings(pair_safe=safe, keep_float=(), **SILU)  # type: ignore[arg-type]
+        quantize(network(), path, given, settings)
+        made = programs.load(devices.inspect(path).as_model())
+        used = {made.kernels[call[0]] for call in made.variants[1].calls.tolist()}
+        assert any(name.endswith("_pairsafe") for name in used) == safe
+        theirs, ours = outputs(path, given, "onnxruntime"), outputs(path, given, "native")
+        assert compare(zip(theirs, ours, strict=True)).worst_db > 30
 
 
 def test_layers_kept_float_by_name(network: Make, samples: Taken, tmp_path: Path) -> None:
