@@ -8,23 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from devices.engine import EngineError
+from devices.quantize.balance import Channels
 from devices.quantize.execute import Feed, Runner
 from devices.quantize.network import Network
 from devices.quantize.ranges import Histogram
 
 Tick = Callable[[], None]
 
+ELEMENTS = 2**16
+"""About so many elements of a sample's value are counted, evenly spread; bounds are those of all."""
+
 
 @dataclass(frozen=True)
 class Seen:
     """`histograms` by value. For some values, float64, one number for each channel (axis 1 of pictures, the last axis otherwise): `means`,
-    `lows` and `highs`, the bounds of a sample on average, and `peaks`, the largest element of all."""
+    `squares` (means of these), `lows` and `highs`, the bounds of a sample on average, and `peaks`, the largest element of all."""
 
     histograms: Mapping[str, Histogram]
     means: Mapping[str, np.ndarray]
+    squares: Mapping[str, np.ndarray]
     lows: Mapping[str, np.ndarray]
     highs: Mapping[str, np.ndarray]
     peaks: Mapping[str, np.ndarray]
+
+    def channels(self, value: str) -> Channels:
+        """The channels of one value."""
+        return Channels(self.lows[value], self.highs[value], self.squares[value])
 
 
 def observe(
@@ -36,7 +45,7 @@ def observe(
     inner = [name for name in values if name not in network.inputs]
     wanted = set(averaged)
     bounds: dict[str, tuple[float, float]] = {}
-    sums: dict[str, np.ndarray] = {}  # for each value three rows: of means, lows and highs
+    sums: dict[str, np.ndarray] = {}  # for each value rows of means, squares, lows and highs
     peaks: dict[str, np.ndarray] = {}
     count = 0
     for feed in feeds():
@@ -52,22 +61,24 @@ def observe(
             if name in wanted:
                 figures = of_channels(array)
                 sums[name] = figures if name not in sums else sums[name] + figures
-                peaks[name] = figures[2] if name not in peaks else np.maximum(peaks[name], figures[2])
+                peaks[name] = figures[-1] if name not in peaks else np.maximum(peaks[name], figures[-1])
         tick()
     histograms = {name: Histogram.empty(*bounds[name]) for name in values}
     for feed in feeds():
         for name, array in _all(runner, inner, values, feed):
-            histograms[name].add(array)
+            flat = array.ravel()
+            histograms[name].add(flat[:: flat.size // ELEMENTS | 1])
         tick()
-    means, lows, highs = ({name: total[row] / count for name, total in sums.items()} for row in range(3))
-    return Seen(histograms, means, lows, highs, peaks)
+    means, squares, lows, highs = ({name: total[row] / count for name, total in sums.items()} for row in range(4))
+    return Seen(histograms, means, squares, lows, highs, peaks)
 
 
 def of_channels(array: np.ndarray) -> np.ndarray:
-    """Mean, least and largest element of each channel, float64 (3, channels): axis 1 of three dimensions or more, otherwise the last."""
-    axis = 1 if array.ndim > 2 else array.ndim - 1
-    others = tuple(each for each in range(array.ndim) if each != axis)
-    return np.stack([array.mean(axis=others, dtype=np.float64), array.min(axis=others), array.max(axis=others)])
+    """Mean, mean square, least and largest of each channel, float64 [4, channels]: axis 1 of three dimensions or more, or the last."""
+    rows = array if array.ndim > 2 else array.reshape(-1, array.shape[-1] if array.ndim else 1)
+    rows = np.moveaxis(rows, 1, 0).reshape(rows.shape[1], -1)
+    squares = np.einsum("ij,ij->i", rows, rows) / rows.shape[1]
+    return np.stack([rows.mean(axis=1), squares, rows.min(axis=1), rows.max(axis=1)]).astype(np.float64)
 
 
 def merged(histograms: Sequence[Histogram]) -> Histogram:

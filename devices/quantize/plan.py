@@ -53,7 +53,9 @@ class Scheme:
         placement = place(self.network, self.units)
         values = sorted({name for unit in placement.units for name in (*unit.inputs, *unit.outputs)} - set(self._copied))
         averaged = {unit.layer.x for unit in self.units if unit.layer is not None}
-        averaged |= {name for unit in placement.units if unit.kind in ("layer", "function") for name in (*unit.inputs, *unit.outputs)}
+        averaged |= {
+            name for unit in placement.units if unit.kind in ("layer", "function", "sum") for name in (*unit.inputs, *unit.outputs)
+        }
         values += sorted(averaged & set(self._copied))
         self._seen = observe(self.network, self.float_model(), values, averaged, feeds, threads=self.settings.threads, tick=tick)
 

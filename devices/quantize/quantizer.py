@@ -13,7 +13,7 @@ from devices.engine import EngineError
 from devices.quantize.measure import Accuracy, Yardstick
 from devices.quantize.network import read_network
 from devices.quantize.plan import Choices, Scheme
-from devices.quantize.ranges import METHODS, noise_ratio
+from devices.quantize.ranges import METHODS, Method, noise_ratio
 from devices.quantize.report import LayerReport, Report
 from devices.quantize.samples import Samples
 from devices.quantize.search import kept_float_for
@@ -70,15 +70,20 @@ def quantize(
 
     methods = METHODS if settings.ranges == "auto" else (settings.ranges,)
     correct = settings.correct_bias == "on"
-    results = {method: measured(method, scheme, Choices(method, correct, kept)) for method in methods}
-    method = max(methods, key=lambda each: results[each].mean_db)
-    accuracy = results[method]
+
+    def best(prefix: str, scheme: Scheme) -> tuple[Method, Accuracy]:
+        """The method that leaves the least error."""
+        results = {method: measured(prefix + method, scheme, Choices(method, correct, kept)) for method in methods}
+        method = max(methods, key=lambda each: results[each].mean_db)
+        return method, results[method]
+
+    method, accuracy = best("", scheme)
     smooth = False
     if settings.smooth != "off" and (other := scheme.smoothed()) is not None:
         watch("calibrating the smoothed model", other)
-        found = measured("smoothed", other, Choices(method, correct, kept))
+        other_method, found = best("smoothed, ", other)
         if settings.smooth == "on" or found.mean_db > accuracy.mean_db + GAIN_DB:
-            scheme, accuracy, smooth = other, found, True
+            scheme, method, accuracy, smooth = other, other_method, found, True
     equalized = False
     if settings.equalize != "off" and (other := scheme.equalized()) is not None:
         watch("calibrating the equalized model", other)

@@ -19,8 +19,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 BINS = 4096
 LEVELS = 255
-OUTSIDE = 1e-4
-"""Part of the elements that `percentile` leaves outside, half on either side."""
+OUTSIDE = 2e-4
+"""Part of the elements that `percentile` leaves outside, half on either side. Those that are 0 do not count: what Relu leaves of a sparse
+value would otherwise be cut."""
 
 COARSE = tuple(0.65**power for power in range(8))
 FINE = (0.8, 0.9, 1.0, 1.1, 1.2)
@@ -120,11 +121,14 @@ def noise_ratio(histogram: Histogram, step: Step) -> float:
 
 
 def _percentile(histogram: Histogram) -> tuple[float, float]:
-    part = np.cumsum(histogram.counts) / histogram.counts.sum()
-    bins = len(histogram.counts)
-    width = (histogram.high - histogram.low) / bins
+    counts = histogram.counts.copy()
+    width = (histogram.high - histogram.low) / len(counts)
+    counts[min(int(-histogram.low / width), len(counts) - 1)] = 0
+    if not counts.any():
+        return histogram.low, histogram.high
+    part = np.cumsum(counts) / counts.sum()
     first, last = np.searchsorted(part, [OUTSIDE / 2, 1 - OUTSIDE / 2])
-    return histogram.low + width * first, histogram.low + width * (min(int(last), bins - 1) + 1)
+    return histogram.low + width * first, histogram.low + width * (min(int(last), len(counts) - 1) + 1)
 
 
 def _least_error(histogram: Histogram, function: Function | None) -> Step:

@@ -1,11 +1,11 @@
 """Channel smoothing: scales the channels of stored values so that all of them use the 256 steps.
 
-Values have one scale for all channels, so channels that stay small next to large ones are rounded to a few steps. Between two layers
-with nothing, a Relu or a Clip from 0 on, channels are scaled for nothing: the layer before divides by s, the layers behind multiply. A
-Clip then cuts each channel at a level of its own, which is kept above all that was seen. Around a function of one value (SiLU, PReLU),
-the layer before divides by t and the function is f(x t) / s. A layer with a scale for each output channel takes t without loss, and a
-depthwise layer s; for others s is the balance of SmoothQuant (Xiao et al. 2023, arXiv:2211.10438) between what activations and weights
-lose.
+Values have one scale for all channels, so channels that stay small next to large ones are rounded to a few steps. Between layers with
+nothing, a Relu, a Clip from 0 on or sums between them (the residual connections of a stage), channels are scaled for nothing: the layers
+before divide by s, those behind multiply. A Clip then cuts each channel at a level of its own, which is kept above all that was seen.
+Around a function of one value (SiLU, PReLU), the layer before divides by t and the function is f(x t) / s. A layer with a scale for each
+output channel takes t without loss, and a depthwise layer s; for others s trades what activations gain for what weights lose, after
+SmoothQuant (Xiao et al. 2023, arXiv:2211.10438), the power of each site taken by the noise that it leaves (`balance`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from devices.quantize.balance import balanced, by_input, relative
 from devices.quantize.network import Network, build
 from devices.quantize.observe import Seen
 from devices.quantize.ranges import Step
@@ -30,10 +31,13 @@ ROOM = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A layer, and the layers that alone read what it gives, or what a function of it gives (none: others read that as well)."""
+    """Layers, the values that they and sums of them give, and the layers that alone read those, or what a function of one gives.
 
-    before: Layer
-    value: str
+    `behind` is empty where others read that as well.
+    """
+
+    before: tuple[Layer, ...]
+    values: tuple[str, ...]
     behind: tuple[Layer, ...]
     function: Unit | None = None
     ceiling: float = np.inf
@@ -41,33 +45,64 @@ class Site:
 
 
 def sites(network: Network, units: Sequence[Unit]) -> list[Site]:
-    """Every layer whose output channels can be scaled."""
+    """Every place where channels can be scaled."""
+    makers = {name: unit for unit in units for name in unit.outputs}
     readers: dict[str, list[Unit]] = {}
     for unit in units:
         for name in unit.inputs:
             readers.setdefault(name, []).append(unit)
-
-    def behind(value: str) -> tuple[Layer, ...]:
-        layers = [each.layer for each in readers.get(value, ()) if each.layer is not None]
-        alone = {layer.node for layer in layers} == set(network.users.get(value, ())) and value not in network.outputs
-        return tuple(layers) if alone and all(layer.axis == 0 and _own(network, layer) for layer in layers) else ()
-
-    found = []
+    found: list[Site] = []
     for unit in units:
-        if unit.layer is None or unit.layer.axis != 0 or not _own(network, unit.layer):
+        value = unit.outputs[0]
+        if unit.layer is None or not _scalable(network, unit) or any(value in site.values for site in found):
             continue
-        value, ceiling = unit.outputs[0], _ceiling(network, unit)
         first = readers.get(value, [])
         if unit.activation is None and len(first) == 1 and first[0].kind == "function":
             if value not in network.outputs and set(network.users[value]) <= set(first[0].nodes):
-                found.append(Site(unit.layer, value, behind(first[0].outputs[0]), first[0]))
-        elif ceiling is not None and (layers := behind(value)):
-            found.append(Site(unit.layer, value, layers, ceiling=ceiling))
+                result = first[0].outputs[0]
+                layers = [each.layer for each in readers.get(result, ()) if each.layer is not None and _scalable(network, each)]
+                alone = {layer.node for layer in layers} == set(network.users.get(result, ())) and result not in network.outputs
+                found.append(Site((unit.layer,), (value,), tuple(layers) if alone else (), first[0]))
+        elif (site := _stream(network, value, makers, readers)) is not None:
+            found.append(site)
     return found
 
 
+def _stream(network: Network, value: str, makers: Mapping[str, Unit], readers: Mapping[str, list[Unit]]) -> Site | None:
+    """The site of a value and all that sums tie to it; None where something else makes or reads one of these."""
+    values, before, behind = [value], [], []
+    ceilings = []
+    for name in values:  # grows
+        maker = makers.get(name)
+        if maker is None or name in network.outputs or (ceiling := _ceiling(network, maker)) is None:
+            return None
+        users = readers.get(name, [])
+        if set(network.users.get(name, ())) != {unit.nodes[0] for unit in users}:
+            return None
+        for unit in (maker, *users):
+            if unit.kind == "sum":
+                values += [each for each in (*unit.inputs, *unit.outputs) if each not in values]
+            elif unit.layer is None or not _scalable(network, unit):
+                return None
+        if maker.layer is not None:
+            before.append(maker.layer)
+        ceilings.append(ceiling)
+        behind += [unit.layer for unit in users if unit.layer is not None]
+    shapes = [network.constants[layer.weight].shape for layer in before]
+    broadcast = len({(shape[0], len(shape)) for shape in shapes}) > 1
+    if not behind or broadcast or (len(values) > 1 and min(ceilings) < np.inf):
+        return None
+    return Site(tuple(before), tuple(values), tuple(dict.fromkeys(behind)), ceiling=min(ceilings))
+
+
+def _scalable(network: Network, unit: Unit) -> bool:
+    """Whether a unit is a layer with its channels first whose constants nothing else reads."""
+    layer = unit.layer
+    return layer is not None and layer.axis == 0 and all(len(network.users[name]) == 1 for name in (layer.weight, layer.bias) if name)
+
+
 def _ceiling(network: Network, unit: Unit) -> float | None:
-    """Where what a layer gives is cut above; None where its activation is no Relu and no Clip from 0 on."""
+    """Where what a unit gives is cut above; None where its activation is no Relu and no Clip from 0 on."""
     if unit.activation is None:
         return np.inf
     node = network.nodes[unit.activation]
@@ -89,53 +124,35 @@ class Smoothed:
 
 def smoothed(network: Network, units: Sequence[Unit], seen: Seen, steps: Mapping[str, Step]) -> Smoothed | None:
     """The network with the channels of all sites scaled; None where there is none. `steps` are those of the functions' values."""
-    found = [site for site in sites(network, units) if site.value in seen.highs and (site.function is None or site.value in steps)]
+    found = [
+        site for site in sites(network, units)
+        if all(value in seen.highs for value in site.values) and (site.function is None or site.values[0] in steps)
+    ]  # fmt: skip
     if not found:
         return None
     edit = _Edit(network)
     floors = {}
     for site in found:
-        value, result = site.value, site.value
+        value, results = site.values[0], site.values
         if site.function is not None:
-            result = site.function.outputs[0]
+            results = site.function.outputs
             reach = np.minimum(-seen.lows[value], -steps[value].low)
-            t = _relative(np.maximum(seen.highs[value], reach))
-            edit.scale_outputs(site.before, 1 / t)
+            t = relative(np.maximum(seen.highs[value], reach), MOST)
+            edit.scale_outputs(site.before[0], 1 / t)
             edit.multiply_input(site.function, t)
             floors[value] = float(-(reach / t).max())
-        if site.behind:
-            s = _balance(site.behind, edit.constants, _relative(np.maximum(seen.highs[result], -seen.lows[result])))
-            if site.function is not None:
-                edit.multiply_output(site.function, 1 / s)
-            else:
-                s = np.minimum(1.0, np.maximum(s, ROOM * seen.peaks[value] / site.ceiling))
-                edit.scale_outputs(site.before, 1 / s)
-            for layer in site.behind:
-                edit.scale_inputs(layer, s)
+        if not site.behind:
+            continue
+        weights = [(layer, edit.constants[layer.weight]) for layer in site.behind]
+        least = ROOM * seen.peaks[value] / site.ceiling if site.function is None else np.zeros(1)
+        s = balanced(weights, [seen.channels(result) for result in results], MOST, least)
+        if site.function is not None:
+            edit.multiply_output(site.function, 1 / s)
+        for layer in site.before if site.function is None else ():
+            edit.scale_outputs(layer, 1 / s)
+        for layer in site.behind:
+            edit.scale_inputs(layer, s)
     return Smoothed(edit.network(), floors)
-
-
-def _relative(sizes: np.ndarray) -> np.ndarray:
-    """Sizes of channels as parts of the largest, none below 1 / MOST."""
-    largest = sizes.max()
-    return np.asarray(np.clip(sizes / largest, 1 / MOST, 1.0)) if largest > 0 else np.ones(sizes.shape)
-
-
-def _balance(layers: Sequence[Layer], constants: Mapping[str, np.ndarray], sizes: np.ndarray) -> np.ndarray:
-    """What channels of these sizes are divided by."""
-    loss = np.zeros(sizes.shape)
-    for layer in layers:
-        weight = np.abs(constants[layer.weight])
-        if weight.shape[1] > 1 or layer.group == 1:
-            rows = weight / np.maximum(weight.max(axis=tuple(range(1, weight.ndim)), keepdims=True), 1e-30)
-            each = rows.reshape(layer.group, -1, weight.shape[1], *weight.shape[2:]).max(axis=(1, *range(3, weight.ndim + 1)))
-            loss = np.maximum(loss, each.reshape(-1))
-    return sizes if not loss.any() else _relative(np.sqrt(sizes / np.maximum(loss, 1e-3)))
-
-
-def _own(network: Network, layer: Layer) -> bool:
-    """Whether nothing else reads the layer's constants."""
-    return all(len(network.users[name]) == 1 for name in (layer.weight, layer.bias) if name)
 
 
 class _Edit:
@@ -156,9 +173,7 @@ class _Edit:
 
     def scale_inputs(self, layer: Layer, factors: np.ndarray) -> None:
         """Multiplies what a layer reads."""
-        weight = self.constants[layer.weight]
-        spread = np.repeat(factors.reshape(layer.group, 1, weight.shape[1]), weight.shape[0] // layer.group, axis=1)
-        self.constants[layer.weight] = (weight * spread.reshape(*weight.shape[:2], *(1,) * (weight.ndim - 2))).astype(np.float32)
+        self.constants[layer.weight] = by_input(layer, self.constants[layer.weight], factors).astype(np.float32)
 
     def multiply_input(self, unit: Unit, factors: np.ndarray) -> None:
         """Gives a function its value times these factors."""

@@ -46,9 +46,7 @@ Bar = Annotated[
 ]
 Smooth = Annotated[
     str,
-    typer.Option(
-        "--smooth", metavar="auto|on|off", help="Scale channels around functions so that all use 256 steps.", callback=one_of(*CHOICES)
-    ),
+    typer.Option("--smooth", metavar="auto|on|off", help="Scale channels so that all use 256 steps.", callback=one_of(*CHOICES)),
 ]
 Equalize = Annotated[
     str, typer.Option("--equalize", metavar="auto|on|off", help="Cross-layer equalization of weights.", callback=one_of(*CHOICES))

@@ -181,13 +181,21 @@ def _blocks(step: Step, kernel: str, window: Window, fill: float, words: Words) 
 
 def _product(context: Context, step: Step, values: np.ndarray, window: Window | None, made: Packed, limits: Words) -> Call:
     x, out = step.inputs[0], step.output
-    rows, width = tiles.choose(context.isa, pixels(out), values.shape[2])
-    packed = pack.weights(context.isa, values, width=width, **made)
+    safe = _is_pair_safe(context, values, made)
+    rows, width = tiles.choose(context.isa, pixels(out), values.shape[2], "pair-safe" if safe else "bytes")
+    packed = pack.weights(context.isa, values, width=width, pair_safe=safe, **made)
     words: Words = {
         "a": Part(x), "b": packed.data, "bias": packed.bias, "scale": packed.scale, "weight_zero": packed.weight_zero, "kind": BYTES,
         "stride_a": row_stride(x), **packed.numbers(context.isa, rows), **_sites(x, window, quantization(x).zero),
     }  # fmt: skip
-    return _multiplied("gemm_u8", width, out, {**words, **limits, **_into(out)})
+    return _multiplied(f"gemm_u8_{width}" + ("_pairsafe" if safe else ""), width, out, {**words, **limits, **_into(out)})
+
+
+def _is_pair_safe(context: Context, values: np.ndarray, made: Packed) -> bool:
+    """Whether the faster kernel of AVX2 is exact for these weights [taps, channels, outputs]: `ace quantize --pair-safe` makes such."""
+    if context.isa.dot != "pmaddwd" or values.dtype != np.int8 or np.any(made["weight_zero"]):
+        return False
+    return pack.is_pair_safe(np.pad(values, ((0, 0), (0, values.shape[1] % 2), (0, 0))))
 
 
 def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.ndarray, seen: Words, limits: Words) -> Call:
@@ -198,14 +206,14 @@ def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.nd
     words: Words = {
         "a": Part(x), "b": packed.data, "bias": packed.bias, "stride_a": row_stride(x), **packed.numbers(rows), **seen,
     }  # fmt: skip
-    return _multiplied("gemm_f32", width, out, {**words, **limits, **_into(out)})
+    return _multiplied(f"gemm_f32_{width}", width, out, {**words, **limits, **_into(out)})
 
 
 def _multiplied(kernel: str, width: int, out: Operand, words: Words) -> Call:
     """The call of a product. One pixel is shared out by its outputs."""
     if pixels(out) == 1 and "columns" not in words:
-        return Call(f"{kernel}_{width}", -(-out.type.shape[-1] // width), {**words, "panels": 1})
-    return Call(f"{kernel}_{width}", pixels(out), words)
+        return Call(kernel, -(-out.type.shape[-1] // width), {**words, "panels": 1})
+    return Call(kernel, pixels(out), words)
 
 
 def _tail(activation: ops.Unary | None, residual: Operand | None, out: Operand) -> tuple[Words, list[Call]] | None:

@@ -51,6 +51,13 @@ def test_minmax_covers_everything_and_percentile_nearly_everything() -> None:
     assert choose(histogram(values), "percentile").high == pytest.approx(3, rel=0.05)
 
 
+def test_zeros_do_not_count_as_covered() -> None:
+    random = np.random.default_rng(0)
+    few = random.uniform(0, 6, 1000)
+    step = choose(histogram(np.append(few, np.zeros(1_000_000))), "percentile")  # as Relu leaves them
+    assert step.high == pytest.approx(6, rel=0.01)
+
+
 def test_kl_keeps_a_saturated_range() -> None:
     values = np.clip(np.random.default_rng(0).normal(0, 6, 100_000), 0, 6)  # a third at the upper end, as Relu6 gives
     assert choose(histogram(values), "kl").high == pytest.approx(6, rel=0.05)
