@@ -1,4 +1,4 @@
-"""One minute of soak."""
+"""A short soak."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parents[2]
 
 
-def test_a_minute_of_random_kills_breaks_no_promise() -> None:
+def test_random_kills_break_no_promise() -> None:
     """In a process of its own, whose memory and descriptors are nobody else's."""
-    command = [sys.executable, "-m", "tests.soak", "--seconds", "60", "--kill-every", "5"]
+    command = [sys.executable, "-m", "tests.soak", "--seconds", "25", "--kill-every", "3"]
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=170, check=False)
     found = json.loads(done.stdout)
     print(done.stdout)
