@@ -344,8 +344,8 @@ class ChainRunner:
 
     @staticmethod
     def _safe(settlement: Settlement, *, within: bool = False) -> bool:
-        """Whether what came of a frame survives this worker; `within`: but for what chains of this worker have not finished with."""
-        return all((within and edge.inner) or edge.durable(turn) for edge, turn in settlement.given) and all(
+        """Whether what came of a frame survives this worker; `within`: but for what consumers may keep until they hear of the end."""
+        return all((within and (edge.inner or edge.rereads)) or edge.durable(turn) for edge, turn in settlement.given) and all(
             target.rows.published >= row for target, row in settlement.results
         )
 

@@ -205,11 +205,11 @@ class LaneWorker:
 
     def make_out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
         codec = EdgeCodec([self.wiring.spec(ref) for ref in edge.refs], edge.payload)
-        stream = self.plan.stream(self.wiring.stream_of(chain.id))
+        first, again = chain.stream is not None, _replays(self.plan.stream(self.wiring.stream_of(chain.id)))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
-            consumers=self.wiring.replicas(edge.consumer), live=chain.stream is not None and not _replays(stream),
-            inner=edge.consumer in self.lane.chains, pools=self.received[chain.id],
+            consumers=self.wiring.replicas(edge.consumer), live=first and not again,
+            inner=edge.consumer in self.lane.chains, rereads=first and again, pools=self.received[chain.id],
         )  # fmt: skip
         self.links.outbound[edge.id] = made
         return made

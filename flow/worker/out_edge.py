@@ -59,12 +59,16 @@ class OutEdge:
 
     def __init__(
         self, edge: Edge, codec: EdgeCodec, block: Block, *, replica: int, replicas: int, consumers: int, live: bool, inner: bool = False,
-        pools: Mapping[int, Pool] | None = None,
+        rereads: bool = False, pools: Mapping[int, Pool] | None = None,
     ) -> None:  # fmt: skip
         self.edge, self.codec, self.block, self.live = edge, codec, block, live
         self.pools = pools if pools is not None else {}
         self.inner = inner
         """Whether the consumer dies with us: then only what it has finished with is safe."""
+        self.rereads = rereads
+        """Whether a successor of ours can give every frame again: then it begins with what the consumer had not finished with, wherever
+        the link itself keeps nothing.
+        """
         self.recovering = live and block.get(f"edge:{edge.id}.turn") > 0
         self.replicas = replicas
         self.links = [Lane() for _ in range(consumers)]
@@ -156,19 +160,24 @@ class OutEdge:
 
     def send(self, packed: Packed) -> None:
         """Gives the entry the next turn and sends it."""
-        link = self.links[self.turn % len(self.links)]
-        if link.sender is not None and link.greeted and self.turn < link.sender.durable:
-            packed.release()  # the receiver got it from an earlier life of this worker
-            if packed.frame:
-                self.block.add(f"{self.key}.out")
-        else:
-            packed.turn = self.turn
-            link.unacked.append(packed)
-            if link.sender is not None and link.greeted:
-                link.sender.send(self.turn, packed.data)
+        packed.turn = self.turn
+        self._put(self.links[self.turn % len(self.links)], packed)
         self.turn += self.replicas
         if not self.live:
             self._counts[self.turn] = self.block.words[self._in]
+
+    def _put(self, link: Lane, packed: Packed) -> None:
+        """Sends an entry, unless the receiver got it from an earlier life of this worker, and keeps it until it is finished with."""
+        sender = link.sender if link.greeted else None
+        arrived = sender is not None and packed.turn < sender.durable
+        if sender is not None and arrived and (isinstance(sender, RingSender) or packed.turn < sender.done):
+            packed.release()  # a ring keeps it
+            if packed.frame:
+                self.block.add(f"{self.key}.out")
+            return
+        link.unacked.append(packed)
+        if sender is not None and not arrived:
+            sender.send(packed.turn, packed.data)
 
     def end(self, entry: Entry) -> None:
         """Tells every consumer replica that the stream has ended."""
@@ -180,11 +189,7 @@ class OutEdge:
             turn = next((turn for turn in turns if turn % len(self.links) == consumer), None)
             if turn is None:  # no entry of this replica ever goes there
                 continue
-            if link.sender is not None and link.greeted and turn < link.sender.durable:  # the receiver was told by an earlier life
-                continue
-            link.unacked.append(Packed(data, [], False, turn))
-            if link.sender is not None and link.greeted:
-                link.sender.send(turn, data)
+            self._put(link, Packed(data, [], False, turn))
         self.turn += self.replicas * len(self.links)
         self.note()
 
@@ -271,7 +276,8 @@ class OutEdge:
                 continue
             confirmed = -1
             if link.sender is not None and link.greeted:
-                confirmed = link.sender.done if self.inner else link.sender.durable
+                patient = self.inner or (self.rereads and not isinstance(link.sender, RingSender))
+                confirmed = link.sender.done if patient else link.sender.durable
             for sent in link.unacked:
                 if sent.turn >= turn:
                     break

@@ -153,7 +153,7 @@ class Bench:
         worker.block.leave()
         setup = Setup(seat.lane, seat.replica, worker.incarnation, "", None)
         fds = [os.dup(fd) for fd in (worker.fd, worker.bell.bell, worker.bell.word)]
-        life = LaneWorker(setup, self.plan, fds, theirs, own_process=False)
+        life = LaneWorker(setup, self.plan, fds, theirs, {})
         self.lives[seat] = life
         self.memory.hand_over(worker)
         worker.send({"kind": "build"})

@@ -102,7 +102,7 @@ def test_what_a_dead_writer_began_is_no_part_of_its_successors_first_row(way: Wa
     first.give(b"x" * (SHAPE.entries + 1) * PART_BYTES)
     assert list(way.receiver.rows()) == [b"whole"]
     first.close()
-    way.receiver.renew()
+    way.receiver.renew(way._other(way.writer))
     way.receiver.keep(0)
     second = way.sender()
     second.give(b"again")
