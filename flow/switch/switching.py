@@ -188,7 +188,7 @@ class Switching:
 
     def _cross(self, stage: Stage, cuts: Mapping[str, int]) -> Steps:
         """Frames go over; who is left behind finishes and leaves what it has to its heirs."""
-        legacies, succession = self.change.legacies, stage.succession
+        supervisor, legacies, succession = self.supervisor, self.change.legacies, stage.succession
         self._command(self._sources(stage).values(), do="cut", cuts=cuts, halted=not stage.beside)
         self._command(() if stage.asleep else self._leaving(stage), do="drain")
         self._command([worker for seat, worker in self.supervisor.workers.items() if stage.coming(seat)], do="go")
@@ -197,6 +197,9 @@ class Switching:
         leaving = {chain.id for lane in succession.leaving for chain in stage.chains(lane)}
         detached = False
         while not (set(cuts) <= set(stage.crossed) and leaving <= stage.left and heirs <= stage.inherited and self.passed(stage)):
+            for seat in supervisor.lost:
+                if stage.leaving(seat):
+                    stage.left.update(chain.id for chain in stage.chains(seat.lane))
             for chain in heirs:
                 if legacies.due(stage, chain):
                     legacies.hand_over(stage, chain)
