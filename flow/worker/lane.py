@@ -307,6 +307,7 @@ class LaneWorker:
             elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._listen(0)
+                self.change.look()  # who is busy all the time would never say that it has gone over
 
     def round(self) -> bool:
         """What every chain can do now, and then what those in a batch do together; whether anything was done."""

@@ -162,3 +162,17 @@ def test_what_joins_streams_is_refused(write: Write) -> None:
 
     with pytest.raises(ShadowError, match="expected an output of one stream"):
         beside(mixing(0.0), mixing(0.1), every=2)
+
+
+def test_workers_that_are_busy_all_the_time_are_no_obstacle(write: Write) -> None:
+    paths = [write(f"v{place}", LEVEL.format(work=5 + place), {"level": "level"}) for place in range(2)]
+    texts = [path.read_text().replace(f"name: v{place}", "name: level") for place, path in enumerate(paths)]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    now, then = (live_plan(path, bind={"camera": "stamps:frames=100000"}, workers="processes") for path in paths)
+    with running(now) as (run, reader):
+        shadow = ShadowRun(run, then, 1, share=0.5, cpu=64.0, seconds=600.0)
+        wait_until(lambda: shadow.figures().outputs["level.level"].frames > 5)
+        shadow.end()
+        run.drain()
+    in_order(reader.results["level.level"])
