@@ -80,7 +80,14 @@ def create(
 ) -> None:
     """Begin a rollout."""
     body: dict[str, Any] = {"cohort": cohort, "item": item, "verb": "download" if download else "reload"}
-    given = {"stages": stage, "success": success, "abort": abort, "minimum": minimum, "deadline_s": deadline, "probation_s": probation}
+    given: dict[str, Any] = {
+        "stages": stage,
+        "success": success,
+        "abort": abort,
+        "minimum": minimum,
+        "deadline_s": deadline,
+        "probation_s": probation,
+    }
     limits = {"agreement": agreement, "latency": slower, "memory_bytes": memory and memory * 10**6, "share": share, "cpu": cpu}
     given["shadow"] = _condition(shadow, {key: value for key, value in limits.items() if value is not None})
     body |= {key: value for key, value in given.items() if value is not None}

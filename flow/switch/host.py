@@ -194,6 +194,7 @@ class Host:
             return
         runtime, self._runtime = self._runtime, None
         self._last_staged = max(self._last_staged, runtime.revision)
+        runtime.end_shadow()
         runtime.run.drain()
         runtime.run.wait(DRAIN_S)
         runtime.run.stop()

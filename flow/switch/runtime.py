@@ -90,7 +90,7 @@ class ExecutorRuntime:
         if plan is None or not admission.admitted:
             return Staging(release.revision, "", False, admission.problems)
         self._last_staged, self._staged = release.revision, None
-        self._end_shadow()
+        self.end_shadow()
         self._answers.pop(("abort", release.revision), None)
         try:
             self.run.settle()
@@ -128,7 +128,7 @@ class ExecutorRuntime:
         """Tries out what a release changes beside what runs. Raises RuntimeRefusal where that cannot be begun."""
         revision = trial.release.revision
         if self._shadow is None or self._shadow.revision != revision:
-            self._end_shadow()
+            self.end_shadow()
             if self._staged is not None:
                 raise RuntimeRefusal(f"expected nothing staged, got revision {self._staged[0].revision}; try it out before you stage it")
             try:
@@ -138,7 +138,8 @@ class ExecutorRuntime:
                 raise RuntimeRefusal(f"revision {revision} cannot be tried out: {error}") from error
         return self._shadow.figures()
 
-    def _end_shadow(self) -> None:
+    def end_shadow(self) -> None:
+        """Ends a trial that is under way, and waits for that."""
         if self._shadow is not None:
             self._shadow.end()
             self._shadow = None
@@ -167,7 +168,7 @@ class ExecutorRuntime:
 
     def _abort(self, revision: int) -> Switched | None:
         if self._shadow is not None and self._shadow.revision == revision:
-            self._end_shadow()
+            self.end_shadow()
             if self._staged is None and self.revision != revision:
                 return None
         if self._staged is not None and self._staged[0].revision == revision:

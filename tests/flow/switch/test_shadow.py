@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ sum: {op: test.sum, in: {points: look}}
 """
 LEVEL = "level: {{op: test.level, in: {{image: camera}}, config: {{work_ms: {work}}}}}"
 TROUBLE = LEVEL + (
-    "\ntrouble: {{op: test.trouble, in: {{points: level}}, deadline_ms: 300, config: {{at: -1, every: {every}, how: {how}, once: false}}}}"
+    "\ntrouble: {{op: test.trouble, in: {{points: level}}, deadline_ms: {deadline}, "
+    "config: {{at: -1, every: {every}, how: {how}, once: false}}}}"
 )
 
 
@@ -40,11 +42,11 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def plan(write: Write, graph: str, output: str = "level", *, live: int = 0, workers: Any = "processes") -> Plan:
+def plan(write: Write, graph: str, output: str = "level", *, live: int = 0, frames: int = 100_000, **options: Any) -> Plan:
     """Two businesses on one stream; `graph` is that of the one that is to change."""
-    source = f"stamps:frames=100000&fps=100&live={live}"
+    source = f"stamps:frames={frames}&fps=100&live={live}"
     paths = write("add", SUM, {"sum": "sum"}), write("level", graph, {"level": output})
-    return live_plan(*paths, bind={"add.camera": source, "level.camera": source}, workers=workers)
+    return live_plan(*paths, bind={"add.camera": source, "level.camera": source}, **{"workers": "processes", **options})
 
 
 def undisturbed(run: flow.Executor, reader: Reader, now: Plan, *, live: int = 0) -> None:
@@ -66,9 +68,9 @@ def undisturbed(run: flow.Executor, reader: Reader, now: Plan, *, live: int = 0)
     assert run.leaked_slots == 0
 
 
-@pytest.mark.parametrize(("workers", "live"), [("processes", 0), ("processes", 1), ("threads", 0)])
-def test_it_is_compared_and_nothing_is_lost_or_changed(write: Write, workers: Any, live: int) -> None:
-    now, then = (plan(write, LEVEL.format(work=work), live=live, workers=workers) for work in (0, 0.01))
+@pytest.mark.parametrize(("workers", "link", "live"), [("processes", "auto", 0), ("processes", "auto", 1), ("threads", "zmq", 0)])
+def test_it_is_compared_and_nothing_is_lost_or_changed(write: Write, workers: str, link: str, live: int) -> None:
+    now, then = (plan(write, LEVEL.format(work=work), live=live, workers=workers, link=link) for work in (0, 0.01))
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=0.5, cpu=10.0, seconds=1.0 if live else 600.0)
         assert run.running_plan.digest == now.digest
@@ -92,7 +94,7 @@ def test_it_is_compared_and_nothing_is_lost_or_changed(write: Write, workers: An
 @pytest.mark.parametrize(("how", "why"), [("raise", "asked to raise"), ("kill", "SIGKILL"), ("hang", "its deadline is 300 ms")])
 def test_a_candidate_that_fails_ends_alone(write: Write, how: str, why: str) -> None:
     now = plan(write, LEVEL.format(work=0))
-    then = plan(write, TROUBLE.format(work=0, every=40, how=how), "trouble")
+    then = plan(write, TROUBLE.format(work=0, every=40, how=how, deadline=300 if how == "hang" else 60_000), "trouble")
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=0.5, cpu=10.0, seconds=600.0)
         wait_until(lambda: shadow.figures().state == "ended")
@@ -132,7 +134,7 @@ def test_what_changes_nothing_is_not_run(write: Write) -> None:
 
 
 def test_equal_work_is_not_shared_and_what_runs_keeps_its_place(write: Write) -> None:
-    now, then = (plan(write, TROUBLE.format(work=work, every=0, how="none"), "trouble") for work in (0, 1))
+    now, then = (plan(write, TROUBLE.format(work=work, every=0, how="none", deadline=300), "trouble") for work in (0, 1))
     both = beside(now, then, every=7)
     assert both.digest == now.digest
     for part in ("nodes", "sinks", "chains", "lanes", "edges"):
@@ -176,3 +178,38 @@ def test_workers_that_are_busy_all_the_time_are_no_obstacle(write: Write) -> Non
         shadow.end()
         run.drain()
     in_order(reader.results["level.level"])
+
+
+def test_workers_that_die_beside_it_lose_nothing(write: Write) -> None:
+    now, then = (plan(write, LEVEL.format(work=work)) for work in (0.5, 0.6))
+    with running(now) as (run, reader):
+        shadow = ShadowRun(run, then, 1, share=0.5, cpu=64.0, seconds=600.0)
+        supervisor: Any = run._supervisor
+
+        def compared() -> int:
+            return shadow.figures().outputs["level.level"].frames
+
+        for worker in [worker for worker in supervisor.workers.values() if not supervisor.shadow.has(worker)]:
+            wanted = compared() + 10
+            worker.kill()
+            wait_until(partial(lambda least: compared() > least, wanted))
+        shadow.end()
+        assert shadow.figures().outputs["level.level"].agreement == 1.0
+        assert run.counters()["restarts"] == 3
+        run.drain()
+    for results in reader.results.values():
+        in_order(results)
+    assert run.failed is None
+    assert run.leaked_slots == 0
+
+
+def test_a_stream_that_ends_ends_it(write: Write) -> None:
+    now, then = (plan(write, LEVEL.format(work=work), frames=1500) for work in (0.5, 0.6))
+    with running(now) as (run, reader):
+        shadow = ShadowRun(run, then, 1, share=1.0, cpu=64.0, seconds=600.0)
+        wait_until(lambda: shadow.figures().state == "ended")
+        shadow.end()
+        assert run.ended
+    for results in reader.results.values():
+        in_order(results, 1500)
+    assert run.leaked_slots == 0

@@ -293,11 +293,13 @@ def test_a_condition_goes_with_the_change_and_with_nothing_after_it(cloud: Cloud
     go(cloud)
     assert len(sent(cloud)) == 2
     assert conditions() == {condition}
-    device, revision = next(iter(sent(cloud).items()))
     reason = "pets.boxes: expected an agreement of at least 0.95, got 0.5 over 40 frames"
+    device, revision = next(iter(sent(cloud).items()))
     said = Transition(revision=revision, outcome="failed", state="failed", at=datetime.now(UTC), code="shadow", detail=reason)
-    cloud.desk.heard(device, said) if hasattr(cloud.desk, "heard") else None
+    with cloud.database.write() as connection:
+        inventory.note_transitions(connection, [(device, said)], time.time())
     answer(cloud, lambda _: "failed")
     go(cloud)
     assert show(cloud)["state"] == "aborted"
+    assert show(cloud)["why"].endswith(reason)
     assert conditions() == {None}
