@@ -8,13 +8,14 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from flow.executor.report import make_report, totals
 from flow.executor.results import ResultsInbox
+from flow.executor.shadow import Shadow
 from flow.executor.supervisor import Supervisor
 from flow.plan.value import Plan
 from flow.result import Result
@@ -210,6 +211,19 @@ class Executor:
         """Gives up what is staged."""
         self._change("drop", timeout_s)
         self._staged = None
+
+    def watch_shadow(self, row: Callable[[int, Mapping[str, Any]], None] | None) -> Shadow:
+        """What only tries something out in this run; `row` is called from the executor's thread with (sink, row)."""
+        shadow = self._running_supervisor().shadow
+        shadow.row, shadow.problem = row, ""
+        return shadow
+
+    def sample(self, every: int, taps: Mapping[int, int], *, give_up: str = "", timeout_s: float | None = None) -> None:
+        """Shadows get one frame in `every`; sinks in `taps` tell one row in so many. With `give_up`, the reason, shadows end now."""
+        done: Future[None] | None = Future() if give_up else None
+        taken = self._running_supervisor().order("shadow", every=every, taps=dict(taps), why=give_up, future=done)
+        if done is not None and taken and not self._ended:
+            done.result(timeout_s)
 
     def counters(self) -> Counter[str]:
         """All counters of the ledger, those of workers that are gone included, with `restarts` and `poison`."""

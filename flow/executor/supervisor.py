@@ -19,6 +19,7 @@ from flow.executor.directory import RunDirectory
 from flow.executor.memory import SharedMemory
 from flow.executor.nursery import Nursery
 from flow.executor.results import Arrival, ResultsInbox
+from flow.executor.shadow import Shadow
 from flow.executor.workers import Worker
 from flow.ledger import TOGETHER
 from flow.link.rows import SHAPE
@@ -63,6 +64,7 @@ class Supervisor:
         self.stopped: set[str] = set()
         self.running = False
         self.failed = False
+        self.shadow = Shadow(self)
         self._opened: Counter[LinkId] = Counter()
         from flow.switch.change import PlanChange  # it stands on parts of this package
 
@@ -101,7 +103,7 @@ class Supervisor:
         return self.memory.nbytes() + len(self.inboxes) * SHAPE.nbytes
 
     def order(self, do: str, **fields: Any) -> bool:
-        """`drain`, `stop` or `change`; False once the run is over."""
+        """`drain`, `stop`, `change`, `shadow`; False once the run is over."""
         with self._lock:
             if self._accepts:
                 self._orders.append((do, fields))
@@ -217,6 +219,8 @@ class Supervisor:
                 self._stop = True
             elif do == "change":
                 self.change.take(**fields)
+            elif do == "shadow":
+                self.shadow.take(**fields)
             elif do == "drain":
                 self._draining = True
                 for worker in self.workers.values():
@@ -232,7 +236,7 @@ class Supervisor:
             except ValueError:
                 continue
             worker = next((one for one in (*self.workers.values(), *self.change.staged.values()) if one.name.encode() == name), None)
-            if worker is not None and not self.change.handle(worker, event := json.loads(data)):
+            if worker is not None and not (self.change.handle(worker, event := json.loads(data)) or self.shadow.handle(worker, event)):
                 self._handle(worker, event)
 
     def _handle(self, worker: Worker, event: dict[str, Any]) -> None:
@@ -319,7 +323,7 @@ class Supervisor:
         what = f"{status['seq']} frames" if several else f"frame {status['seq']}"
         cause = f"{node.names[0]} ran for {took_ms:.0f} ms on {what}, its deadline is {deadline_ms:.0f} ms"
         if worker.process is None:
-            self._give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
+            self.give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
         else:
             self._stalled[worker.seat] = cause
             worker.kill()
@@ -332,7 +336,10 @@ class Supervisor:
         worker.bury()
         self.memory.let_go(worker.seat, returns=True)
         if last_words is not None:
-            self._give_up(worker, f"{self._title(worker)} cannot start: {last_words}")
+            self.give_up(worker, f"{self._title(worker)} cannot start: {last_words}")
+            return
+        if self.shadow.has(worker):
+            self.give_up(worker, f"{self._title(worker)} died: {cause}")
             return
         where = ""
         if status["node"] >= 0:
@@ -346,7 +353,7 @@ class Supervisor:
             where = f" in {node.names[0]} {when}"
         self._note(f"{self._title(worker)} died{where}: {cause}", "died")
         if len(worker.deaths) > MOST_RESTARTS:
-            self._give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
+            self.give_up(worker, f"{self._title(worker)} died {len(worker.deaths)} times in a minute and is not started again")
         else:
             worker.due = time.monotonic() + worker.backoff_s()
 
@@ -363,13 +370,14 @@ class Supervisor:
                 )  # fmt: skip
                 self._note(f"frame {seq} of {where} is set aside: {node.names[0]} died on it", "poison")
 
-    def _give_up(self, worker: Worker, message: str) -> None:
+    def give_up(self, worker: Worker, message: str) -> None:
         """This lane is not coming back: its businesses stop, the others go on without its edges."""
         if worker.seat in self.lost:
             return
-        self.failed = True
         self.lost.add(worker.seat)
-        self._note(message, "lost")
+        if not self.shadow.gives_up(worker, message):
+            self.failed = True
+            self._note(message, "lost")
         self.change.lost(worker, message)
         worker.kill()
         if worker.process is None or worker.join(STOP_TIMEOUT_S):  # a thread is left to itself: nothing leads to it or from it any more
@@ -381,7 +389,7 @@ class Supervisor:
         starving = {self.wiring.lane_of[edge.consumer].id for edge in self.wiring.plan.edges if edge.producer in chains}
         for seat, other in self.workers.items():
             if seat.lane in starving or seat.lane == worker.seat.lane:
-                self._give_up(other, f"{self._title(other)} ends, for it gets no more frames")
+                self.give_up(other, f"{self._title(other)} ends, for it gets no more frames")
         if not any(seat not in self.lost for seat in self.workers) and not self.change.active:
             self._stop = True
         self._go()

@@ -11,8 +11,10 @@ MOST = 19
 
 def niceness(plan: Plan, lane: Lane) -> int:
     """How far a lane's processes step back (0: not at all, 19: as far as there is): by the most important of its businesses, set beside
-    the most important of the plan. Threads of one process cannot step back for each other: 0 there.
+    the most important of the plan; a shadow as far as there is. Threads of one process cannot step back for each other: 0 there.
     """
+    if lane.shadow and plan.workers == "processes":
+        return MOST
     if plan.workers == "threads" or len(set(plan.priorities.values())) < 2:
         return 0
     chains = [chain for chain in plan.chains if chain.id in lane.chains]

@@ -127,6 +127,8 @@ class Lane:
     threads: int = 1
     replicas: int = 1
     batches: tuple[Batch, ...] = ()
+    shadow: bool = False
+    """Whether it only tries something out: it steps back for all others, and is given up at its first failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class Edge:
     policy: Policy = "block"
     queue: int = 1
     together: int | None = None
+    every: int = 0
+    """Above 0 only frames whose seq is a multiple of it, to begin with, are offered at all: a sample that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 from flow.executor import Executor
 from flow.ledger import LATENCY_BUCKETS, quantile_ms
+from flow.plan.shadow import MARK, SHADOW
+from flow.plan.value import Plan, Sink
 
 
 @dataclass
@@ -30,14 +32,23 @@ def counts(run: Executor) -> Counter[str]:
     """What every output has counted, by `business.output` and counter, and the errors of all operators."""
     plan, total = run.running_plan, run.counters()
     found: Counter[str] = Counter()
-    for sink in plan.sinks:
+    for sink in outputs(plan):
         start = f"sink:{sink.id}."
         for key, value in total.items():
             if key.startswith(start):
                 found[f"{sink.business}.{sink.output}|{key.removeprefix(start)}"] += value
     found["|restarts"], found["|poison"] = total["restarts"], total["poison"]
-    found["|errors"] = sum(value for key, value in total.items() if key.startswith("node:") and key.endswith(".errors"))
+    found["|errors"] = sum(value for key, value in total.items() if _is_error(key))
     return found
+
+
+def _is_error(key: str) -> bool:
+    return key.startswith("node:") and key.endswith(".errors") and not key.startswith(f"node:{MARK}")
+
+
+def outputs(plan: Plan) -> list[Sink]:
+    """What goes somewhere: not what is only tried out."""
+    return [sink for sink in plan.sinks if sink.target != SHADOW]
 
 
 def measured(run: Executor, since: Since) -> dict[str, Any]:
@@ -49,7 +60,7 @@ def measured(run: Executor, since: Since) -> dict[str, Any]:
     rates: dict[str, float] = {}
     latency: dict[str, dict[str, float]] = {}
     said: dict[str, dict[str, int]] = {}
-    for sink in run.running_plan.sinks:
+    for sink in outputs(run.running_plan):
         name = f"{sink.business}.{sink.output}"
         results[name] = found[f"{name}|results"]
         rates[name] = results[name] / spent

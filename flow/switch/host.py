@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow.switch.aside import set_aside
 from manifests.errors import ManifestError
-from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
+from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
 
 if TYPE_CHECKING:
     from flow.executor import Executor
@@ -95,6 +95,11 @@ class Host:
                 problems += [f"{business}: {each}" for each in different]
             self._verified = Verification(revision, not problems, compared, tuple(problems))
         return self._verified
+
+    def shadow(self, trial: Trial) -> Shadowed:
+        """Tries out what a release changes beside what runs; where nothing runs there is nothing to compare with."""
+        runtime = self._followed(trial.release)
+        return Shadowed(trial.release.revision, "done") if runtime is None else runtime.shadow(trial)
 
     # ---- the switch
 
@@ -189,6 +194,7 @@ class Host:
             return
         runtime, self._runtime = self._runtime, None
         self._last_staged = max(self._last_staged, runtime.revision)
+        runtime.end_shadow()
         runtime.run.drain()
         runtime.run.wait(DRAIN_S)
         runtime.run.stop()

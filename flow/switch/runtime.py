@@ -11,14 +11,16 @@ import manifests
 from devices.cpu import available_memory
 from flow.executor import Executor
 from flow.plan.make import make_plan
+from flow.plan.shadow import ShadowError
 from flow.plan.value import Plan
 from flow.switch.admission import need
 from flow.switch.error import SwitchError
 from flow.switch.health import Since, measured, now
 from flow.switch.proof import Proof
+from flow.switch.shadow import ShadowRun
 from flow.switch.succession import Misfit
 from manifests.errors import ManifestError
-from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
+from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
 
 Answer = TypeVar("Answer")
 Planner = Callable[[Sequence[Path], int], Plan]
@@ -42,6 +44,7 @@ class ExecutorRuntime:
         self._staged: tuple[Release, Plan] | None = None
         self._previous: tuple[int, Plan] | None = None
         self._since = Since()
+        self._shadow: ShadowRun | None = None
 
     def _planned(self, paths: Sequence[Path], memory: int) -> Plan:
         running = self.run.running_plan
@@ -87,6 +90,7 @@ class ExecutorRuntime:
         if plan is None or not admission.admitted:
             return Staging(release.revision, "", False, admission.problems)
         self._last_staged, self._staged = release.revision, None
+        self.end_shadow()
         self._answers.pop(("abort", release.revision), None)
         try:
             self.run.settle()
@@ -120,6 +124,26 @@ class ExecutorRuntime:
             raise RuntimeRefusal(f"expected revision {revision} to be staged, got {staged}; stage it first")
         return self._staged
 
+    def shadow(self, trial: Trial) -> Shadowed:
+        """Tries out what a release changes beside what runs. Raises RuntimeRefusal where that cannot be begun."""
+        revision = trial.release.revision
+        if self._shadow is None or self._shadow.revision != revision:
+            self.end_shadow()
+            if self._staged is not None:
+                raise RuntimeRefusal(f"expected nothing staged, got revision {self._staged[0].revision}; try it out before you stage it")
+            try:
+                plan = self._plan(trial.release.manifests, 1 << 62)
+                self._shadow = ShadowRun(self.run, plan, revision, share=trial.share, cpu=trial.cpu, seconds=trial.seconds)
+            except (ManifestError, Misfit, SwitchError, ShadowError) as error:
+                raise RuntimeRefusal(f"revision {revision} cannot be tried out: {error}") from error
+        return self._shadow.figures()
+
+    def end_shadow(self) -> None:
+        """Ends a trial that is under way, and waits for that."""
+        if self._shadow is not None:
+            self._shadow.end()
+            self._shadow = None
+
     # ---- the switch
 
     def switch(self, revision: int, *, keep_previous: bool = True) -> Switched:
@@ -143,6 +167,10 @@ class ExecutorRuntime:
         return self._once("abort", revision, lambda: self._abort(revision))
 
     def _abort(self, revision: int) -> Switched | None:
+        if self._shadow is not None and self._shadow.revision == revision:
+            self.end_shadow()
+            if self._staged is None and self.revision != revision:
+                return None
         if self._staged is not None and self._staged[0].revision == revision:
             self.run.unstage()
             self._staged = None

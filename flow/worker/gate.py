@@ -23,6 +23,8 @@ class Gate:
         self.policy = policy
         self.thinning = policy in ("latest", "drop_oldest")
         self.keep = queue if policy == "drop_oldest" else 1
+        self.every = edges[0][0].edge.every
+        """Above 0: other frames than those whose seq is a multiple of it are not offered."""
         self.pending: deque[list[Packed | None]] = deque()
 
     def ready(self) -> bool:
@@ -38,6 +40,8 @@ class Gate:
 
     def offer(self, entries: Sequence[Entry]) -> list[tuple[OutEdge, int]]:
         """Sends an entry to each edge, or keeps or drops it; gives the edges with the turns that follow."""
+        if self.every and entries[0].seq % self.every:
+            return [(edge, edge.turn) for edge, _, _ in self.edges]
         packed = [edge.pack(entry, places) for (edge, _, places), entry in zip(self.edges, entries, strict=True)]
         self.pending.append(packed)
         self.pump()

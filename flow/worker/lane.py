@@ -16,6 +16,7 @@ from devices.spec import ManySpec
 from flow.entry import EdgeCodec
 from flow.ledger import Block, Layout
 from flow.link.bell import Bell, Rest
+from flow.plan.shadow import SHADOW
 from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink, Stream
 from flow.pool import Pool
 from flow.sources.contract import SourceError
@@ -31,8 +32,9 @@ from flow.worker.links import LaneLinks
 from flow.worker.memory import OwnPools, picture_memory
 from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
+from flow.worker.sample import sample
 from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
-from flow.worker.sinks import ResultsTarget, SinkRunner, Unopened
+from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
 from flow.worker.source import LiveSource, SourceStage, WaitingSource
 from flow.worker.waiter import Waiter
 from ops import catalog
@@ -208,7 +210,7 @@ class LaneWorker:
         first, again = chain.stream is not None, _replays(self.plan.stream(self.wiring.stream_of(chain.id)))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
-            consumers=self.wiring.replicas(edge.consumer), live=first and not again,
+            consumers=self.wiring.replicas(edge.consumer), live=edge.every > 0 or (first and not again),
             inner=edge.consumer in self.lane.chains, rereads=first and again, pools=self.received[chain.id],
         )  # fmt: skip
         self.links.outbound[edge.id] = made
@@ -234,6 +236,8 @@ class LaneWorker:
         """Where a sink writes to, not open yet."""
         from flow import sinks
 
+        if sink.target == SHADOW:
+            return Nowhere()
         if sink.id not in results:
             return sinks.find(sink.target)(sink, self.plan.stream(sink.stream).fps)
         order = results[sink.id]
@@ -307,7 +311,7 @@ class LaneWorker:
             elif (now := time.monotonic_ns()) >= listen_at:
                 listen_at = now + BUSY_LISTEN_NS
                 self._listen(0)
-                self.change.look()
+                self.change.look()  # who is busy all the time would never say that it has gone over
 
     def round(self) -> bool:
         """What every chain can do now, and then what those in a batch do together; whether anything was done."""
@@ -422,6 +426,8 @@ class LaneWorker:
                 self._stopping = True
             case "stop_business":
                 self._stop_business(command["business"])
+            case "sample":
+                sample(self.chains, command, self.control.tell)
             case "detach":
                 self.links.outbound[command["edge"]].stop()
             case _:

@@ -80,7 +80,7 @@ class ChainPassage:
         recorded = self._recorded()
         self.at = at if recorded is None else recorded
         if halted and isinstance(self.chain.source, LiveSource):
-            self.chain.source.halted = True
+            self.chain.source.let_go_for_switch(0 if self._held is None else 1)
 
     def back(self) -> None:
         """No cut: everything goes on in the old plan."""

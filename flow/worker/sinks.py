@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flow.entry import FINAL, RESET, Entry
@@ -46,6 +46,21 @@ class ResultsTarget:
         self.rows.close()
 
 
+class Nowhere:
+    """The target of a shadow: its rows are told, and written nowhere."""
+
+    wants = "result"
+
+    def open(self, *, resume: bool) -> Mapping[str, int]:
+        return {}
+
+    def write(self, result: Result, picture: Image | None) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
 class Unopened:
     """In the place of a target that another worker still writes."""
 
@@ -55,13 +70,16 @@ class Unopened:
 class SinkRunner:
     """Writes one output. After a restart rows that an earlier life has written are not written again."""
 
-    def __init__(self, sink: Sink, target: SinkTarget | ResultsTarget | Unopened, block: Block, *, place: int, plan: str) -> None:
+    def __init__(self, sink: Sink, target: SinkTarget | ResultsTarget | Nowhere | Unopened, block: Block, *, place: int, plan: str) -> None:
         self.sink, self.target, self.block, self.place, self.plan = sink, target, block, place, plan
         self.key = f"sink:{sink.id}"
         self.written: Mapping[str, int] = {}
         self.stopped = self.opened = False
         self.ends_here = True
         """Whether nobody goes on with this output: then what operators still hold at a cut is written."""
+        self.every = 0
+        """Above 0: rows of frames whose seq is a multiple of it are told, beside where they go."""
+        self.tell: Callable[..., None] | None = None
         self._reset = False
         self._said = Said(sink.id, sink.spec, block)
         self._results, self._latency, self._most, self._last, self._gap = (
@@ -77,7 +95,7 @@ class SinkRunner:
             self.written = self.target.open(resume=resume)
         self.opened = True
 
-    def succeed(self, target: SinkTarget | ResultsTarget, last_ns: int) -> None:
+    def succeed(self, target: SinkTarget | ResultsTarget | Nowhere, last_ns: int) -> None:
         """Goes on with an output that another worker has written so far, its last row at `last_ns`. Raises SinkError."""
         self.target = target
         words = self.block.words
@@ -108,6 +126,8 @@ class SinkRunner:
         )  # fmt: skip
         assert not isinstance(self.target, Unopened)
         self.target.write(result, picture)
+        if self.every and entry.seq % self.every == 0 and picture is None and self.tell is not None:
+            self.tell("row", sink=self.sink.id, row=result.row())
         self._reset = False
         self._said.count(value)
         words = self.block.words

@@ -239,8 +239,6 @@ class LiveSource(SourceStage):
         self._waiting: deque[Shot] = deque()
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._finished = False
-        self.halted = False
-        """Whether frames were let go since the last one was taken because plans were switched."""
         self._needed: ImageSpec = stream.spec
         self._error: BaseException | None = None
         self._keep = stream.queue if stream.policy == "drop_oldest" else 1
@@ -345,7 +343,7 @@ class LiveSource(SourceStage):
         self._refill()
         with self._lock:
             shot = self._waiting.popleft() if self._waiting else None
-            self._write_ledger(1 if shot is not None else 0)
+            self._write_ledger(1 if shot is not None else 0, self._let_go)
             finished = self._finished and not self._waiting
         if shot is not None and self.stale is not None:
             kept = self.renewed(shot)
@@ -360,11 +358,14 @@ class LiveSource(SourceStage):
             self.ended = True
         return shot
 
-    def _write_ledger(self, taken: int) -> None:
+    def let_go_for_switch(self, held: int) -> None:
+        """What was let go since a frame was last taken is lost to a switch of plans; `held` frames were taken and have not gone out."""
+        with self._lock:
+            self._write_ledger(held, self._switched)
+
+    def _write_ledger(self, taken: int, let_go: int) -> None:
         words = self.block.words
         counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
-        let_go = self._let_go if not self.halted else self._switched
-        self.halted = False
         for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
             words[index] += count
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0

@@ -78,12 +78,13 @@ class Straight:
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
-        """None for a chain of another shape: with a join, other links than rings, or frames to set aside."""
+        """None for a chain of another shape: with a join, other links than rings, frames to set aside, or a sample of them to give."""
         if (
             not all(isinstance(link.sender, RingSender) for edge in chain.outbound for link in edge.links)
             or not all(isinstance(link, RingReceiver) for edge in chain.inbound for link in edge.links)
             or len(chain.inbound) + (chain.source is not None) != 1
             or chain.poison
+            or any(gate.every for gate in chain.gates)
         ):
             return None
         return cls(chain)

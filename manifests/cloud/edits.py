@@ -9,7 +9,7 @@ from typing import Any
 from manifests.cloud.errors import Refusal, Unknown
 from manifests.cloud.library import Library
 from manifests.errors import one_of
-from manifests.sync.desired import Desired, DesiredBusiness, Item
+from manifests.sync.desired import Desired, DesiredBusiness, Item, Shadow
 from manifests.sync.reported import Reported
 from manifests.trust.policy import items_of
 from manifests.versions import Version
@@ -26,6 +26,7 @@ class Edit:
 
 def base(desired: Desired, reported: Reported | None) -> Desired:
     """What to edit: what was last wanted; for a device in its factory state what it says that it runs. Raises Refusal."""
+    desired = desired.model_copy(update={"shadow": None})
     if desired.revision and not desired.hold:
         return desired
     if reported is None:
@@ -33,9 +34,10 @@ def base(desired: Desired, reported: Reported | None) -> Desired:
     return desired.model_copy(update={"active": reported.active, "hold": False})
 
 
-def proving(desired: Desired, seconds: float | None) -> Desired:
-    """The same with this time of probation, where one is given."""
-    return desired if seconds is None else desired.model_copy(update={"probation_s": seconds})
+def proving(desired: Desired, seconds: float | None, shadow: Shadow | None = None) -> Desired:
+    """The same with this time of probation, where one is given, and this trial before the switch."""
+    update: dict[str, Any] = {"shadow": shadow} | ({} if seconds is None else {"probation_s": seconds})
+    return desired.model_copy(update=update)
 
 
 def download(desired: Desired, items: Iterable[Item]) -> Edit:
@@ -125,7 +127,7 @@ def assign(desired: Desired, document: Item) -> Edit:
 def reset(desired: Desired) -> Edit:
     """Back to the factory state, and hold there."""
     touched = tuple(each.business.name for each in desired.active)
-    update = {"reset_epoch": desired.reset_epoch + 1, "hold": True, "active": (), "staged": ()}
+    update = {"reset_epoch": desired.reset_epoch + 1, "hold": True, "active": (), "staged": (), "shadow": None}
     return Edit(desired.model_copy(update=update), touched, {})
 
 

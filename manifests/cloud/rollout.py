@@ -20,13 +20,16 @@ from manifests.cloud.edits import Edit
 from manifests.cloud.errors import Refusal, Unknown, Wrong
 from manifests.cloud.inventory import chunks, cohort, online
 from manifests.cloud.people import Person
-from manifests.cloud.tables import desired, devices, participants, rollouts
+from manifests.cloud.tables import desired, devices, participants, rollouts, transitions
 from manifests.schema.common import Name, Strict
-from manifests.sync.desired import Desired
+from manifests.sync.desired import Desired, Shadow
 from manifests.sync.reported import Transition
 
 AT_ONCE = 500
 """Devices that get a new state in one transaction: messages of others are not kept waiting."""
+
+MOST_SAID = 300
+"""Letters of a device's own words that a rollout repeats."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Step = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$|^(100|[1-9]?[0-9](\.[0-9]{1,3})?)%$")]
@@ -51,6 +54,8 @@ class Spec(Strict):
     """A device that has not answered by then has failed, or is left out where it is offline."""
     probation_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
     """How long it must prove itself on each device; None: as long as the device's last change."""
+    shadow: Shadow | None = None
+    """What it must show beside what runs on each device, before that one switches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,8 @@ def _go_on(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now:
     done, failed, sent = counts["done"], counts["failed"], counts["sent"]
     answered = done + failed
     if failed > spec.abort * answered and answered >= (min(spec.minimum, answered + sent) if sent else 1):
-        _end(connection, row.id, "aborting", f"{failed} of {answered} devices that answered have failed: more than {spec.abort:.0%}")
+        why = f"{failed} of {answered} devices that answered have failed: more than {spec.abort:.0%}"
+        _end(connection, row.id, "aborting", why + _reason(connection, row.id))
         return []
     total = sum(counts.values())
     missing = wanted_by(spec.stages[row.stage], total) - (total - counts["waiting"])
@@ -290,8 +296,8 @@ def _return(connection: Connection, tools: Tools, row: Row[Any]) -> list[str]:
 
     def undo(present: Desired) -> Edit:
         content = old.get(present.device)
-        update = {"active": content.active, "staged": content.staged} if content else {"active": present.active}
-        return Edit(present.model_copy(update=update), (), {})
+        update: dict[str, Any] = {"active": content.active, "staged": content.staged} if content else {"active": present.active}
+        return Edit(present.model_copy(update=update | {"shadow": None}), (), {})
 
     known = [device for device in back if device in old]
     if known:
@@ -318,6 +324,18 @@ def _mark(connection: Connection, number: int, ids: Sequence[str], **values: Any
 def _end(connection: Connection, number: int, state: str, why: str) -> None:
     connection.execute(update(rollouts).where(rollouts.c.id == number).values(state=state, why=why))
     record(connection, "cloud", f"rollout.{state}", str(number), why=why)
+
+
+def _reason(connection: Connection, number: int) -> str:
+    """What the device said that failed last; empty where none said anything."""
+    query = (
+        select(transitions.c.device, transitions.c.detail)
+        .join(participants, (participants.c.device == transitions.c.device) & (participants.c.revision == transitions.c.revision))
+        .where(participants.c.rollout == number, participants.c.state == "failed", transitions.c.detail != "")
+        .order_by(transitions.c.id.desc())
+    )
+    said = connection.execute(query.limit(1)).first()
+    return "" if said is None else f"; {name_of(connection, said.device)}: {said.detail[:MOST_SAID]}"
 
 
 def _counts(connection: Connection, number: int) -> Counter[str]:

@@ -28,7 +28,7 @@ from manifests.cloud.people import Person
 from manifests.cloud.tables import contents, desired, tokens
 from manifests.sync.channel.curve import KeyPair
 from manifests.sync.channel.gateway import Gateway, Limits
-from manifests.sync.desired import Desired, Item
+from manifests.sync.desired import Desired, Item, Shadow
 from manifests.sync.trust import Untrusted
 from manifests.trust.envelope import seal
 from manifests.trust.policy import items_of
@@ -50,6 +50,8 @@ class Ask:
     reason: str = ""
     probation_s: float | None = None
     """How long what is reloaded must prove itself; None: as long as before."""
+    shadow: Shadow | None = None
+    """What it must show beside what runs, before anything is switched."""
 
 
 class Cloud:
@@ -212,7 +214,7 @@ class Cloud:
         if verb == "download":
             return lambda present: edits.download(on(present), found)
         return lambda present: edits.reload(
-            edits.proving(on(present), ask.probation_s), found[0], there, all_or_nothing=ask.all, settings=ask.settings
+            edits.proving(on(present), ask.probation_s, ask.shadow), found[0], there, all_or_nothing=ask.all, settings=ask.settings
         )
 
     # Models and businesses
@@ -302,12 +304,17 @@ class Cloud:
 
     def _planned(self, connection: Connection, spec: rollout.Spec, ids: Sequence[str]) -> desire.Change:
         there = Library(connection, self.repository.signed)
-        return self._change(connection, there, spec.verb, Ask(items=(spec.item,), all=spec.all, probation_s=spec.probation_s), ids)
+        return self._change(connection, there, spec.verb, _asked(spec), ids)
 
     @staticmethod
     def _base(connection: Connection, ids: Sequence[str]) -> desire.Change:
         states = inventory.reported(connection, ids)
         return lambda present: edits.Edit(edits.base(present, states.get(present.device)), (), {})
+
+
+def _asked(spec: rollout.Spec) -> Ask:
+    """What a rollout asks of each of its devices."""
+    return Ask(items=(spec.item,), all=spec.all, probation_s=spec.probation_s, shadow=spec.shadow)
 
 
 def _secret(path: Path) -> bytes:

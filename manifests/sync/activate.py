@@ -164,11 +164,11 @@ def proof(switched: Switched | None) -> dict[str, object]:
     return {"switch": {key: list(each) if isinstance(each, tuple) else each for key, each in value.items()}}
 
 
-def deadline(state: State, entered: float, probation_s: float) -> float | None:
-    """When a state must be over, in trusted time."""
+def deadline(state: State, entered: float, own_s: float) -> float | None:
+    """When a state must be over, in trusted time; `own_s` is how long it takes by itself."""
     if state not in DEADLINES:
         return None
-    return entered + DEADLINES[state] + (probation_s if state is State.PROBATION else 0.0)
+    return entered + DEADLINES[state] + own_s
 
 
 def survived(machine: Machine) -> bool:

@@ -46,6 +46,23 @@ class DesiredBusiness(Strict):
     enabled: bool = True
 
 
+class Shadow(Strict):
+    """A condition of a change: it runs beside what it is to replace first, for so many `seconds`, on a `share` of the frames, for at most
+    `cpu` of a core. What it changes must come to these figures, or nothing is switched.
+    """
+
+    share: Annotated[float, Field(ge=0.001, le=1)] = 0.1
+    cpu: Annotated[float, Field(gt=0, le=64)] = 0.25
+    seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    frames: Annotated[int, Field(ge=1)] = 20
+    """So many must have been compared, of every output that changes."""
+    agreement: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Mean over the frames compared: F1 of boxes, landmarks and points that pair, share of equal classes and events."""
+    latency: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """At most so many times the median latency of what runs."""
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+
+
 class Desired(Strict):
     """Everything the cloud wants of one device. Streams, sinks and credentials are not here: they are the device's own, or signed offline.
 
@@ -63,3 +80,5 @@ class Desired(Strict):
     document: Item | None = None
     """The offline-signed Device document that declares streams and bindings; None: the device's own file."""
     probation_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    shadow: Shadow | None = None
+    """What the change to this revision must show before anything is switched."""

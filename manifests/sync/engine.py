@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from manifests.sync import wire
-from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
+from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
 
 SOON_S, LOADING_S = 10.0, 300.0
 TIMEOUT_S = {
     "admit": 60.0,
     "stage": LOADING_S,
     "verify": LOADING_S,
+    "shadow": LOADING_S,
     "switch": LOADING_S,
     "abort": LOADING_S,
     "settle": 30.0,
@@ -44,6 +45,10 @@ class Engine:
 
     def verify(self, revision: int) -> Verification:
         answer: Verification = self._call("verify", revision)
+        return answer
+
+    def shadow(self, trial: Trial) -> Shadowed:
+        answer: Shadowed = self._call("shadow", trial)
         return answer
 
     def switch(self, revision: int, *, keep_previous: bool = True) -> Switched:

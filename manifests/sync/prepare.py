@@ -92,7 +92,11 @@ def staged(context: Context, machine: Machine) -> Next:
         raise Failed("mismatch", str(error)) from None
     if wanted.digest == current:
         return Next(State.COMMITTED, report={"switched": False}, within=lambda: _same(context, target))
-    return Next(State.PRELOAD)
+    if target.desired.shadow is None:
+        return Next(State.PRELOAD)
+    with context.store.transaction():
+        order = context.next_order()
+    return Next(State.SHADOW, changes={"order": order})
 
 
 def preload(context: Context, machine: Machine) -> Next:
@@ -125,7 +129,7 @@ def preload(context: Context, machine: Machine) -> Next:
 def drop(context: Context, machine: Machine) -> None:
     """What was loaded beside what runs is not needed. The engine may be away: then it has lost it anyway."""
     context.drop_stream()
-    if machine.state in (State.PRELOAD, State.GATE):
+    if machine.state in (State.SHADOW, State.PRELOAD, State.GATE):
         try:
             context.runtime.abort(max(machine.order, int(context.store.fact("order", 0))))
         except (RuntimeRefusal, ConnectionError, TimeoutError):

@@ -1,4 +1,4 @@
-"""The engine as the agent sees it: six questions and orders, each revisioned and idempotent.
+"""The engine as the agent sees it: eight questions and orders, each revisioned and idempotent.
 
 `flow` implements it, the agent calls it. Frames flow whether or not anybody calls. A second call with the same revision gives the first
 call's answer; one with an older revision than was last staged is refused with RuntimeRefusal.
@@ -114,6 +114,47 @@ class Health:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What of a release is other than what runs, beside it: on this share of frames, for at most this share of a core, so many seconds."""
+
+    release: Release
+    share: float = 0.1
+    cpu: float = 0.25
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One output of both, over frames that both have given a result of.
+
+    `agreement` is a mean from 0 to 1. Latencies (ms, `p50` and `p99`) are from capture to result; the trial's workers step back for all
+    others, so its own are those of a device that has little time for it.
+    """
+
+    frames: int
+    agreement: float
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    trial_latency_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A trial as it stands; `done` after its time, `ended` before it, with `why`. Nothing of it runs then.
+
+    `outputs` by `business.output`; none where the release changes no result that runs. `every`: one frame in so many was given to it.
+    `cpu` is the share of a core that it took, `memory_bytes` what its workers had to themselves, at most.
+    """
+
+    revision: int
+    state: Literal["running", "done", "ended"]
+    outputs: Mapping[str, Compared] = field(default_factory=dict)
+    every: int = 0
+    cpu: float = 0.0
+    memory_bytes: int = 0
+    why: str = ""
+
+
 class Runtime(Protocol):
     """A running engine. Every method may raise RuntimeRefusal; a lost connection raises ConnectionError."""
 
@@ -125,6 +166,12 @@ class Runtime(Protocol):
 
     def verify(self, revision: int) -> Verification:
         """Replays the golden clips of what is staged."""
+
+    def shadow(self, trial: Trial) -> Shadowed:
+        """Tries out what a release changes beside what runs, before it is staged. The first call begins it, later ones say how it goes.
+
+        `stage`, `switch` and `abort` end it.
+        """
 
     def switch(self, revision: int, *, keep_previous: bool = True) -> Switched:
         """Cuts over to what is staged. With `keep_previous` the old plan stays warm, where memory allows, until `settle` or `stage`."""

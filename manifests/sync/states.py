@@ -19,6 +19,7 @@ class State(StrEnum):
     RESERVE = "RESERVE"
     FETCH = "FETCH"
     STAGED = "STAGED"
+    SHADOW = "SHADOW"
     PRELOAD = "PRELOAD"
     GATE = "GATE"
     SWAP = "SWAP"
@@ -30,7 +31,7 @@ class State(StrEnum):
     SUPERSEDED = "SUPERSEDED"
 
 
-BEFORE_SWAP = frozenset({State.RESOLVE, State.RESERVE, State.FETCH, State.STAGED, State.PRELOAD, State.GATE})
+BEFORE_SWAP = frozenset({State.RESOLVE, State.RESERVE, State.FETCH, State.STAGED, State.SHADOW, State.PRELOAD, State.GATE})
 """Nothing that runs has changed: a newer desired state takes over at once."""
 AFTER_SWAP = frozenset({State.SWAP, State.PROBATION})
 FINAL = frozenset({State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.SUPERSEDED})
@@ -40,13 +41,14 @@ DEADLINES = {
     State.RESERVE: 600.0,
     State.FETCH: 86_400.0,
     State.STAGED: 600.0,
+    State.SHADOW: 1_800.0,
     State.PRELOAD: 1_800.0,
     State.GATE: 7 * 86_400.0,
     State.SWAP: 300.0,
     State.PROBATION: 900.0,
     State.ROLLING_BACK: 300.0,
 }
-"""Seconds of trusted time; PROBATION has its own duration on top. IDLE and final states wait for nothing."""
+"""Seconds of trusted time; SHADOW and PROBATION have their own duration on top. IDLE and final states wait for nothing."""
 
 MAX_TRANSITIONS = 32
 MAX_BOOTS = 2
@@ -104,10 +106,10 @@ class Pause(Exception):
 
 
 class Failed(Exception):
-    """The update cannot go on: it fails before the switch, and goes back after it."""
+    """The update cannot go on: it fails before the switch, and goes back after it. `report`: figures for the cloud."""
 
-    def __init__(self, code: str, reason: str) -> None:
-        self.code = code
+    def __init__(self, code: str, reason: str, *, report: Mapping[str, Any] | None = None) -> None:
+        self.code, self.report = code, report or {}
         super().__init__(reason)
 
 

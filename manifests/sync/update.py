@@ -1,8 +1,8 @@
 """The update state machine of a device: one small step at a time, each written down before it is taken.
 
-IDLE → RESOLVE → RESERVE → FETCH → STAGED → PRELOAD → GATE → SWAP → PROBATION → COMMITTED; from SWAP and PROBATION ROLLING_BACK →
-ROLLED_BACK; from each state before SWAP FAILED, and SUPERSEDED by a newer desired state. A cut
-at any point goes on where the database says.
+IDLE → RESOLVE → RESERVE → FETCH → STAGED → PRELOAD → GATE → SWAP → PROBATION → COMMITTED, with SHADOW before PRELOAD where a trial is
+asked for; from SWAP and PROBATION ROLLING_BACK → ROLLED_BACK; from each state before SWAP FAILED, and SUPERSEDED by a newer desired
+state. A cut at any point goes on where the database says.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from manifests.bundle.canonical import BundleError
 from manifests.store.collect import collect
@@ -26,6 +27,7 @@ from manifests.sync.fetch import Fetcher
 from manifests.sync.health import Limits
 from manifests.sync.outbox import Report, post
 from manifests.sync.runtime import Health, Runtime
+from manifests.sync.shadow import shadow
 from manifests.sync.states import AFTER_SWAP, BEFORE_SWAP, FINAL, MAX_TRANSITIONS, Failed, Machine, Next, Pause, State, backoff, load, save
 from manifests.sync.trust import Verifier
 
@@ -37,14 +39,15 @@ REMEMBER_S = 300.0
 WINDOW_S = 600.0
 WINDOWS = 16
 
-QUIET = frozenset({State.IDLE, State.RESOLVE, State.RESERVE, State.FETCH, State.STAGED})
-"""Nothing lies in the engine beside what runs, so that it may be given what should run."""
+QUIET = frozenset({State.IDLE, State.RESOLVE, State.RESERVE, State.FETCH, State.STAGED, State.SHADOW})
+"""Nothing lies in the engine beside what runs, or nothing that could not begin anew, so that it may be given what should run."""
 
 STEPS: Mapping[State, Callable[[Context, Machine], Next | None]] = {
     State.RESOLVE: prepare.resolve,
     State.RESERVE: prepare.reserve_space,
     State.FETCH: prepare.fetch,
     State.STAGED: prepare.staged,
+    State.SHADOW: shadow,
     State.PRELOAD: prepare.preload,
     State.GATE: activate.gate,
     State.SWAP: activate.swap,
@@ -186,7 +189,7 @@ class Updater:
             self._pause(str(pause))
             following = None
         except Failed as failed:
-            self._fail(machine, failed.code, str(failed))
+            self._fail(machine, failed.code, str(failed), failed.report)
             return
         else:
             self._resume()
@@ -201,8 +204,7 @@ class Updater:
         stays = state is machine.state
         machine = replace(machine, **following.changes, state=state, transitions=machine.transitions + 1)
         if not stays:
-            probation = self._probation(machine)
-            machine = replace(machine, entered=now, deadline=activate.deadline(state, now, probation))
+            machine = replace(machine, entered=now, deadline=activate.deadline(state, now, self._own_time(machine)))
         body = {"kind": "update", "revision": machine.revision, "state": state.value, "at": now, **following.report}
         if following.code:
             body |= {"code": following.code, "reason": following.reason}
@@ -214,10 +216,10 @@ class Updater:
             post(store, body, final=state in FINAL)
         self._resume()
 
-    def _fail(self, machine: Machine, code: str, reason: str) -> None:
+    def _fail(self, machine: Machine, code: str, reason: str, report: Mapping[str, Any] | None = None) -> None:
         """Before the switch the update has failed and nothing else has happened; after it, it goes back."""
         if machine.state in BEFORE_SWAP:
-            self._go(machine, Next(State.FAILED, code, reason, within=lambda: self._count(machine, code)))
+            self._go(machine, Next(State.FAILED, code, reason, report=report or {}, within=lambda: self._count(machine, code)))
             prepare.drop(self._context, machine)
         elif machine.state in AFTER_SWAP:
             changes = {"code": code, "reason": reason}
@@ -330,10 +332,14 @@ class Updater:
     def _overdue(self, machine: Machine) -> bool:
         return machine.deadline is not None and self._clock.now() > machine.deadline
 
-    def _probation(self, machine: Machine) -> float:
-        if machine.state is not State.PROBATION or machine.generation is None:
+    def _own_time(self, machine: Machine) -> float:
+        """How long the desired state wants this state to last."""
+        if machine.state not in (State.SHADOW, State.PROBATION) or machine.generation is None:
             return 0.0
-        return self._store.generations.get(machine.generation).desired.probation_s
+        desired = self._store.generations.get(machine.generation).desired
+        if machine.state is State.PROBATION:
+            return desired.probation_s
+        return desired.shadow.seconds if desired.shadow is not None else 0.0
 
     def _stumble(self, error: Exception) -> State:
         """The disk does not do what it should. The update fails if that can be written down, and waits if it cannot."""

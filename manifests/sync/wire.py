@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from manifests.sync.runtime import Admission, Health, Release, Staging, Switched, Verification
+from manifests.sync.runtime import Admission, Health, Release, Shadowed, Staging, Switched, Trial, Verification
 
 MOST_BYTES = 4 << 20
 LENGTH = struct.Struct("!I")
@@ -26,6 +26,7 @@ ARGUMENT: Mapping[str, TypeAdapter[Any] | None] = {
     "admit": RELEASE,
     "stage": RELEASE,
     "verify": REVISION,
+    "shadow": TypeAdapter(Trial),
     "switch": REVISION,
     "abort": REVISION,
     "settle": REVISION,
@@ -36,6 +37,7 @@ ANSWER: Mapping[str, TypeAdapter[Any]] = {
     "admit": TypeAdapter(Admission),
     "stage": TypeAdapter(Staging),
     "verify": TypeAdapter(Verification),
+    "shadow": TypeAdapter(Shadowed),
     "switch": TypeAdapter(Switched),
     "abort": TypeAdapter(Switched | None),
     "settle": TypeAdapter(None),

@@ -45,7 +45,7 @@ FIRST_AGAIN_S, LAST_AGAIN_S = 2.0, 60.0
 PATIENCE_S = 10.0
 """How long an engine may take to answer before that is said."""
 ROWS = 100
-WAITING = frozenset({State.IDLE, State.GATE, State.PROBATION, *FINAL})
+WAITING = frozenset({State.IDLE, State.SHADOW, State.GATE, State.PROBATION, *FINAL})
 """States in which a step changes nothing until time has passed."""
 
 

@@ -90,7 +90,8 @@ def test_a_canary_that_passes_a_bad_one_and_a_reset(cloud: Cloud, fleet: Fleet) 
 
     aborted = rolled_out(cloud, "1.2.0", "done", "paused", "aborted")
     assert aborted["state"] == "aborted", aborted
-    assert aborted["why"] == "2 of 2 devices that answered have failed: more than 0%"
+    assert aborted["why"].startswith("2 of 2 devices that answered have failed: more than 0%; porch-")
+    assert "asked not to open" in aborted["why"]
     assert aborted["devices"] == {"returned": 2, "waiting": 8}
     reasons = {step["detail"] for name in devices for step in cloud.history(name) if step["outcome"] == "failed"}
     assert reasons

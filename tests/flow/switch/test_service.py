@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from flow.switch.service import MOST_CALLERS, Service
 from manifests.sync import wire
 from manifests.sync.engine import Engine
-from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
+from manifests.sync.runtime import Admission, Compared, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
 
 RELEASE = Release(7, "ab" * 32, (Path("/store/7/pet.yaml"),), {"pet": Path("/store/7/golden")})
 SWITCHED = Switched(
     7, "new", "old", ("pet.boxes",), ("pet.count",), {"pet.x": "it keeps nothing"}, (), (), {"cam": 3}, {"cam": 4}, 80, 0, 1 << 30
 )
+SHADOWED = Shadowed(7, "ended", {"pet.pets": Compared(3, 0.5, {"p50": 1.0}, {"p50": 2.0})}, 10, 0.25, 1 << 20, "it raised")
 HEALTH = Health(
     7, "new", "running", 1.5, {"pet.pets": 3}, {"pet.pets": 25.0}, {"pet.pets": {"p50": 1.0}}, 0, 0, 0, {"pet.pets": {"dog": 2}}, 1
 )
@@ -46,6 +47,10 @@ class Fake:
 
     def verify(self, revision: int) -> Verification:
         raise RuntimeRefusal(f"expected revision 7 to be staged, got {revision}")
+
+    def shadow(self, trial: Trial) -> Shadowed:
+        self.calls.append(trial)
+        return SHADOWED
 
     def switch(self, revision: int, *, keep_previous: bool = True) -> Switched:
         self.calls.append(keep_previous)
@@ -85,6 +90,8 @@ def test_every_call_arrives_as_it_was_made(engine: Engine, fake: Fake) -> None:
     assert engine.admit(RELEASE) == Admission(7, True, True, 1, 2)
     assert engine.switch(7, keep_previous=False) == SWITCHED
     assert fake.calls == [RELEASE, False]
+    assert engine.shadow(Trial(RELEASE, 0.5, 0.1, 3.0)) == SHADOWED
+    assert fake.calls.pop() == Trial(RELEASE, 0.5, 0.1, 3.0)
     assert engine.abort(7) is None
     assert engine.health() == HEALTH
 

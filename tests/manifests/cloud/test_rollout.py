@@ -18,6 +18,7 @@ from manifests.cloud.people import Person
 from manifests.cloud.rollout import Spec, Tools
 from manifests.cloud.service import Ask, Cloud
 from manifests.cloud.tables import seen
+from manifests.sync.desired import Shadow
 from manifests.sync.reported import Reported, Transition
 
 from .fleet import DETECTOR, RUNNING, make_cloud, populate
@@ -277,3 +278,28 @@ def test_more_than_a_hundredth_needs_a_second_person_in_time(cloud: Cloud, monke
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(Refusal, match="has expired"):
         cloud.agree(Person("otto", "admin"), own["id"])
+
+
+def test_a_condition_goes_with_the_change_and_with_nothing_after_it(cloud: Cloud) -> None:
+    populate(cloud, 4)
+    condition = Shadow(seconds=30, agreement=0.95)
+    begin(cloud, shadow=condition, minimum=1)
+
+    def conditions() -> set[Shadow | None]:
+        with cloud.database.read() as connection:
+            found = inventory.wanted(connection, inventory.cohort(connection, "home"))
+        return {state.shadow for state in found.values() if state.revision}
+
+    go(cloud)
+    assert len(sent(cloud)) == 2
+    assert conditions() == {condition}
+    reason = "pets.boxes: expected an agreement of at least 0.95, got 0.5 over 40 frames"
+    device, revision = next(iter(sent(cloud).items()))
+    said = Transition(revision=revision, outcome="failed", state="failed", at=datetime.now(UTC), code="shadow", detail=reason)
+    with cloud.database.write() as connection:
+        inventory.note_transitions(connection, [(device, said)], time.time())
+    answer(cloud, lambda _: "failed")
+    go(cloud)
+    assert show(cloud)["state"] == "aborted"
+    assert show(cloud)["why"].endswith(reason)
+    assert conditions() == {None}

@@ -22,7 +22,7 @@ from manifests.sync.desired import Desired
 from manifests.sync.fetch import FetchError, FileFetcher
 from manifests.sync.health import Limits
 from manifests.sync.offline import OfflineVerifier, sign
-from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
+from manifests.sync.runtime import Admission, Compared, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
 from manifests.sync.states import State
 from manifests.sync.update import Updater
 
@@ -95,6 +95,7 @@ class Engine:
     running: Release | None = None
     before: Release | None = None
     staged: Release | None = None
+    tried: Trial | None = None
     last: int = -1
     faults: dict[str, list[Any]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -129,6 +130,13 @@ class Engine:
 
     def verify(self, revision: int) -> Verification:
         return self._fault("verify") or Verification(revision, True, 8)
+
+    def shadow(self, trial: Trial) -> Shadowed:
+        fault = self._fault("shadow")
+        if fault:
+            return fault  # type: ignore[no-any-return]
+        self.tried = None if self.running is None else trial
+        return Shadowed(trial.release.revision, "done", {"pet.pets": Compared(120, 0.97, {"p50": 40.0}, {"p50": 44.0})}, 10, 0.1, 1 << 20)
 
     def switch(self, revision: int, *, keep_previous: bool = True) -> Switched:
         fault = self._fault("switch")

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from manifests.bundle.bundle import Bundle
 from manifests.store.reset import request_reset
 from manifests.sync.clock import BUILT
+from manifests.sync.desired import Shadow
 from manifests.sync.offline import envelope_of, sign
 from manifests.sync.outbox import KEPT, KEPT_FINAL, post
 from manifests.sync.states import State, backoff
@@ -197,7 +198,7 @@ def test_a_reset_pre_empts_every_state(rig: Rig, two: Bundle, state: State, wher
             from manifests.sync.runtime import RuntimeRefusal
 
             rig.engine.faults = {"admit": [RuntimeRefusal("no")]}
-    rig.submit(wanted(two, 5))
+    rig.submit(wanted(two, 5, shadow=Shadow() if state is State.SHADOW else None))
     if state is State.SUPERSEDED:
         rig.run(State.FETCH, tick=0.1)
         rig.submit(wanted(two, 6))
