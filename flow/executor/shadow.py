@@ -11,6 +11,8 @@ from flow.executor.workers import Worker
 if TYPE_CHECKING:
     from flow.executor.supervisor import Supervisor
 
+THREAD_S = 1.0
+"""How long a thread, which nobody can kill, may take to end."""
 FAILURES = frozenset({"error", "business_failed"})
 
 
@@ -59,4 +61,5 @@ class Shadow:
         self.problem = self.problem or message
         if worker.ready and worker.process is None:
             self.supervisor.command(worker, do="stop")
+            worker.join(THREAD_S)  # its memory goes next
         return True
