@@ -9,6 +9,19 @@ import numpy as np
 import pytest
 
 
+ARITHMETIC = frozenset({"devices", "manifests", "ops"})
+"""Folders whose tests need one core, and leave nothing that others could stumble over."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests are shared out (`--dist loadgroup`) those that stream stay together: they run in turn, beside those that compute."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] not in ARITHMETIC:
+            item.add_marker(pytest.mark.xdist_group("streams"))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real videos, photos and models, which is not part of the repository."""
