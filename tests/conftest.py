@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-
 ARITHMETIC = frozenset({"devices", "manifests", "ops"})
 """Folders whose tests need one core, and leave nothing that others could stumble over."""
 
