@@ -98,8 +98,6 @@ class Block:
         self._changes: dict[int, int] | None = None
         self._index = layout.index
         self._halves: dict[int, int] = {}
-        if self.words[0] & 1:  # its writer died between two increments
-            self.words[0] += 1
         self._apply()
 
     def rename(self, names: Sequence[str]) -> None:
@@ -113,12 +111,29 @@ class Block:
             if not name:
                 self.words[place] = 0
 
+    def mend(self) -> None:
+        """The writer's, once it has counted anew what it found: a change within which its last life died is over."""
+        if self.words[0] & 1:
+            self.words[0] += 1
+
     def begin(self) -> None:
         """Opens a change; snapshots wait until `end`."""
         self.words[0] += 1
 
     def end(self) -> None:
         self.words[0] += 1
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """From `begin` to `end`; inside another change a part of that."""
+        whole = not self.words[0] & 1
+        if whole:
+            self.begin()
+        try:
+            yield
+        finally:
+            if whole:
+                self.end()
 
     def add(self, key: str, amount: int = 1) -> None:
         self.words[self._index[key]] += amount

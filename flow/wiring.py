@@ -187,10 +187,10 @@ class Wiring:
                 keys += [f"stream:{chain.stream}.dropped:{cause}" for cause in STREAM_CAUSES]
                 keys += [f"chain:{chain.id}.{name}" for name in ("next_seq", "last_pts", "cut", "cut_epoch", "cut_last", "cut_first")]
             for address in chain.nodes:
-                keys += [f"node:{address}.{name}" for name in ("runs", "calls", "errors", "busy_ns")]
+                keys += [f"node:{address}.{name}" for name in ("runs", "calls", "errors", "busy_ns", "next_seq")]
                 keys += [f"node:{address}.dropped:{cause}" for cause in NODE_CAUSES]
             for sink in chain.sinks:
-                keys += [f"sink:{sink}.{name}" for name in ("results", "max_ns", "errors", "last_ns", "gap_ns")]
+                keys += [f"sink:{sink}.{name}" for name in ("results", "max_ns", "errors", "last_ns", "gap_ns", "next_seq")]
                 keys += [f"sink:{sink}.latency:{bucket}" for bucket in range(LATENCY_BUCKETS)]
                 keys += said_keys(sink, self.sinks[sink].spec)
             for edge in self.outbound(chain.id):

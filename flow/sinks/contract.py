@@ -27,6 +27,10 @@ class Sink(Protocol):
     wants: str
     """`result` (a Result a frame) or `picture` (the annotated Image)."""
 
+    lasting: ClassVar[bool]
+    """Whether what `write` has written stays written when the worker dies right after; then its successor does not write it again.
+    False where a sink does not say."""
+
     @classmethod
     def check(cls, target: str) -> None:
         """Refuses a target that can never work (no permission, no folder) before anything starts. Raises SinkError."""

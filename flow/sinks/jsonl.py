@@ -30,6 +30,7 @@ class JsonLines:
     """
 
     targets: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
+    lasting: ClassVar[bool] = True
     wants: str = "result"
 
     @classmethod

@@ -21,6 +21,7 @@ class Stdout:
     """`-`. Rows of several outputs and workers never mix: each is written under a lock of its own description of the same file."""
 
     targets: ClassVar[tuple[str, ...]] = ("-",)
+    lasting: ClassVar[bool] = True
     wants: str = "result"
 
     @classmethod

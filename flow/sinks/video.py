@@ -35,6 +35,7 @@ class Video:
     """
 
     targets: ClassVar[tuple[str, ...]] = tuple(_FORMATS)
+    lasting: ClassVar[bool] = False  # the encoder, and the fragment that is not full yet, die with the worker
     wants: str = "picture"
 
     @classmethod

@@ -30,6 +30,7 @@ class ZmqPublisher:
     """
 
     targets: ClassVar[tuple[str, ...]] = ("zmq:",)
+    lasting: ClassVar[bool] = False  # what waits for subscribers dies with the worker
     wants: str = "result"
 
     @classmethod

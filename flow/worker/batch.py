@@ -123,7 +123,7 @@ class BatchRunner:
             if results is not None:
                 share = (time.monotonic_ns() - started) // len(frames)
                 for place, ((passing, node, _), result) in enumerate(zip(frames, results, strict=True)):
-                    node.accept(result, passing.values, share, calls=int(place == 0))
+                    node.accept(result, passing.values, share, seq=passing.entry.seq, calls=int(place == 0))
                 return
         for (passing, node, _), frame in zip(frames, at, strict=True):
             passing.chain.run_node(node, frame, passing.entry, passing.values)

@@ -19,7 +19,7 @@ from flow.worker.gate import gates, outgoing
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.memory import OwnPools
-from flow.worker.node import AbsentNode, NodeRunner
+from flow.worker.node import AbsentNode, NodeRunner, counts_now
 from flow.worker.out_edge import OutEdge
 from flow.worker.passage import ChainPassage
 from flow.worker.passing import Passing
@@ -256,10 +256,10 @@ class ChainRunner:
     def spares(self, node: NodeRunner | AbsentNode, entry: Entry) -> bool:
         """Whether a node is not run on a frame, which is counted there."""
         if self.stopped and self.stopped.issuperset(node.node.businesses):
-            self.block.add(f"{node.key}.dropped:stopped")
+            self.block.add(f"{node.key}.dropped:stopped", counts_now(self.block, node.key, entry.seq))
             return True
         if (node.number, entry.stream, entry.seq) in self.poison:
-            self.block.add(f"{node.key}.dropped:poison")
+            self.block.add(f"{node.key}.dropped:poison", counts_now(self.block, node.key, entry.seq))
             return True
         return False
 

@@ -43,9 +43,10 @@ class InEdge:
         self._counts: dict[int, int] = {}
         dropped = block.get(f"{self.key}.dropped:join") + block.get(f"{self.key}.dropped:broken")
         settled = block.get(f"{self.key}.settled")
-        block.set(f"{self.key}.in", settled)
-        block.set(f"{self.key}.out", settled - dropped)
-        block.set(f"{self.key}.in_flight", 0)
+        with block.change():
+            block.set(f"{self.key}.in", settled)
+            block.set(f"{self.key}.out", settled - dropped)
+            block.set(f"{self.key}.in_flight", 0)
 
     def open(self, producer: int, receiver: Receiver) -> None:
         """Uses a new link from this replica and tells it how far we got."""

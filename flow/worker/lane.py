@@ -106,6 +106,7 @@ class LaneWorker:
         for number in self.lane.chains:
             chain = self.wiring.chains[number]
             self.chains.append(self._chain(chain, areas.get(number), results))
+        self.block.mend()
         numbers = {address: number for number, address in enumerate(self.wiring.nodes)}
         self.batches = runners(self.lane.batches, self.chains, self.block, numbers, frozenset(self.setup.alone))
         if self.setup.passage is not None:
@@ -260,8 +261,9 @@ class LaneWorker:
         else:
             stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
             stage.promised = self.block.get(f"stream:{name}.in")
-        self._recount(stream, seq)
-        self.block.set(f"stream:{name}.in_flight", 0)
+        with self.block.change():
+            self._recount(stream, seq)
+            self.block.set(f"stream:{name}.in_flight", 0)
         if stage.waitable is not None:
             self.waiter.add(stage.waitable)
         return stage

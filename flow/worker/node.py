@@ -78,7 +78,7 @@ class NodeRunner:
         self._only = self.outputs[0][0] if len(self.outputs) == 1 else None
         self._only_place = self.outputs[0][1] if len(self.outputs) == 1 else -1
         self._only_kind = self._expected[self._only][0] if self._only is not None else None
-        self._count = {name: block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns")}
+        self._count = {name: block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns", "next_seq")}
         self._wanted = tuple((port, place, port in self.optional) for port, place in self.inputs)
 
     def open(self) -> None:
@@ -112,13 +112,15 @@ class NodeRunner:
                     self._check(port, value)
             result = self._run_items(frame, arguments) if self.node.lifted else self._run_once(frame, arguments)
         except SpecError as error:
-            return self._failed("spec", f"this picture no longer fits: {error}")
+            return self._failed("spec", f"this picture no longer fits: {error}", frame.seq)
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
-            return self._failed("error", self.describe(error))
+            return self._failed("error", self.describe(error), frame.seq)
         finally:
             words[1] = -1
             words[count["busy_ns"]] += time.monotonic_ns() - started
-        words[count["runs"]] += 1
+        if frame.seq >= words[count["next_seq"]]:
+            words[count["runs"]] += 1
+            words[count["next_seq"]] = frame.seq + 1
         if result is None:
             return True
         if self._only_place >= 0 and not isinstance(result, Mapping):
@@ -146,21 +148,22 @@ class NodeRunner:
         if result is not None:
             self._check_result(result)
 
-    def accept(self, result: Any, values: list[Any], busy_ns: int, *, calls: int) -> None:
-        """Puts what the operator gave for one of several frames into the table."""
+    def accept(self, result: Any, values: list[Any], busy_ns: int, *, seq: int, calls: int) -> None:
+        """Puts what the operator gave for one of several frames, `seq`, into the table."""
         if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
             result.arrays = {name: array.copy() for name, array in result.arrays.items()}
         words, count = self.block.words, self._count
         words[count["calls"]] += calls
         words[count["busy_ns"]] += busy_ns
-        words[count["runs"]] += 1
+        words[count["runs"]] += counts_now(self.block, self.key, seq)
         if result is not None:
             for port, place in self.outputs:
                 values[place] = result.get(port) if isinstance(result, Mapping) else result
 
-    def _failed(self, cause: str, message: str) -> bool:
-        self.block.add(f"{self.key}.errors")
-        self.block.add(f"{self.key}.dropped:{cause}")
+    def _failed(self, cause: str, message: str, seq: int | None) -> bool:
+        if seq is None or counts_now(self.block, self.key, seq):
+            self.block.add(f"{self.key}.errors")
+            self.block.add(f"{self.key}.dropped:{cause}")
         self._report(self.node.address, message)
         if self.node.on_error == "restart" and cause == "error":
             self.renew()
@@ -231,7 +234,7 @@ class NodeRunner:
         try:
             result = self.operator.flush()
         except Exception as error:  # counted and reported like any frame
-            self._failed("error", f"flush: {self.describe(error)}")
+            self._failed("error", f"flush: {self.describe(error)}", None)
             return False
         finally:
             self.block.leave()
@@ -268,7 +271,7 @@ class AbsentNode:
         self.key = f"node:{node.address}"
 
     def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
-        self.block.add(f"{self.key}.dropped:stopped")
+        self.block.add(f"{self.key}.dropped:stopped", counts_now(self.block, self.key, frame.seq))
         return True
 
     def flush(self, values: list[Any], stream: int, seq: int) -> bool:
@@ -282,6 +285,14 @@ class AbsentNode:
 
     def close(self) -> None:
         pass
+
+
+def counts_now(block: Block, key: str, seq: int) -> bool:
+    """Whether a frame is counted at the node `key`: once, however often it is replayed. From now on it has been."""
+    if seq < block.get(f"{key}.next_seq"):
+        return False
+    block.set(f"{key}.next_seq", seq + 1)
+    return True
 
 
 def _expected(spec: Spec, *, lifted: bool) -> tuple[type, np.dtype[np.void] | None, Spec]:

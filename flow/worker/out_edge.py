@@ -75,7 +75,8 @@ class OutEdge:
         self.credits = max(1, -(-edge.capacity // max(consumers, 1)))
         self.turn = block.get(f"edge:{edge.id}.turn") or replica
         self._counts: dict[int, int] = {}
-        self._recount()
+        with block.change():
+            self._recount()
         self._in, self._out, self._in_flight = (block.index(f"edge:{edge.id}.{name}") for name in ("in", "out", "in_flight"))
         self.waiting = 0
         """Frames that its gate holds back."""
@@ -299,10 +300,11 @@ class OutEdge:
         link.sender, link.greeted = sender, False
         kept = sender.unfinished()
         if kept is not None:
-            for turn, data in kept:
-                self._take_over(link, turn, data)
-            self._greet(consumer)
-            self.note()
+            with self.block.change():
+                for turn, data in kept:
+                    self._take_over(link, turn, data)
+                self._greet(consumer)
+                self.note()
 
     def _take_over(self, link: Lane, turn: int, data: bytes) -> None:
         """An entry that an earlier life has published; its slots are held already."""

@@ -82,8 +82,8 @@ class SinkRunner:
         self.tell: Callable[..., None] | None = None
         self._reset = False
         self._said = Said(sink.id, sink.spec, block)
-        self._results, self._latency, self._most, self._last, self._gap = (
-            block.index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns", "last_ns", "gap_ns")
+        self._results, self._latency, self._most, self._last, self._gap, self._next = (
+            block.index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns", "last_ns", "gap_ns", "next_seq")
         )
 
     def open(self, *, resume: bool) -> None:
@@ -93,6 +93,8 @@ class SinkRunner:
             self.block.set(f"{self.key}.results", self.target.arrived)  # others are given, and counted, again
         elif not isinstance(self.target, Unopened):
             self.written = self.target.open(resume=resume)
+            if getattr(self.target, "lasting", False):
+                self.written = {self.sink.stream: self.block.words[self._next] - 1, **self.written}
         self.opened = True
 
     def succeed(self, target: SinkTarget | ResultsTarget | Nowhere, last_ns: int) -> None:
@@ -126,11 +128,11 @@ class SinkRunner:
         )  # fmt: skip
         assert not isinstance(self.target, Unopened)
         self.target.write(result, picture)
+        words[self._next] = entry.seq + 1
         if self.every and entry.seq % self.every == 0 and picture is None and self.tell is not None:
             self.tell("row", sink=self.sink.id, row=result.row())
         self._reset = False
         self._said.count(value)
-        words = self.block.words
         words[self._results] += 1
         words[self._latency + latency_bucket(latency)] += 1
         words[self._most] = max(words[self._most], latency)

@@ -66,7 +66,13 @@ def test_a_writer_killed_within_a_change_does_not_stop_readers_or_its_successor(
         "b = Block(int(sys.argv[1]), Layout(['a'])); b.begin(); b.add('a'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(fd)], pass_fds=[fd], check=False)
-    reader = Block(fd, layout)
+    reader, successor = Block(fd, layout), Block(fd, layout)
+    assert reader.snapshot(patience_s=0.01) == {"a": 1}
+    with successor.change():  # a part of the one that is open still: nobody takes what stands there for stable
+        assert reader.words[0] % 2
+    assert reader.words[0] % 2
+    successor.mend()
+    assert reader.words[0] % 2 == 0
     assert reader.snapshot() == {"a": 1}
     os.close(fd)
 

@@ -134,3 +134,32 @@ def test_a_second_interrupt_stops_at_once(ace: Ace, started: Started, tmp_path: 
         os.killpg(process.pid, signal.SIGINT)
         stdout.read()
     assert process.wait(60) == 130
+
+
+DEADLY = """\
+apiVersion: ace/v1
+kind: Business
+name: deadly
+version: 1.0.0
+inputs: {camera: image}
+graph:
+  level: {op: test.level, in: {image: camera}}
+  sour: {op: test.trouble, in: {points: level}, config: {at: 1, how: raise, once: false}}
+  fatal: {op: test.trouble, in: {points: sour}, config: {at: 5, how: exit, marks: mark}}
+outputs: {points: fatal}
+"""
+
+
+@pytest.mark.usefixtures("operators")
+def test_a_worker_that_dies_doubles_nothing_on_standard_output_and_in_the_report(ace: Ace, tmp_path: Path) -> None:
+    (tmp_path / "deadly.yaml").write_text(DEADLY)
+    camera = "camera=synthetic:pen?size=64x48&frames=8&rate=max"
+    done = ace("run", "deadly.yaml", "--bind", camera, "--workers", "processes", "--report", "report.json")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == [0, *range(2, 8)]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert sum(worker["restarts"] for worker in report["workers"]) == 1
+    assert report["outputs"]["deadly"]["points"]["results"] == 7
+    assert report["streams"]["camera"]["dropped"] == {"deadly.sour": {"error": 1}}
+    runs = {node["names"][0]: (node["runs"], node["errors"]) for node in report["nodes"].values()}
+    assert runs == {"deadly.level": (8, 0), "deadly.sour": (7, 1), "deadly.fatal": (7, 0)}
