@@ -186,6 +186,8 @@ def unreadable(path: Path, error: OSError | ValueError) -> Problem:
     """Why a file or folder cannot be read."""
     position = Position(str(path))
     match error:
+        case FileNotFoundError() if path.is_symlink():
+            return Problem(position, "", "a file or folder", "a link to nothing", f"it leads to {path.readlink()}")
         case FileNotFoundError():
             return Problem(position, "", "a file or folder", "nothing by that name", neighbour(path))
         case PermissionError():

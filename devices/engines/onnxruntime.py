@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -36,16 +37,14 @@ class OnnxRuntime:
 
     def missing(self) -> str | None:
         try:
-            _library()
+            library()
         except ImportError as error:
             return f"the package onnxruntime cannot be imported: {error}"
         return None
 
     def lacks(self, path: Path) -> tuple[str, ...]:
-        import onnxruntime
-
         options = _options(threads=1)
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             _open(path, options)
         except EngineError as error:
@@ -192,7 +191,9 @@ def observe(
     return tuple((output.name, TensorSpec(array.dtype.name, array.shape)) for output, array in zip(told, seen, strict=True))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The package, which sends nobody anything: left alone it begins a file in the folder for temporary files as it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
@@ -200,7 +201,7 @@ def _library() -> Any:
 
 
 def _options(*, threads: int, dims: tuple[tuple[str, int], ...] = ()) -> Any:
-    options = _library().SessionOptions()
+    options = library().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -215,7 +216,7 @@ def _options(*, threads: int, dims: tuple[tuple[str, int], ...] = ()) -> Any:
 def _open(path: Path, options: Any) -> Any:
     try:
         # With its fallback the library prints to standard output and tries the same again.
-        return _library().InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        return library().InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
         raise EngineError(f"onnxruntime: {path}: expected a model it can load, got: {_reason(error)}") from error
 

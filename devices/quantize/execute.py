@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from devices.engine import EngineError
+from devices.engines.onnxruntime import library
 
 Feed = Mapping[str, np.ndarray]
 
@@ -21,8 +22,8 @@ class Runner:
 
     def __init__(self, model: Any, *, values: Sequence[str] = (), threads: int = 1) -> None:
         import onnx
-        import onnxruntime
 
+        onnxruntime = library()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4

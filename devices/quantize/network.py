@@ -12,6 +12,7 @@ import numpy as np
 
 from devices import onnx_file
 from devices.engine import EngineError
+from devices.engines.onnxruntime import library
 from devices.onnx_file import OnnxFile
 
 OPSET = 13
@@ -127,7 +128,6 @@ def _check(file: OnnxFile) -> None:
 def _simplified(file: OnnxFile) -> Any:
     """The model after ONNX Runtime's basic passes, which keep to ONNX's own operators."""
     import onnx
-    import onnxruntime
 
     model = onnx.ModelProto()
     model.CopyFrom(file.model)
@@ -138,6 +138,7 @@ def _simplified(file: OnnxFile) -> Any:
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model = _raised(file.path, model)
+    onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4

@@ -46,7 +46,7 @@ def summary(report: Report, goals: Mapping[str, str]) -> list[str]:
     running = report["running_seconds"]
     for name, stream in report["streams"].items():
         lost = f"; {dropped(name, stream['dropped'])}" if total(stream["dropped"]) else ", none dropped"
-        lines.append(f"{name}: {count(stream['in'], 'frame')} read{lost}")
+        lines.append(f"{name}: {count(stream['in'], 'frame')} read{lost}{_repairs(stream)}")
     for name, figures in outputs(report):
         rate = f", {figures['results'] / running:.1f} a second" if running and figures["results"] else ""
         wanted = f" (goal: {goals[name]})" if name in goals else ""
@@ -65,6 +65,13 @@ def summary(report: Report, goals: Mapping[str, str]) -> list[str]:
         f"{report['shared_memory_bytes'] / 1e6:.1f} MB of shared memory, plan {report['plan'][:12]}"
     )
     return lines
+
+
+def _repairs(stream: Mapping[str, int]) -> str:
+    """What was wrong with a source and did not stop it."""
+    nouns = (("corrupt", "damaged picture"), ("repaired", "repaired timestamp"), ("reconnects", "reconnect"))
+    found = [count(number, noun) for key, noun in nouns if (number := stream.get(key, 0))]
+    return f"; {', '.join(found)}" if found else ""
 
 
 def _latency(measured: Mapping[str, float | None]) -> str:

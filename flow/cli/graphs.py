@@ -81,10 +81,11 @@ def layers(vpu: Described) -> list[GraphNode]:
 def _by_onnxruntime(model: ModelInfo) -> list[GraphNode]:
     """The nodes that ONNX Runtime runs, after folding, fusing and changing layouts for this processor. Raises EngineError."""
     import onnx
-    import onnxruntime
 
     from devices import EngineError
+    from devices.engines.onnxruntime import library
 
+    onnxruntime = library()
     with tempfile.TemporaryDirectory(prefix="ace-graph-") as folder:
         compiled = Path(folder) / "compiled.onnx"
         options = onnxruntime.SessionOptions()

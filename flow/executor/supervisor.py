@@ -267,9 +267,9 @@ class Supervisor:
                 self._closed.add(event["sink"])
                 if self._closed >= {sink.id for sink in self.plan.sinks}:
                     self.order("drain")
-            case "stream_failed":
-                self.failed = True
-                self._note(f"stream {event['stream']}: {event['message']}", "stream_failed")
+            case "stream_failed" | "stream_lost":
+                self.failed |= event["event"] == "stream_failed"
+                self._note(f"stream {event['stream']}: {event['message']}", event["event"])
             case "grow":
                 try:
                     self.memory.grow(worker, event)

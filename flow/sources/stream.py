@@ -50,13 +50,14 @@ class StreamReader:
     After a crash, `start_seq` is the next frame to deliver. A source that is not live is decoded from its start and gives the same frames
     with the same numbers and times; a live one goes on at `start_seq`, one frame period after `start_pts_ns`.
 
-    `reconnects` counts how often a lost source came back; `last_error` is what it was lost by.
+    `reconnects` counts how often a lost source came back; `last_error` is what it was lost by, of which `lost` is told at once.
     """
 
     def __init__(self, stream: Stream, *, secret: str | None = None, start_seq: int = 0, start_pts_ns: int = -1) -> None:
         self.stream = stream
         self.reconnects = 0
         self.last_error: str | None = None
+        self.lost: Callable[[str], None] = lambda error: None
         self._secret = read_secret(stream.secret) if secret is None and stream.secret else secret
         self._frame_ns = round(1e9 / stream.fps)
         self._timeline = Timeline(self._frame_ns, start_pts_ns if stream.live else -1)
@@ -165,6 +166,8 @@ class StreamReader:
     def _back_off(self, error: str) -> None:
         self._drop_reader()
         self.last_error = error
+        if not self._failures:
+            self.lost(error)
         longest = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._failures, 16))
         self._failures += 1
         self._stopped.wait(random.uniform(0.5, 1.0) * longest)

@@ -256,7 +256,7 @@ class LaneWorker:
         memory = picture_memory(self.own[chain.id].at(Ref(stream.address, "image")), fresh=stream.live)
         stage: SourceStage
         if stream.live:
-            stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+            stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames, self.control.tell)
             self._cameras[stage.waitable] = stage
         else:
             stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from flow.sources.stream import Captured, StreamReader
 
 Memory = tuple[np.ndarray, SlotRef | None]
+Tell = Callable[..., None]
+
+LOSSES_TOLD = 5
 
 
 @dataclass(slots=True)
@@ -230,9 +233,12 @@ class LiveSource(SourceStage):
 
     def __init__(
         self, stream: Stream, chain: int, reader: StreamReader, block: Block,
-        memory: Callable[[ImageSpec], Memory | None], frames: int | None,
+        memory: Callable[[ImageSpec], Memory | None], frames: int | None, tell: Tell = lambda event, **fields: None,
     ) -> None:  # fmt: skip
         super().__init__(stream, chain, reader, block, memory, frames)
+        self._tell, self._told = tell, 0
+        self._lost: deque[str] = deque()
+        reader.lost = self._hear
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._room: deque[Memory] = deque()
@@ -274,6 +280,18 @@ class LiveSource(SourceStage):
             with self._lock:
                 self._finished = True
             os.eventfd_write(self._bell, 1)
+
+    def _hear(self, error: str) -> None:
+        """The camera is away; the thread goes on trying."""
+        self._lost.append(error)
+        os.eventfd_write(self._bell, 1)
+
+    def _tell_losses(self) -> None:
+        while self._lost:
+            error, self._told = self._lost.popleft(), self._told + 1
+            more = " (more of these are counted, not shown)" if self._told == LOSSES_TOLD else ""
+            if self._told <= LOSSES_TOLD:
+                self._tell("stream_lost", stream=self.stream.name, message=f"{error}; trying again{more}")
 
     def _put(self, captured: Captured) -> None:
         takes = self.takes()
@@ -340,6 +358,7 @@ class LiveSource(SourceStage):
         self.rang = False
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
+        self._tell_losses()
         self._refill()
         with self._lock:
             shot = self._waiting.popleft() if self._waiting else None

@@ -151,10 +151,10 @@ def syntax_problem(error: Any, file: str, text: str) -> Problem:
     context = getattr(error, "context", None)
     line = (text.split("\n")[mark.line :] or [""])[0][mark.column :] if mark else ""
     hint = ""
-    if "cannot start any token" in said and line.startswith("\t"):
+    if "tab character" in said or ("cannot start any token" in said and line.startswith("\t")):
         hint = "indent with spaces, not with tabs"
     elif "mapping values are not allowed" in said:
         hint = "check the indentation, or put text that contains `: ` in quotes"
     elif "cannot start any token" in said:
         hint = "put the text in quotes"
-    return Problem(position, "", "well-formed YAML", said + (f" ({context})" if context else ""), hint)
+    return Problem(position, "", "well-formed YAML", "what does not parse: " + said + (f" ({context})" if context else ""), hint)

@@ -56,6 +56,12 @@ def test_files_that_are_no_manifests(tmp_path: Path, name: str, content: bytes, 
     assert said in message
 
 
+def test_a_link_to_nothing_says_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "pet.yaml").symlink_to("gone.yaml")
+    [message] = problems_of(tmp_path / "pet.yaml")
+    assert message == f"{tmp_path}/pet.yaml: expected a file or folder, got a link to nothing - it leads to gone.yaml"
+
+
 def test_missing_file_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "pet.yaml").touch()
     (message,) = problems_of(tmp_path / "pte.yaml")

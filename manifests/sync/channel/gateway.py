@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 ZAP = "inproc://zeromq.zap.01"
 BATCH = 256
+ASSIGNED = 5
+"""Length of the routing ids that libzmq assigns: a zero, and a number of 32 bits that no peer is told."""
 SILENT_S = 60.0
 """How often a device says something when it has nothing to say."""
 Standing = Literal["approved", "pending", "revoked", "unknown"]
@@ -293,8 +295,7 @@ class Gateway:
         import zmq
 
         routing = frames[0].bytes
-        # What libzmq itself assigns begins with zero, what a peer sets cannot.
-        if len(frames) != 2 or routing[:1] != b"\0":
+        if len(frames) != 2 or len(routing) != ASSIGNED or routing[:1] != b"\0":
             raise _Rejected("frames")
         device: str = frames[1]["User-Id"]
         now = time.monotonic()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -262,3 +265,10 @@ def test_waiting_threads_sleep(scale_model: Path) -> None:
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     for pool in ("intra_op", "inter_op"):
         assert options.get_session_config_entry(f"session.{pool}.allow_spinning") == "0"
+
+
+def test_it_leaves_nothing_behind_and_sends_nothing(tmp_path: Path) -> None:
+    """Left alone, the package begins a record of its session in the folder for temporary files."""
+    code = "from devices.engines.onnxruntime import library; library()"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []

@@ -41,6 +41,11 @@ def test_drops_are_told_with_place_and_cause() -> None:
     )
 
 
+def test_what_was_wrong_with_a_source_is_told() -> None:
+    stream = {"in": 12, "out": 12, "dropped": {}, "corrupt": 1, "repaired": 0, "reconnects": 2}
+    assert summary(report(streams={"front": stream}), {})[0] == "front: 12 frames read, none dropped; 1 damaged picture, 2 reconnects"
+
+
 def test_faults_are_told() -> None:
     faulty = report(
         poison=[{"seq": 3}, {"seq": 4}], state_resets=1, workers=[{"pid": 1, "device": "cpu", "restarts": 3}],

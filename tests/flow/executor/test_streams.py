@@ -151,9 +151,13 @@ def test_a_picture_that_memory_cannot_hold_is_counted_and_said(business: Busines
 def test_a_camera_that_vanishes_and_returns(business: Business, tmp_path: Path, workers: Any, cores: int) -> None:
     """Numbers and times go on where they stopped, and the report counts the reconnect."""
     path = live_device(business("level: {op: test.level, in: {image: camera}}", {"level": "level"}), f"flaky:{tmp_path}/mark", "latest")
-    with flow.Executor(flow.make_plan(manifests.load(path), workers=workers, cores=cores)) as run:
+    events: list[dict[str, Any]] = []
+    with flow.Executor(flow.make_plan(manifests.load(path), workers=workers, cores=cores), on_event=events.append) as run:
         results = list(run.results("level"))
     stream = run.report()["streams"]["front"]
+    assert [event["message"] for event in events if event["event"] == "stream_lost"] == [
+        "stream front: the camera was unplugged; trying again"
+    ]
     assert stream["in"] == 20
     assert stream["reconnects"] == 1
     assert [result.seq for result in results] == sorted({result.seq for result in results})

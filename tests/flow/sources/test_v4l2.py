@@ -4,11 +4,13 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flow.sources import SourceAwayError, SourceError, probe
+from flow.sources import SourceAwayError, SourceError, open_reader, probe
 from flow.sources import v4l2 as v4l2_source
+from flow.sources.decoder import Decoder
 
 
 def test_a_camera_that_is_not_plugged_in() -> None:
@@ -40,3 +42,24 @@ def test_a_camera_that_we_may_not_use(monkeypatch, number: int, kind: type[Sourc
     monkeypatch.setattr(v4l2_source.os, "open", refuse)
     with pytest.raises(kind, match=says):
         v4l2_source.check_device(Path("/dev/video0"), "v4l2:/dev/video0")
+
+
+def test_pictures_of_the_size_and_rate_that_were_asked_for(monkeypatch) -> None:
+    """FFmpeg's test picture in the place of a driver: no camera is needed, and none was tried."""
+
+    def driver(location: str, *, av_options: dict[str, str], format: str, **rest: Any) -> Decoder:
+        assert (location, format) == ("/dev/video0", "v4l2")
+        picture = f"testsrc2=size={av_options['video_size']}:rate={av_options['framerate']},format=yuyv422"
+        return Decoder(picture, av_options={}, format="lavfi", **rest)
+
+    monkeypatch.setattr(v4l2_source, "check_device", lambda device, uri: None)
+    monkeypatch.setattr(v4l2_source, "Decoder", driver)
+    asked = {"size": (320, 240), "fps": 15.0}
+    seen = probe("v4l2:/dev/video0", asked)
+    assert (str(seen.spec), seen.fps, seen.live) == ("image 320x240 yuyv422", 15.0, True)
+    reader = open_reader("v4l2:/dev/video0", asked, None)
+    pictures = [picture for picture in (reader.read() for _ in range(3)) if picture is not None]
+    reader.close()
+    assert [picture.spec for picture in pictures] == [seen.spec] * 3
+    assert [round(picture.pts_ns * 15 / 1e9) for picture in pictures] == [0, 1, 2]
+    assert all(picture.time_ns is not None and picture.mono_ns is not None for picture in pictures)

@@ -28,6 +28,7 @@ class Camera:
     frames: queue.SimpleQueue[int | None] = field(default_factory=queue.SimpleQueue)
     shown: int = 0
     reconnects = repaired = corrupt = 0
+    lost: Callable[[str], None] = lambda error: None
 
     def read(self) -> Captured | None:
         seq = self.frames.get()
@@ -73,7 +74,7 @@ def bench() -> Iterator[Callable[..., Bench]]:
         block = Block(make_block(layout, "test"), layout)
         stream = Stream("s", "s", "test:", SPEC, 25.0, live=True, policy="latest")
         camera = Camera()
-        source: Any = LiveSource(stream, 0, camera, block, lambda spec: (np.zeros(spec.nbytes, np.uint8), None), None)  # type: ignore[arg-type]
+        source = LiveSource(stream, 0, camera, block, lambda spec: (np.zeros(spec.nbytes, np.uint8), None), None, **options)  # type: ignore[arg-type]
         made.append(Bench(camera, source, block))
         return made[-1]
 
@@ -136,3 +137,15 @@ def test_a_newer_frame_takes_the_place_of_one_that_waits(bench: Callable[..., Be
     assert shot.seq == 2
     one.source.published(shot)
     one.check(**{"in": 3, "out": 1, "dropped:latest": 2})
+
+
+def test_losses_are_told_but_not_for_ever(bench: Callable[..., Bench]) -> None:
+    """A camera with a loose plug must not fill memory with messages."""
+    told: list[str] = []
+    one = bench(tell=lambda event, **fields: told.append(fields["message"]))
+    for number in range(8):
+        one.camera.lost(f"gone {number}")
+        one.source.take()
+    assert told[0] == "gone 0; trying again"
+    assert told[4] == "gone 4; trying again (more of these are counted, not shown)"
+    assert len(told) == 5

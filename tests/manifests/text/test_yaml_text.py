@@ -106,6 +106,7 @@ def test_all_duplicates_are_told() -> None:
         ("a: [1", "well-formed YAML"),
         ("a: b: c", "in quotes"),
         ("a:\n\tb: 1", "indent with spaces"),
+        ("a: b\n\tc: 1", "indent with spaces"),
         ("a: @x", "put the text in quotes"),
         ("a: 'x", "well-formed YAML"),
         ("%YAML 9.0\n---\na: 1", "well-formed YAML"),
