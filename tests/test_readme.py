@@ -86,8 +86,8 @@ def test_a_new_user_gets_through(tmp_path: Path, environment: dict[str, str]) ->
                     ran += 1
                 case Block("json", file):
                     assert_rows(block.text, folder / file)
-                case Block(_, "model"):
-                    pass  # needs a model of the reader's own; tests/devices/engines proves the call
+                case Block("python", "model"):
+                    run(["python", "-c", block.text], README.parent, environment)
                 case Block(_, file):
                     assert file, f"a block of {heading} is neither run nor saved"
                     (folder / file).parent.mkdir(exist_ok=True)

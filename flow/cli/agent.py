@@ -80,7 +80,7 @@ def agent(
     workers: Workers = "auto",
     link: Link = "auto",
 ) -> None:
-    """Run this device: its businesses, and what the cloud or a signed file makes of them.
+    """Run this device as the cloud, or a signed file, wants it.
 
     The engine is a process of its own, which goes on where the agent dies. Results are written where --out says, and else only counted.
     SIGTERM lets the frames in flight come out, and ends both.

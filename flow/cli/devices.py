@@ -4,7 +4,10 @@ import sys
 
 
 def devices() -> None:
-    """List devices and engines, and what each lacks: of this machine, and of each model that was prepared."""
+    """List devices and engines, and what each lacks.
+
+    Of this machine, and of each model that was prepared.
+    """
     from devices import available, broken
     from devices.prepare import choices
     from flow.cli.table import show

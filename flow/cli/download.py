@@ -10,7 +10,10 @@ Items = Annotated[list[str], typer.Argument(metavar="NAME[@VERSION]…", help="m
 
 
 def download(device: Device, items: Items, cloud: Cloud = ADDRESS) -> None:
-    """Have a device fetch and keep models and businesses; what runs does not change."""
+    """Have a device fetch and keep models and businesses.
+
+    What runs does not change.
+    """
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed
 

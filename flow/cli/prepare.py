@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def prepare(paths: Paths) -> None:
-    """Compile ahead what a run needs, and measure which engine runs each model faster.
+    """Compile models ahead, and measure which engine is faster.
 
     Kernels and programs of the native engine lie in the cache folder (ACE_CACHE) afterwards; what is there already is not made again. A
     model that native covers wholly and runs faster runs on it from then on, where no manifest names an engine. Sources need not be there.

@@ -13,7 +13,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 def query(device: Device, models: Models = False, businesses: Businesses = False, json: Json = False, cloud: Cloud = ADDRESS) -> None:
-    """Show what a device runs, what it should run, and what happened to it."""
+    """Show what a device runs, should run, and what became of it."""
     from flow.cli.failure import failures
     from flow.cli.remote import ask
 

@@ -35,7 +35,10 @@ def reload(
     impact: Impact = False,
     cloud: Cloud = ADDRESS,
 ) -> None:
-    """Have a device run another version of a model, in every business that takes it, or of a business."""
+    """Have a device run another version of a model or business.
+
+    A model's in every business that takes it.
+    """
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed, foreseen
 

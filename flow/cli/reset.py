@@ -32,7 +32,10 @@ def reset(
     store: Folder = Path("/var/lib/ace"),
     cloud: Cloud = ADDRESS,
 ) -> None:
-    """Return a device to its factory state, where it stays until a newer state is approved."""
+    """Return a device to its factory state.
+
+    There it stays until a newer state is approved.
+    """
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed
 

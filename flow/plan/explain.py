@@ -49,12 +49,10 @@ def _headline(plan: Plan, shared: list[Node]) -> str:
     asked = sum(len(node.names) for node in plan.nodes)
     if not shared and not saved_model_bytes(plan):
         return f"{who}: {asked} node{'' if asked == 1 else 's'}, nothing to share"
-    inferred = sum(node.engine is not None for node in plan.nodes)
-    return (
-        f"{who}: {asked} nodes wanted, {len(plan.nodes)} run. Saved on every frame: {saved_inferences(plan)} of "
-        f"{inferred + saved_inferences(plan)} inferences, {saved_runs(plan)} of {asked} operator runs; "
-        f"{size(saved_model_bytes(plan))} of model files loaded once instead of again"
-    )
+    inferred = sum(node.engine is not None for node in plan.nodes) + saved_inferences(plan)
+    inferences = f"{saved_inferences(plan)} of {inferred} inferences, " if inferred else ""
+    files = f"; {size(saved_model_bytes(plan))} of model files loaded once instead of again" if saved_model_bytes(plan) else ""
+    return f"{who}: {asked} nodes wanted, {len(plan.nodes)} run. Saved on every frame: {inferences}{saved_runs(plan)} of {asked} operator runs{files}"
 
 
 def _model_names(plan: Plan, batch: Batch) -> str:

@@ -58,7 +58,7 @@ def make_plan(
     def planned(deployment: Deployment, out: results.Out | None) -> tuple[Budget, Plan]:
         resolved = resolve(deployment, problems)
         graph = build(resolved, streams, deployment.device, registry.available(), problems)
-        sinks = results.sinks(results.targets(resolved.outputs, out, problems), resolved.drafts, graph, problems)
+        sinks = results.sinks(results.targets(deployment, resolved.outputs, out, problems), resolved.drafts, graph, problems)
         problems.check()
         return _plan(deployment, graph, _live(placed(graph), graph, resolved, sinks), sinks, workers, link, cores, live)
 

@@ -36,18 +36,20 @@ class Wanted:
     position: Position
 
 
-def targets(outputs: Sequence[Output], out: Out | None, problems: Problems) -> list[Wanted]:
-    """What is to be written. Without `out` every output goes to the Python caller; with it, only what it names."""
+def targets(deployment: Deployment, outputs: Sequence[Output], out: Out | None, problems: Problems) -> list[Wanted]:
+    """What is to be written of `outputs`, those of the deployment that were resolved. Without `out` every output goes to the Python
+    caller; with it, only what it names.
+    """
     if not out:
         return [Wanted(output, RESULTS, output.position) for output in outputs]
-    known = [f"{output.use.business.name}.{output.name}" for output in outputs]
-    short = [output.name for output in outputs]
+    declared = [(use.business.name, output) for use in deployment.uses for output in use.business.outputs]
+    known, short = [f"{business}.{output}" for business, output in declared], [output for _, output in declared]
     wanted: list[Wanted] = []
     for name, given in out.items():
-        named = [output for output, long in zip(outputs, known, strict=True) if name in (long, output.name)]
+        named = [output for output in outputs if name in (f"{output.use.business.name}.{output.name}", output.name)]
         businesses = {output.use.business.name for output in named}
         position = Position(f"--out {name}")
-        if not named:
+        if name not in known and name not in short:
             names = [long if short.count(brief) > 1 else brief for long, brief in zip(known, short, strict=True)]
             problems.add(position, "", expected=one_of(names), got=name, hint=did_you_mean(name, [*short, *known]))
         elif len(businesses) > 1:

@@ -66,6 +66,11 @@ def test_unknown_outputs_and_targets(house: Any, name: str, target: str, hint: s
     assert hint in str(house.problem(house.use(GRAPH), out={name: [target]}))
 
 
+def test_an_output_whose_node_is_broken_is_no_second_problem(house: Any) -> None:
+    broken = {"boxes": {"op": "t.fnid", "in": {"image": "camera"}}}
+    assert "t.fnid" in house.problem(house.use(broken), out={"out": ["-"]}).got
+
+
 def test_a_target_that_cannot_be_written_is_refused_before_anything_starts(house: Any, tmp_path: Path) -> None:
     target = str(tmp_path / "missing" / "a.jsonl")
     assert target in house.problem(house.use(GRAPH), out={"out": [target]}).got

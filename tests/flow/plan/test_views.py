@@ -86,6 +86,12 @@ def test_explain_says_what_is_shared_and_saved(plan: Any) -> None:
     assert "net@1.0.0" in text
 
 
+def test_explain_speaks_of_models_only_where_there_are_some(house: Any) -> None:
+    graph = {"boxes": {"op": "t.find", "in": {"image": "camera"}}}
+    headline = views.explain(house.plan(house.use(graph), house.use(graph, name="other"))).splitlines()[0]
+    assert headline == "pet, other: 2 nodes wanted, 1 run. Saved on every frame: 1 of 2 operator runs"
+
+
 def test_explain_says_why_an_inference_is_not_shared(house: Any) -> None:
     graph = {"boxes": {"op": "t.detect", "in": {"image": "camera"}, "model": "m"}}
     models = {"m": house.model()}
