@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,19 @@ def load(
                 problems += error.problems
     if not paths:
         problems.append(Problem(PYTHON, "", "at least one path or manifest", "none"))
+    catalog, devices = shelved(documents, problems)
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise ManifestError([Problem(Position("."), "", "a current folder", error.strerror or str(error))]) from None
+    given = sources(bind or {}, here, problems)
+    stop_at(problems)
+    chosen: tuple[Device | None, Document | None] = devices[0] if devices else (None, None)
+    return replace(resolve(catalog, *chosen, given, unbound, problems), skipped=tuple(skipped))
+
+
+def shelved(documents: Iterable[Document], problems: list[Problem]) -> tuple[Catalog, list[tuple[Device, Document]]]:
+    """What these documents are, each checked by itself: models and businesses, and at most one device."""
     catalog = Catalog()
     devices: list[tuple[Device, Document]] = []
     for document in documents:
@@ -66,14 +79,7 @@ def load(
             case None:
                 pass
     problems += [document.problem("kind", "one Device manifest", "a second one") for _, document in devices[1:]]
-    try:
-        here = Path.cwd()
-    except OSError as error:
-        raise ManifestError([Problem(Position("."), "", "a current folder", error.strerror or str(error))]) from None
-    given = sources(bind or {}, here, problems)
-    stop_at(problems)
-    chosen: tuple[Device | None, Document | None] = devices[0] if devices else (None, None)
-    return replace(resolve(catalog, *chosen, given, unbound, problems), skipped=tuple(skipped))
+    return catalog, devices
 
 
 def resolve(

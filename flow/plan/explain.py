@@ -52,7 +52,8 @@ def _headline(plan: Plan, shared: list[Node]) -> str:
     inferred = sum(node.engine is not None for node in plan.nodes) + saved_inferences(plan)
     inferences = f"{saved_inferences(plan)} of {inferred} inferences, " if inferred else ""
     files = f"; {size(saved_model_bytes(plan))} of model files loaded once instead of again" if saved_model_bytes(plan) else ""
-    return f"{who}: {asked} nodes wanted, {len(plan.nodes)} run. Saved on every frame: {inferences}{saved_runs(plan)} of {asked} operator runs{files}"
+    saved = f"{inferences}{saved_runs(plan)} of {asked} operator runs{files}"
+    return f"{who}: {asked} nodes wanted, {len(plan.nodes)} run. Saved on every frame: {saved}"
 
 
 def _model_names(plan: Plan, batch: Batch) -> str:

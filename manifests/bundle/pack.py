@@ -14,18 +14,14 @@ from manifests.bundle.bundle import FIRST, FOLDER, BundleDocument, Lock
 from manifests.bundle.canonical import BundleError, digest, encode
 from manifests.bundle.golden import CLIP, MAX_CLIP, Clip, check_files
 from manifests.bundle.items import MANIFEST, MAX_BLOB, Blob, ItemDocument, Pair, check_path, plain, read_as
-from manifests.catalog import Catalog, Entry
 from manifests.document import Document, collect
 from manifests.errors import ManifestError, Problem
-from manifests.graph import check_graph
 from manifests.labels import NAMED
+from manifests.loading import shelved
 from manifests.model_file import locate, sha256
-from manifests.schema.business import Business
 from manifests.schema.common import API_VERSION, Manifest
-from manifests.schema.device import Device
 from manifests.schema.model import Model
 from manifests.sync.desired import Item
-from manifests.validate import validate
 
 
 @dataclass(slots=True)
@@ -118,18 +114,7 @@ def pack(*paths: str | os.PathLike[str], costs: Mapping[str, Mapping[str, int]] 
     `costs` are figures of a model by itself, by `model/NAME@VERSION`. Raises ManifestError with every problem, BundleError and OSError.
     """
     problems: list[Problem] = []
-    catalog = Catalog()
-    devices: list[tuple[Device, Document]] = []
-    for source in collect(paths, problems):
-        match validate(source, problems):
-            case Model() as model:
-                catalog.models.add(Entry(model, source), problems)
-            case Business() as business:
-                problems += check_graph(business, source)
-                catalog.businesses.add(Entry(business, source), problems)
-            case Device() as device:
-                devices.append((device, source))
-    problems += [document.problem("kind", "one Device manifest", "a second one") for _, document in devices[1:]]
+    catalog, devices = shelved(collect(paths, problems), problems)
     businesses = [entry for versions in catalog.businesses.entries.values() for entry in versions.values()]
     models = [entry for versions in catalog.models.entries.values() for entry in versions.values()]
     chosen = [catalog.models_of(entry, problems) for entry in businesses]

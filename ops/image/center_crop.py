@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from devices.spec import ImageSpec, Spec, Specs
-from ops.contract import Operator, images, port
-from ops.image.rendering import OUTPUTS, Geometry, Rendering, RenderingConfig, Side
-from ops.value import Frame, Image, Tensors
+from devices.spec import ImageSpec
+from ops.image.fitted import Fitted
+from ops.image.rendering import Geometry, Side
 
 
-class CenterCrop(Operator):
+class CenterCrop(Fitted):
     """Scales the picture without distortion and cuts width x height out of its middle.
 
     `resize` is the length of the shorter side after scaling (ImageNet's evaluation: resize 256, crop 224); without it the picture is
@@ -19,28 +15,13 @@ class CenterCrop(Operator):
     """
 
     op = "image.center_crop"
-    inputs = {"image": port("image")}
-    outputs = OUTPUTS
 
-    class Config(RenderingConfig):
+    class Config(Fitted.Config):
         """Size of the output in pixels, and of the scaled picture's shorter side."""
 
-        width: Side
-        height: Side
         resize: Side | None = None
 
-    def __init__(self, config: Any = None, model: Any = None) -> None:
-        super().__init__(config, model)
-        self._rendering = Rendering(self.config)
-
-    def infer(self, specs: Specs) -> dict[str, Spec]:
-        images(specs["image"], "image")
-        return {self._rendering.port: self._rendering.spec((self.config.width, self.config.height))}
-
-    def run(self, frame: Frame, *, image: Image) -> Mapping[str, Image | Tensors]:
-        return self._rendering.still(self.context, image, self._geometry)
-
-    def _geometry(self, spec: ImageSpec) -> Geometry:
+    def geometry(self, spec: ImageSpec) -> Geometry:
         width, height = self.config.width, self.config.height
         shown_width, shown_height = spec.upright
         if self.config.resize is not None:

@@ -1,47 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from devices.spec import ImageSpec, Spec, Specs
-from ops.contract import Operator, images, port
-from ops.image.rendering import OUTPUTS, Geometry, Level, Rendering, RenderingConfig, Side
-from ops.value import Affine, Frame, Image, Tensors
+from devices.spec import ImageSpec
+from ops.image.fitted import Fitted
+from ops.image.rendering import Geometry, Level
+from ops.value import Affine
 
 
-class Letterbox(Operator):
+class Letterbox(Fitted):
     """Scales the whole picture into width x height without distortion; what is left over is `pad` (equal to cv2.resize)."""
 
     op = "image.letterbox"
-    inputs = {"image": port("image")}
-    outputs = OUTPUTS
 
-    class Config(RenderingConfig):
+    class Config(Fitted.Config):
         """`align`: where the picture lies in the output. `pad`: level of every channel around it."""
 
-        width: Side
-        height: Side
         align: Literal["top-left", "center"] = "top-left"
         pad: Level = 0.0
 
-    def __init__(self, config: Any = None, model: Any = None) -> None:
-        super().__init__(config, model)
-        self._rendering = Rendering(self.config)
-
-    def infer(self, specs: Specs) -> dict[str, Spec]:
-        images(specs["image"], "image")
-        return {self._rendering.port: self._rendering.spec((self.config.width, self.config.height))}
-
-    def run(self, frame: Frame, *, image: Image) -> Mapping[str, Image | Tensors]:
-        return self._rendering.still(self.context, image, self._geometry)
-
-    def _geometry(self, spec: ImageSpec) -> Geometry:
+    def geometry(self, spec: ImageSpec) -> Geometry:
         from devices.kernels.image import Placement
 
         matrix, rect = place(spec, self.config.width, self.config.height, self.config.align)
-        return Geometry((self.config.width, self.config.height), matrix, Placement(rect, self.config.pad))
+        return Geometry(self.size, matrix, Placement(rect, self.config.pad))
 
 
 def place(spec: ImageSpec, width: int, height: int, align: str) -> tuple[Affine, tuple[int, int, int, int]]:

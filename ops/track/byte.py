@@ -7,18 +7,16 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from devices.spec import Spec, Specs
-from ops import snapshot
 from ops.boxes.geometry import overlaps
-from ops.contract import Context, Operator, port, records
+from ops.contract import port
 from ops.decode.common import Fraction
 from ops.track import kalman
 from ops.track.assignment import assign
+from ops.track.tracker import Tracker
 from ops.value import Frame, Records
 
 TRACK = np.dtype([("id", "<i4"), ("class_id", "<i4"), ("seen", "<i8"), ("tracked", "?"), *kalman.FIELDS])
 """`id` is 0 until the track is confirmed; `seen` is the last frame with a detection; `tracked` is False while it is lost. Oldest first."""
-CLOCK = np.dtype([("frame", "<i8"), ("next_id", "<i8")])
 
 SECOND = 0.5
 """Largest distance (1 - IoU) of a weak detection from its track, as in the paper's code."""
@@ -28,7 +26,7 @@ SAME = 0.15
 """Distance below which a followed and a lost track are one."""
 
 
-class Byte(Operator):
+class Byte(Tracker):
     """Follows objects from frame to frame: every detection that belongs to a track comes out with the track's number.
 
     Strong detections (score >= `high`) are matched first, by IoU with the tracks' predicted boxes, weak ones (>= `low`) then with the
@@ -39,11 +37,12 @@ class Byte(Operator):
     """
 
     op = "track.byte"
-    kind = "stateful"
+    track = TRACK
+    finite = tuple(name for name, *_ in kalman.FIELDS)
     inputs = {"detections": port("detections", doc="weak ones too, from `low` on")}
     outputs = {"detections": port("detections", doc="the detections of this frame that belong to a track, `track` set")}
 
-    class Config(Operator.Config):
+    class Config(Tracker.Config):
         """`high`: score of the detections matched first. `low`: detections below are ignored. `start`: score that starts a track. `match`:
         largest distance (1 - IoU x score) in the first stage. `buffer`: frames that a lost track is looked for. `per_class`: a detection
         continues a track of its own class only; otherwise class may change along a track."""
@@ -54,15 +53,6 @@ class Byte(Operator):
         match: Fraction = 0.8
         buffer: Annotated[int, Field(ge=0, le=100_000)] = 30
         per_class: bool = False
-
-    def infer(self, specs: Specs) -> dict[str, Spec]:
-        return {"detections": records(specs["detections"], "detections", "detections")}
-
-    def open(self, context: Context) -> None:
-        super().open(context)
-        self._tracks = np.empty(0, TRACK)
-        self._frame = 0
-        self._next_id = 1
 
     def run(self, frame: Frame, *, detections: Records) -> Records:
         first = self._frame == 0
@@ -147,15 +137,3 @@ class Byte(Operator):
             same &= tracks["class_id"][followed][:, None] == tracks["class_id"][lost]
         a, b = (indices[at] for indices, at in zip((followed, lost), np.nonzero(same), strict=True))
         return np.maximum(a, b)
-
-    def save(self) -> bytes:
-        clock = np.array([(self._frame, self._next_id)], CLOCK)
-        return snapshot.pack(self.op, 1, {"clock": clock, "tracks": self._tracks})
-
-    def restore(self, state: bytes) -> None:
-        arrays = snapshot.unpack(self.op, 1, {"clock": CLOCK, "tracks": TRACK}, state)
-        tracks = arrays["tracks"]
-        if len(arrays["clock"]) != 1 or not all(np.isfinite(tracks[name]).all() for name, *_ in kalman.FIELDS):
-            raise ValueError(f"state of {self.op}: expected one clock and finite tracks, got something else")
-        self._frame, self._next_id = (int(value) for value in arrays["clock"][0])
-        self._tracks = tracks

@@ -7,19 +7,17 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from devices.spec import Spec, Specs
-from ops import snapshot
 from ops.boxes.geometry import overlaps
-from ops.contract import Context, Operator, port, records
+from ops.contract import port
 from ops.decode.common import Fraction
 from ops.track.assignment import assign
+from ops.track.tracker import Tracker
 from ops.value import Frame, Records
 
 TRACK = np.dtype([("id", "<i4"), ("class_id", "<i4"), ("seen", "<i8"), ("box", "<f8", (4,))])
-CLOCK = np.dtype([("frame", "<i8"), ("next_id", "<i8")])
 
 
-class Iou(Operator):
+class Iou(Tracker):
     """Follows objects that overlap themselves from frame to frame: cheap, enough for a high frame rate and few objects.
 
     Every detection with a score of `score` or more comes out with the number of its track, a new one where none overlaps by `iou`. Numbers
@@ -27,11 +25,11 @@ class Iou(Operator):
     """
 
     op = "track.iou"
-    kind = "stateful"
+    track = TRACK
     inputs = {"detections": port("detections")}
     outputs = {"detections": port("detections", doc="the detections of this frame, `track` set")}
 
-    class Config(Operator.Config):
+    class Config(Tracker.Config):
         """`iou`: least overlap with a track's last box. `score`: detections below are left out. `buffer`: frames that a track may be
         unseen. `per_class`: a detection continues a track of its own class only."""
 
@@ -39,15 +37,6 @@ class Iou(Operator):
         score: Fraction = 0.0
         buffer: Annotated[int, Field(ge=0, le=100_000)] = 5
         per_class: bool = True
-
-    def infer(self, specs: Specs) -> dict[str, Spec]:
-        return {"detections": records(specs["detections"], "detections", "detections")}
-
-    def open(self, context: Context) -> None:
-        super().open(context)
-        self._tracks = np.empty(0, TRACK)
-        self._frame = 0
-        self._next_id = 1
 
     def run(self, frame: Frame, *, detections: Records) -> Records:
         detections = detections[detections["score"] >= self.config.score]
@@ -73,14 +62,3 @@ class Iou(Operator):
         self._tracks = tracks
         detections["track"] = tracks["id"][owner]
         return detections
-
-    def save(self) -> bytes:
-        clock = np.array([(self._frame, self._next_id)], CLOCK)
-        return snapshot.pack(self.op, 1, {"clock": clock, "tracks": self._tracks})
-
-    def restore(self, state: bytes) -> None:
-        arrays = snapshot.unpack(self.op, 1, {"clock": CLOCK, "tracks": TRACK}, state)
-        if len(arrays["clock"]) != 1 or not np.isfinite(arrays["tracks"]["box"]).all():
-            raise ValueError(f"state of {self.op}: expected one clock and finite boxes, got something else")
-        self._frame, self._next_id = (int(value) for value in arrays["clock"][0])
-        self._tracks = arrays["tracks"]

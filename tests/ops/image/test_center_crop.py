@@ -37,5 +37,5 @@ def test_rotated_pictures_are_cropped_upright(ramp):
 @pytest.mark.parametrize("height", [30, 49, 101, 333, 480])
 def test_shorter_side_is_exactly_resize(height):
     """480 * (256 / 480) may fall below 256 in floating point."""
-    geometry = CenterCrop(CenterCrop.Config(width=24, height=24, resize=49))._geometry(ImageSpec(2 * height, height, "rgb24"))
+    geometry = CenterCrop(CenterCrop.Config(width=24, height=24, resize=49)).geometry(ImageSpec(2 * height, height, "rgb24"))
     assert geometry.matrix[1, 1] == height / 49
