@@ -14,7 +14,8 @@ def main() -> None:
         try:
             app(prog_name="ace")
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by whoever started us
+                sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             print(f"ace: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)

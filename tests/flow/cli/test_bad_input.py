@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -185,6 +187,19 @@ def test_a_full_disk_under_a_sink_is_said_and_fails_the_run(probe: Callable[...,
     done = probe(HEAD + GOOD, "--out", "kinds=/dev/full")
     assert done.returncode in (1, 2)
     assert "/dev/full" in done.stderr
+
+
+def test_a_closed_standard_output_is_refused(tmp_path: Path, runtime: Path) -> None:
+    write_model(tmp_path / "tiny.onnx")
+    (tmp_path / "probe.yaml").write_text(HEAD + GOOD)
+    command = [sys.executable, "-c", "from flow.cli import main; main()", "run", "probe.yaml", "--bind", CAMERA]
+    done = subprocess.run(
+        ["bash", "-c", 'exec "$@" >&-', "-", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "expected an open standard output" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert left_behind(runtime) == []
 
 
 def test_less_memory_than_the_plan_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
