@@ -12,7 +12,7 @@ from flow.switch.stage import Stage
 if TYPE_CHECKING:
     from flow.executor.supervisor import Supervisor
 
-PASSING = (".last_ns", ".gap_ns", ".max_ns")
+PASSING = (".last_ns", ".gap_ns", ".max_ns", ".next_seq")
 """Figures of a sink that do not add up."""
 
 
