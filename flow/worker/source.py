@@ -191,18 +191,20 @@ class WaitingSource(SourceStage):
                 self.ended = True
                 break
             self.next_seq = captured.seq + 1
-            words[self._in] += 1
-            if not self._wanted(captured):
-                self.block.add(f"{self.key}.dropped:every")
-                continue
-            words[self._in_flight] += 1
+            with self.block.change():
+                words[self._in] += 1
+                if not self._wanted(captured):
+                    self.block.add(f"{self.key}.dropped:every")
+                    continue
+                words[self._in_flight] += 1
             if room is not None:
                 return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, room)
             try:
                 memory = self.memory(captured.spec)
             except NoMemory:
-                self.block.add(f"{self.key}.dropped:memory")
-                words[self._in_flight] -= 1
+                with self.block.change():
+                    self.block.add(f"{self.key}.dropped:memory")
+                    words[self._in_flight] -= 1
                 continue
             if memory is None:
                 raise AssertionError("a frame was asked for while no slot was free")
@@ -385,10 +387,11 @@ class LiveSource(SourceStage):
     def _write_ledger(self, taken: int, let_go: int) -> None:
         words = self.block.words
         counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
-        for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
-            words[index] += count
+        with self.block.change():
+            for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
+                words[index] += count
+            words[self._in_flight] = len(self._waiting) + taken
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
-        words[self._in_flight] = len(self._waiting) + taken
         self._note()
 
     def let_go(self, ref: SlotRef) -> None:
