@@ -1,4 +1,4 @@
-"""What `ace quantize` makes of published models beside ONNX Runtime's own quantizer, calibrated on the same photos, and how fast it runs.
+"""What `ace quantize` makes of published models beside ONNX Runtime's own quantizer, calibrated on the same photos.
 
 Run with `pytest tests/benchmarks/test_quantized.py --benchmark-only -s`; ACE_TEST_DATA names the folder of models and photos. Nothing is
 measured on photos that calibration saw: the classifier is calibrated on the COCO photos, the person detector on those of ImageNet. 8-bit
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import resource
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +20,6 @@ import numpy as np
 import onnx
 import pytest
 
-import devices
 from devices.quantize import Report, Samples, Settings, quantize
 from devices.quantize.execute import Runner
 from devices.quantize.measure import Yardstick, compare
@@ -44,9 +41,6 @@ MODELS: dict[str, tuple[dict[str, Any], str]] = {
 }
 UNSEEN = ("imagenet", "faces", "hand", *(f"sign_digits/{digit}" for digit in range(10)))
 """Folders of photos for the classifier."""
-
-ROUNDS = 400
-WARM = 10
 
 pytestmark = [pytest.mark.timeout(3000), pytest.mark.filterwarnings("ignore")]
 
@@ -203,60 +197,11 @@ def test_noise_beside_onnx_runtime(benchmark: Any, data: Path, tmp_path: Path, n
     assert mine.mean_db >= other.mean_db - 1
 
 
-def exact(path: Path, threads: int = 1, precision: str = "1") -> Any:
+def exact(path: Path, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", precision)
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def test_speed(benchmark: Any, data: Path, tmp_path: Path) -> None:
-    """MobileNetV2 through `ace quantize` on the native engine beside ONNX Runtime, taking turns: medians of paired, clean runs."""
-    source = data / "models" / "mobilenetv2_12_fp32_derived.onnx"
-    samples = pictures(source, CLASSIFIER, data / "images" / "coco", most=10, resize=256)
-    quick: dict[str, Any] = {"ranges": "percentile", "smooth": "on", "equalize": "off", "correct_bias": "off", "keep_float": ()}
-    for name, safe in (("q", False), ("safe", True)):
-        ours(source, tmp_path / f"{name}.onnx", CLASSIFIER, samples, pair_safe=safe, **quick)
-    theirs(source, tmp_path / "ort.onnx", samples)
-
-    def native(path: Path, threads: int = 1) -> Callable[[], object]:
-        session = devices.load(path, engine="native", threads=threads)
-        return lambda: session.run(samples[0])
-
-    def peer(path: Path, precision: str = "1") -> Callable[[], object]:
-        session = exact(path, precision=precision)
-        return lambda: session.run(None, samples[0])
-
-    runs = {
-        "ACE uint8": native(tmp_path / "q.onnx"), "ACE uint8 pair-safe": native(tmp_path / "safe.onnx"),
-        "ACE uint8, two threads": native(tmp_path / "q.onnx", 2), "ACE pair-safe, two threads": native(tmp_path / "safe.onnx", 2),
-        "ONNX Runtime float32": peer(source), "ONNX Runtime uint8 exact": peer(tmp_path / "ort.onnx"),
-        "ONNX Runtime uint8 saturating": peer(tmp_path / "ort.onnx", "0"),
-    }  # fmt: skip
-    for run in [*runs.values()] * WARM:
-        run()
-    times = np.array([[timed(run) for run in runs.values()] for _ in range(ROUNDS)])
-    names = list(runs)
-    clean = np.isfinite(times)
-    print(f"\nMobileNetV2, load {os.getloadavg()[0]:.1f}: median ms, clean runs, ONNX Runtime's time over it: float32, exact, saturating")
-    for at, name in enumerate(names):
-        both = [clean[:, at] & clean[:, names.index(other)] for other in names[4:]]
-        over = [np.median(times[pair, 4 + other] / times[pair, at]) for other, pair in enumerate(both)]
-        print(f"{name:30s} {np.nanmedian(times[:, at]) * 1e3:9.2f} {clean[:, at].sum():10d}   {over[0]:.2f}  {over[1]:.2f}  {over[2]:.2f}")
-    benchmark.extra_info.update({name: float(median) for name, median in zip(names, np.nanmedian(times, 0), strict=True)})
-    benchmark.pedantic(runs["ACE uint8"], rounds=3)
-
-
-def timed(run: Callable[[], object]) -> float:
-    """Seconds; not a number where the run was interrupted for another process."""
-    before, begin = interruptions(), time.perf_counter()
-    run()
-    seconds = time.perf_counter() - begin
-    return seconds if interruptions() == before else float("nan")
-
-
-def interruptions() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
