@@ -31,9 +31,7 @@ Ranges = Annotated[
 ]
 PairSafe = Annotated[
     bool,
-    typer.Option(
-        "--pair-safe/--no-pair-safe", help="Weights whose sums of two products cannot saturate 16 bits: kernels may add pairs."
-    ),
+    typer.Option("--pair-safe/--no-pair-safe", help="Weights whose sums of two products cannot saturate 16 bits: kernels may add pairs."),
 ]
 KeepFloat = Annotated[
     str,

@@ -20,9 +20,12 @@ import numpy as np
 import onnx
 import pytest
 
+import devices
 from devices.quantize import Report, Samples, Settings, quantize
 from devices.quantize.execute import Runner
 from devices.quantize.measure import Yardstick, compare
+from devices.quantize.network import read_network
+from devices.quantize.plan import Choices, Scheme
 from flow import calibration
 from flow.cli import one_model
 
@@ -41,6 +44,9 @@ MODELS: dict[str, tuple[dict[str, Any], str]] = {
 }
 UNSEEN = ("imagenet", "faces", "hand", *(f"sign_digits/{digit}" for digit in range(10)))
 """Folders of photos for the classifier."""
+
+TURNS = 100
+"""Runs of each model whose CPU time is compared."""
 
 pytestmark = [pytest.mark.timeout(3000), pytest.mark.filterwarnings("ignore")]
 
@@ -124,6 +130,50 @@ def test_a_classifier_on_photos(benchmark: Any, data: Path, tmp_path: Path) -> N
     for name in ("ACE", "ACE, all bits"):
         assert right[name] >= right["float32"] - 1
         assert noise[name] >= noise["ONNX Runtime"] - 1
+
+
+KEPT: dict[str, tuple[int, ...]] = {
+    "none": (), "the first": (0,), "the first two": (0, 1), "the first three": (0, 1, 2), "the first five": (0, 1, 2, 3, 4),
+    "the last": (-1,), "the first two and the last": (0, 1, -1),
+}  # fmt: skip
+
+
+def test_layers_kept_float(benchmark: Any, data: Path, tmp_path: Path) -> None:
+    """What a few layers of MobileNetV2 that stay float do for agreement with float32, and what they cost (in CPU time and size)."""
+    source = data / "models" / "mobilenetv2_12_fp32_derived.onnx"
+    samples = pictures(source, CLASSIFIER, data / "images" / "coco", resize=256)
+    photos = {folder: pictures(source, CLASSIFIER, data / "images" / folder, resize=256) for folder in UNSEEN}
+    real = np.concatenate([*classified(source, photos).values()])
+    bounds = calibration.pixel_bounds(one_model.find(source, None, CLASSIFIER, {}))
+    made = benchmark.pedantic(lambda: kept_float(source, tmp_path, samples, bounds), rounds=1)
+    sessions = {name: devices.load(path, engine="native") for name, path in made.items()}
+    times = np.array([[cpu_time(session, samples[0]) for session in sessions.values()] for _ in range(TURNS)])[TURNS // 5 :]
+    print(f"\n{'layers that stay float':28s} same class of {len(real)}  SQNR dB  CPU time  file")
+    for at, (name, path) in enumerate(made.items()):
+        got = np.concatenate([*classified(path, photos).values()])
+        same, size = (got.argmax(1) == real.argmax(1)).mean(), path.stat().st_size / source.stat().st_size - 1
+        cost = np.median(times[:, at] / times[:, 0])
+        print(f"{name:28s} {100 * same:12.1f} %  {ratio(real, got):11.1f}  {cost:8.2f}  {100 * size:+.1f} %")
+
+
+def kept_float(source: Path, folder: Path, samples: Sequence[Arrays], bounds: Mapping[str, tuple[float, float]]) -> dict[str, Path]:
+    """The quantized models of `KEPT`, by name; the ways that `auto` takes for this network."""
+    made = {}
+    scheme = Scheme(read_network(source), Settings(threads=2), bounds)
+    scheme.observe(lambda: iter(samples), lambda: None)
+    smooth = scheme.smoothed()
+    assert smooth is not None
+    smooth.observe(lambda: iter(samples), lambda: None)
+    for name, layers in KEPT.items():
+        made[name] = folder / f"{len(made)}.onnx"
+        onnx.save(smooth.write(Choices("percentile", True, tuple(smooth.layers[at] for at in layers))).model, made[name])
+    return made
+
+
+def cpu_time(session: Any, sample: Arrays) -> float:
+    begin = time.thread_time()
+    session.run(sample)
+    return time.thread_time() - begin
 
 
 def classified(path: Path, photos: Mapping[str, Sequence[Arrays]]) -> Arrays:
