@@ -21,6 +21,9 @@ import numpy as np
 WARM = 15
 """Runs of each contestant before any is timed."""
 
+MOST_S = 30.0
+"""So long the turns may take, so that a slow contestant does not take all of an afternoon."""
+
 Outputs = list[np.ndarray]
 Run = Callable[[], Any]
 MODULES = {"openvino": "openvino", "litert": "ai_edge_litert"}
@@ -146,12 +149,12 @@ def main() -> None:
         run()
     fma = multiply_adds()
     times: dict[str, list[tuple[float, bool]]] = {label: [] for label in runs}
-    whole = 0
+    whole, end = 0, time.perf_counter() + MOST_S
     for _ in range(3 * told["rounds"]):
         for label, run in runs.items():
             times[label].append(timed(run))
         whole += all(every[-1][1] for every in times.values())
-        if whole >= told["rounds"]:
+        if whole >= told["rounds"] or time.perf_counter() > end:
             break
     missing = [each["label"] for each in told["contestants"] if each["label"] not in made]
     seconds, clean = ({label: [each[part] for each in every] for label, every in times.items()} for part in range(2))
