@@ -33,8 +33,9 @@ def assemble(program: Program, isa: Isa) -> bytes:
     sections: list[np.ndarray] = [np.empty(0, np.uint8)]
     names = {name: number for number, name in enumerate(catalogue(isa))}
     variants = []
+    widths: dict[tuple[int, int], int] = {}
     for items in BATCHES if program.batch else BATCHES[:1]:
-        variant, words, table, links = _Variant(program.at(items), isa, names, data).made()
+        variant, words, table, links = _Variant(program.at(items), isa, names, data, widths).made()
         numbers = range(len(sections), len(sections) + 3)
         sections += [words, table, links]
         variants.append({"items": items, **variant, **dict(zip(("words", "calls", "links"), numbers, strict=True))})
@@ -67,21 +68,27 @@ def _port(name: str, told: Type, batch: bool) -> dict[str, Any]:
 
 
 class _Data:
-    """Weights and tables, equal ones once."""
+    """Weights and tables, equal ones once, and rows of one byte (what lies around images) inside longer ones."""
 
     def __init__(self, constants: np.ndarray) -> None:
         self.constants = constants
         self._parts: list[bytes] = []
         self._known: dict[tuple[int, bytes], int] = {}
+        self._rows: dict[bytes, tuple[int, int]] = {}
         self._end = 0
 
     def add(self, content: bytes) -> int:
         """Where these bytes lie."""
+        byte, uniform = content[:1], bool(content) and content.count(content[:1]) == len(content)
+        if uniform and (row := self._rows.get(byte)) is not None and row[1] >= len(content):
+            return row[0]
         key = len(content), hashlib.sha256(content).digest()
         if key not in self._known:
             self._known[key] = self._end
             self._parts.append(content.ljust(aligned(len(content)), b"\0"))
             self._end += len(self._parts[-1])
+        if uniform:
+            self._rows[byte] = self._known[key], len(content)
         return self._known[key]
 
     def constant(self, operand: Operand) -> int:
@@ -95,8 +102,8 @@ class _Data:
 class _Variant:
     """The calls of a program for one number of items."""
 
-    def __init__(self, program: Program, isa: Isa, names: dict[str, int], data: _Data) -> None:
-        self.program, self.isa, self.names, self.data = program, isa, names, data
+    def __init__(self, program: Program, isa: Isa, names: dict[str, int], data: _Data, widths: dict[tuple[int, int], int]) -> None:
+        self.program, self.isa, self.names, self.data, self.widths = program, isa, names, data, widths
         self.kernels = catalogue(isa)
         self.words: list[np.ndarray] = []
         self.calls: list[tuple[int, int, int, int]] = []
@@ -106,7 +113,8 @@ class _Variant:
     def made(self) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]:
         """The head of the variant, its words, calls and links."""
         steps = self.program.steps
-        found = calls(Context(self.isa, lambda operand: viewed(self.program.constants, operand.at, operand.type)), steps)
+        context = Context(self.isa, lambda operand: viewed(self.program.constants, operand.at, operand.type), self.widths)
+        found = calls(context, steps)
         parts: list[Any] = []
         for step, made in zip(steps, found, strict=True):
             if made is None:

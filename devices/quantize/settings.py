@@ -17,11 +17,12 @@ BAR_DB = 15.0
 class Settings:
     """`auto` measures on held-out samples and takes what is best.
 
-    `keep_float`: layers that stay float, `auto` for as few as bring the worst output to `min_sqnr_db`.
+    `pair_safe`: weights that processors with AVX2 and without VNNI multiply faster. `keep_float`: layers that stay float, `auto` for as few
+    as bring the worst output to `min_sqnr_db`.
     """
 
     ranges: Method | Literal["auto"] = "auto"
-    pair_safe: bool = False
+    pair_safe: bool = True
     smooth: Choice = "auto"
     equalize: Choice = "auto"
     correct_bias: Choice = "auto"

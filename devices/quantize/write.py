@@ -158,7 +158,8 @@ class _Writer:
         return result
 
     def _zeros(self, name: str, dtype: Any, count: int) -> str:
-        """Zero points. ONNX Runtime fails on two weights that share theirs; biases may."""
+        """Zero points. ONNX Runtime fails on two weights that share theirs, and on a layer whose output stays float without any; biases may
+        share."""
         if dtype == np.int8:
             return self._constant(f"{name}/zero", np.zeros(count, dtype))
         if count not in self._shared:

@@ -30,7 +30,8 @@ Ranges = Annotated[
     str, typer.Option("--ranges", metavar="|".join(METHODS), help="How ranges are taken from what was seen.", callback=one_of(*METHODS))
 ]
 PairSafe = Annotated[
-    bool, typer.Option("--pair-safe", help="Weights whose sums of two products cannot saturate 16 bits: for kernels that add in pairs.")
+    bool,
+    typer.Option("--pair-safe/--no-pair-safe", help="Weights whose sums of two products cannot saturate 16 bits: kernels may add pairs."),
 ]
 KeepFloat = Annotated[
     str,
@@ -76,7 +77,7 @@ def quantize(
     output: Output,
     samples: Count = 100,
     ranges: Ranges = "auto",
-    pair_safe: PairSafe = False,
+    pair_safe: PairSafe = True,
     keep_float: KeepFloat = "auto",
     bar: Bar = None,
     smooth: Smooth = "auto",

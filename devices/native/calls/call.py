@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -40,10 +40,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What makers of calls need to know: the instruction set, and the elements of operands that are constant."""
+    """What makers of calls need to know: the instruction set, and the elements of operands that are constant.
+
+    `widths`: columns of the tile that weights were first packed for, by their place and their outputs. Programs for other numbers of items
+    share it, so that they share the packed weights.
+    """
 
     isa: Isa
     constant: Callable[[Operand], np.ndarray]
+    widths: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 Maker = Callable[[Context, Step], "list[Call] | None"]

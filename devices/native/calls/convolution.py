@@ -182,13 +182,22 @@ def _blocks(step: Step, kernel: str, window: Window, fill: float, words: Words) 
 def _product(context: Context, step: Step, values: np.ndarray, window: Window | None, made: Packed, limits: Words) -> Call:
     x, out = step.inputs[0], step.output
     safe = _is_pair_safe(context, values, made)
-    rows, width = tiles.choose(context.isa, pixels(out), values.shape[2], "pair-safe" if safe else "bytes")
+    rows, width = _tile(context, step, values, "pair-safe" if safe else "bytes")
     packed = pack.weights(context.isa, values, width=width, pair_safe=safe, **made)
     words: Words = {
         "a": Part(x), "b": packed.data, "bias": packed.bias, "scale": packed.scale, "weight_zero": packed.weight_zero, "kind": BYTES,
         "stride_a": row_stride(x), **packed.numbers(context.isa, rows), **_sites(x, window, quantization(x).zero),
     }  # fmt: skip
     return _multiplied(f"gemm_u8_{width}" + ("_pairsafe" if safe else ""), width, out, {**words, **limits, **_into(out)})
+
+
+def _tile(context: Context, step: Step, values: np.ndarray, kind: tiles.Kind) -> tuple[int, int]:
+    """Rows and columns of the tile; the columns of those that the same weights were packed for before."""
+    outputs = values.shape[2]
+    key = step.inputs[1].at, outputs
+    rows, width = tiles.choose(context.isa, pixels(step.output), outputs, kind, width=context.widths.get(key))
+    context.widths[key] = width
+    return rows, width
 
 
 def _is_pair_safe(context: Context, values: np.ndarray, made: Packed) -> bool:
@@ -200,7 +209,7 @@ def _is_pair_safe(context: Context, values: np.ndarray, made: Packed) -> bool:
 
 def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.ndarray, seen: Words, limits: Words) -> Call:
     x, out = step.inputs[0], step.output
-    rows, width = tiles.choose(context.isa, pixels(out), values.shape[2], "floats")
+    rows, width = _tile(context, step, values, "floats")
     # The padding channels of a picture are 0: with them the taps of a row are one run.
     packed = pack.float_weights(values, width=width, bias=bias, depth=PICTURE if x.stride == PICTURE else 0)
     words: Words = {

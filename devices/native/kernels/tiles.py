@@ -48,8 +48,8 @@ def heights(isa: Isa, kind: Kind = "bytes") -> dict[int, tuple[int, ...]]:
     return (FLOAT_HEIGHTS if kind == "floats" else HEIGHTS)[key]
 
 
-def choose(isa: Isa, rows: int, columns: int, kind: Kind = "bytes") -> tuple[int, int]:
-    """(rows, columns) of the tile for a product with `rows` rows an inference and `columns` outputs.
+def choose(isa: Isa, rows: int, columns: int, kind: Kind = "bytes", *, width: int | None = None) -> tuple[int, int]:
+    """(rows, columns) of the tile for a product with `rows` rows an inference and `columns` outputs; `width`: columns that are given.
 
     Costs count vector instructions of the inner loop: a tile of r rows and c vectors takes r * c multiplications (two or three
     instructions where they do not add by themselves) and loads r rows and c columns.
@@ -58,10 +58,10 @@ def choose(isa: Isa, rows: int, columns: int, kind: Kind = "bytes") -> tuple[int
     best: tuple[float, int, int] | None = None
     adds = kind == "floats" or isa.dot not in ("pmaddwd", "generic")
     steps = 3 if kind == "pair-safe" else 1 if adds else 2
-    for width, sizes_of in heights(isa, kind).items():
-        if round_up(columns, width) > channel_stride(columns):
+    for wide, sizes_of in heights(isa, kind).items():
+        if round_up(columns, wide) > channel_stride(columns) or width not in (None, wide):
             continue
-        vectors = width // lanes
+        vectors = wide // lanes
         product = steps * vectors
         for tall in sizes_of:
             sizes, left = [], rows
@@ -72,9 +72,9 @@ def choose(isa: Isa, rows: int, columns: int, kind: Kind = "bytes") -> tuple[int
                 if size == tall and left >= tall:  # all the same until the last ones
                     sizes += [tall] * (left // tall)
                     left %= tall
-            cost = sum(max(size * product, 4) + 0.5 * size + vectors + 1 for size in sizes) * (round_up(columns, width) // width)
+            cost = sum(max(size * product, 4) + 0.5 * size + vectors + 1 for size in sizes) * (round_up(columns, wide) // wide)
             if best is None or cost < best[0]:
-                best = (cost, tall, width)
+                best = (cost, tall, wide)
     assert best is not None
     return best[1], best[2]
 

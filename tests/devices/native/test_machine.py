@@ -336,3 +336,30 @@ if __name__ == "__main__":
     for case in CASES.values():
         compare(made(case), library(checked=True))
     print(len(CASES))
+
+
+@pytest.mark.parametrize("floats", [True, False])
+def test_programs_for_several_items_share_packed_weights(floats: bool, kernels: Library) -> None:
+    """One row alone would take another tile than several."""
+    graphs = []
+    for items in (1, 2):
+        b = Net(items)
+        x = b.input("x", Type("float32", (items, 200)))
+        if floats:
+            y = b.add(ops.Dense(), x, b.normal(200, 300), b.normal(300))
+        else:
+            weight = b.constant(b.random.integers(-128, 128, (200, 300)).astype(np.int8), "w", Quantization((0.002,), (0,)))
+            y = b.add(ops.QDense(OUT), b.quantized(x), weight, b.constant(np.zeros(300, np.int32)))
+        graphs.append(b.graph([("y", y)]))
+    graph = open_batch(*map(optimize, graphs))
+    assert graph is not None
+    program, weights = lower(graph), 200 * 300 * (4 if floats else 1)
+    image = assembled(program, kernels.isa)
+    assert len(image.variants) == 2
+    assert weights <= image.nbytes < 1.2 * weights
+    for items in image.variants:
+        rows = np.random.default_rng(1).standard_normal((items, 200)).astype(np.float32)
+        got, wanted = (np.zeros((items, 300), program.outputs[0][1].dtype) for _ in range(2))
+        Machine(image, kernels, items=items).run([rows], [got])
+        Executor(program.at(items)).run([rows], [wanted])
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)

@@ -93,9 +93,17 @@ def test_a_manifest_says_how_pixels_become_the_input(quantize: Callable[..., Any
 
 
 def test_layers_stay_float_by_name(quantize: Callable[..., Any]) -> None:
-    done = quantize("float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, "--keep-float", "first", "--pair-safe")
+    done = quantize("float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, "--keep-float", "first")
     assert done.exit_code == 0, done.stderr
     assert "kept float: first" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["", "--no-pair-safe"])
+def test_weights_are_pair_safe_unless_told_otherwise(quantize: Callable[..., Any], here: Path, option: str) -> None:
+    done = quantize("float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, *filter(None, [option]), "--report", "report.json")
+    assert done.exit_code == 0, done.stderr
+    assert ("pair-safe" in done.stdout.split()) is not bool(option)
+    assert json.loads((here / "report.json").read_text())["pair_safe"] is not bool(option)
 
 
 @pytest.mark.parametrize(
