@@ -32,6 +32,7 @@ from manifests.sync.channel.curve import KeyPair
 from manifests.sync.clock import TrustedClock
 from manifests.sync.engine import Engine
 from manifests.sync.fetch import FileFetcher
+from manifests.sync.gate import Gate
 from manifests.sync.health import Limits
 from manifests.sync.offline import Update
 from manifests.sync.outbox import post
@@ -83,7 +84,7 @@ class Agent:
         self._offer: bytes | None = None
         self._offer_at, self._again = 0.0, FIRST_AGAIN_S
         self._state = State.IDLE
-        self._told, self._wrong_at = "", time.monotonic()
+        self._told, self._held, self._wrong_at = "", "", time.monotonic()
         self.store = Store(settings.store)
         try:
             self._assemble()
@@ -112,8 +113,9 @@ class Agent:
         engine = Engine(self.process.socket)
         self._clock = clock
         self.updater = Updater(
-            store, engine, self._files, verifier, clock, device=self.keys.name, device_file=settings.device_file, limits=settings.limits
-        )
+            store, engine, self._files, verifier, clock, device=self.keys.name, device_file=settings.device_file,
+            gate=Gate(store, settings.device_file), limits=settings.limits,
+        )  # fmt: skip
         self._describer = Describer(store, dict(settings.about), settings.free_memory, clock.now)
         inbox = store.root / "inbox"
         store.effects.mkdir(inbox)
@@ -208,7 +210,11 @@ class Agent:
             self._say(f"the store: {error}")
 
     def _tell(self) -> None:
-        """Says once what is wrong; an engine that has just been started is not."""
+        """Says once what is waited for, and what is wrong; an engine that has just been started is not."""
+        if (held := self.updater.held_back) != self._held:
+            self._held = held
+            if held:
+                self._say(f"update: waits: {held}")
         problem = self.updater.problem
         if not problem:
             self._told, self._wrong_at = "", time.monotonic()
@@ -228,8 +234,10 @@ class Agent:
             self._link.connection.wake()
 
     def _problems(self) -> list[str]:
-        """What is wrong just now."""
-        return [each for each in (self.updater.problem, self._metadata.problem() if self._metadata else "") if each]
+        """What is wrong just now, or waited for."""
+        held = self.updater.held_back
+        found = (self.updater.problem, held and f"an update waits: {held}", self._metadata.problem() if self._metadata else "")
+        return [each for each in found if each]
 
     # ---- desired states
 

@@ -34,10 +34,10 @@ name: level
 version: {version}
 inputs: {{camera: image}}
 graph:
-  level: {{op: test.level, in: {{image: camera}}, config: {{work_ms: 45}}}}
+  level: {{op: test.level, in: {{image: camera}}, config: {{work_ms: {work_ms}}}}}
   after: {{op: {op}, in: {{points: level}}, config: {{{config}}}}}
 outputs: {{levels: after}}
-goals: {{rate: 0.5, latency_ms: 60000}}
+goals: {{rate: {rate}, latency_ms: 60000}}
 """
 """What it wants is little: a machine that has much else to do is no fault of a version."""
 DEVICE = """\
@@ -67,12 +67,15 @@ def environment(**more: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": path} | more
 
 
-def bundle(folder: Path, version: str, *, op: str, config: str = "", device: bool = False, golden: bool = False) -> Path:
+def bundle(
+    folder: Path, version: str, *, op: str, config: str = "", work_ms: int = 45, rate: float = 0.5, device: bool = False,
+    golden: bool = False,
+) -> Path:  # fmt: skip
     """A bundle of the business in this version, with a Device manifest and a golden clip if asked.
 
     To record the clip, this process needs the test operators too.
     """
-    text = BUSINESS.format(version=version, op=op, config=config)
+    text = BUSINESS.format(version=version, op=op, config=config, work_ms=work_ms, rate=rate)
     place = folder / f"level-{version}"
     place.mkdir()
     (place / "level.yaml").write_text(text + ("---\n" + DEVICE if device else ""))
@@ -191,6 +194,8 @@ class Device:
     join: Path | None = None
     workers: str = "threads"
     more: tuple[str, ...] = ()
+    path: str = ""
+    """A folder of Python modules that the agent and its engine find first."""
     process: subprocess.Popen[bytes] | None = None
     asked: bool = False
 
@@ -211,8 +216,12 @@ class Device:
         arguments += ["--factory", str(self.factory)] if self.factory else []
         arguments += ["--join", str(self.join)] if self.join else []
         with (self.folder / f"{self.name}.txt").open("a") as errors:
-            self.process = subprocess.Popen([*COMMAND, *arguments], stderr=errors, cwd=self.folder, env=environment())
+            self.process = subprocess.Popen([*COMMAND, *arguments], stderr=errors, cwd=self.folder, env=self._environment())
         return self
+
+    def _environment(self) -> dict[str, str]:
+        found = environment()
+        return found | {"PYTHONPATH": os.pathsep.join(filter(None, [self.path, found["PYTHONPATH"]]))}
 
     def ask_to_stop(self) -> None:
         assert self.process is not None

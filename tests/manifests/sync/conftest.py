@@ -248,7 +248,7 @@ class Rig:
     engine: Engine
     fetcher: Any
     effects: Effects = field(default_factory=Effects)
-    gate: Callable[[], bool] = lambda: True
+    gate: Callable[[], str] = lambda: ""
     limits: Limits = field(default_factory=Limits)
     updater: Updater = field(init=False)
     store: Store = field(init=False)
@@ -266,7 +266,7 @@ class Rig:
         self.trust = TrustStore(self.root.parent / "trust", self.repository.first_root())
         verifier = TargetsVerifier(self.trust, lambda: held(store, DEVICE))
         self.updater = Updater(
-            self.store, self.engine, self.fetcher, verifier, clock, device=DEVICE, device_file=self.device_file, gate=lambda: self.gate(),
+            self.store, self.engine, self.fetcher, verifier, clock, device=DEVICE, device_file=self.device_file, gate=lambda _: self.gate(),
             limits=self.limits,
         )  # fmt: skip
         self.updater.boot()

@@ -89,7 +89,7 @@ def test_killed_in_the_middle_of_a_state(rig: Rig, two: Bundle, call: str, chain
     with pytest.raises(Killed):
         rig.run(State.COMMITTED)
     before = rig.chain()
-    rig.gate = lambda: True
+    rig.gate = lambda: ""
     rig.restart(power=power)
     rig.run(State.COMMITTED)
     if power and call == "settle":

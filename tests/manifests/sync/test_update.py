@@ -140,14 +140,29 @@ def test_a_stick_that_is_pulled_out_is_waited_for(rig: Rig, two: Bundle, place: 
     settled(rig, 9)
 
 
-def test_a_gate_that_is_closed_is_waited_for(rig: Rig, two: Bundle) -> None:
-    rig.gate = lambda: False
+@pytest.mark.parametrize("state", [State.STAGED, State.GATE])
+def test_a_gate_that_is_closed_is_waited_for(rig: Rig, two: Bundle, state: State) -> None:
+    """On the disk; or beside what runs, where it closes while the update is loaded."""
     rig.submit(wanted(two, 1))
-    rig.run(State.GATE)
+    rig.run(state, tick=0.1)
+    rig.gate = lambda: "we are on air"
     for _ in range(50):
-        assert rig.updater.step() is State.GATE
+        assert rig.updater.step() is state
+        assert rig.updater.held_back == "we are on air"
         rig.time.at += 3600
-    rig.gate = lambda: True
+    assert (rig.engine.staged is None) == (state is State.STAGED)
+    rig.gate = lambda: ""
+    rig.refresh()
+    rig.run(State.COMMITTED)
+    assert rig.updater.held_back == ""
+
+
+def test_a_gate_that_stays_closed_fails_the_update_and_it_is_tried_again(rig: Rig, two: Bundle) -> None:
+    rig.gate = lambda: "we are on air"
+    rig.submit(wanted(two, 1))
+    rig.run(State.FAILED, tick=3600)
+    assert (rig.last()["code"], rig.last()["reason"]) == ("deadline", "expected STAGED to end in time: we are on air")
+    rig.gate = lambda: ""
     rig.run(State.COMMITTED)
 
 
