@@ -20,7 +20,7 @@ from manifests.store.effects import Effects
 from manifests.store.store import Store, install_factory
 from manifests.sync.agent.verify import held
 from manifests.sync.clock import TrustedClock
-from manifests.sync.desired import Desired
+from manifests.sync.desired import Desired, Shadow
 from manifests.sync.fetch import FetchError, FileFetcher
 from manifests.sync.health import Limits
 from manifests.sync.runtime import Admission, Compared, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
@@ -379,3 +379,21 @@ def rig(place: Path, bundles: Callable[..., Bundle], request: pytest.FixtureRequ
 def wanted(bundle: Bundle, revision: int, **changes: Any) -> Desired:
     """What the bundle makes of a device."""
     return bundle.desired(DEVICE, revision=revision, issued=ISSUED.isoformat()).model_copy(update=changes)
+
+
+def reach(rig: Rig, bundle: Bundle, state: State, revision: int = 1) -> None:
+    """Takes an update to this bundle into this state, in which nothing has been done yet.
+
+    For what goes wrong on the way, the engine is told to; IDLE: it has come, and has not begun.
+    """
+    if state in (State.ROLLING_BACK, State.ROLLED_BACK):
+        rig.engine.figures = {"poison": 1}
+    elif state is State.FAILED:
+        rig.engine.faults["admit"] = [RuntimeRefusal("no")]
+    rig.submit(wanted(bundle, revision, shadow=Shadow() if state is State.SHADOW else None))
+    if state is State.SUPERSEDED:
+        rig.run(State.FETCH, tick=0.1)
+        rig.submit(wanted(bundle, revision + 1))
+    if state is not State.IDLE:
+        rig.run(state, tick=5.0 if state in (State.COMMITTED, State.ROLLED_BACK) else 0.1)
+    rig.engine.figures = {}

@@ -9,13 +9,12 @@ import pytest
 
 from manifests.bundle.bundle import Bundle
 from manifests.store.reset import request_reset
-from manifests.sync.desired import Shadow
 from manifests.sync.outbox import KEPT, KEPT_FINAL, post
 from manifests.sync.states import State, backoff
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
 from manifests.trust.envelope import seal
-from tests.manifests.sync.conftest import Rig, wanted
+from tests.manifests.sync.conftest import Rig, reach, wanted
 
 Bundles = Callable[..., Bundle]
 
@@ -169,19 +168,7 @@ def test_a_gate_that_stays_closed_fails_the_update_and_it_is_tried_again(rig: Ri
 @pytest.mark.parametrize("state", [state for state in State if state is not State.IDLE])
 @pytest.mark.parametrize("where", ["local", "cloud"])
 def test_a_reset_pre_empts_every_state(rig: Rig, two: Bundle, state: State, where: str) -> None:
-    match state:
-        case State.ROLLING_BACK | State.ROLLED_BACK:
-            rig.engine.figures = {"poison": 1}
-        case State.FAILED:
-            from manifests.sync.runtime import RuntimeRefusal
-
-            rig.engine.faults = {"admit": [RuntimeRefusal("no")]}
-    rig.submit(wanted(two, 5, shadow=Shadow() if state is State.SHADOW else None))
-    if state is State.SUPERSEDED:
-        rig.run(State.FETCH, tick=0.1)
-        rig.submit(wanted(two, 6))
-    rig.run(state, tick=0.5)
-    rig.engine.figures = {}
+    reach(rig, two, state, revision=5)
     if where == "local":
         request_reset(rig.root, "lent out")
     else:
