@@ -43,19 +43,22 @@ def check(
         raise Untrusted("rollback", f"expected revision {held.revision} or a newer one, got {desired.revision}")
     if desired.reset_epoch < held.reset_epoch:
         raise Untrusted("rollback", f"expected reset epoch {held.reset_epoch} or later, got {desired.reset_epoch}")
-    named = [*(item for each in desired.active for item in items_of(each)), *desired.staged]
-    if desired.document is not None:
-        _check_document(desired.document, held, targets, offline)
-        named.append(desired.document)
-    for business in desired.active:
-        _check_business(business, held, targets)
-    for item in desired.staged:
-        _terms(item, held, targets)
+    named = [
+        *(item for each in desired.active for item in items_of(each)),
+        *desired.staged,
+        *([desired.document] if desired.document else []),
+    ]
     new = next((item for item in named if item.digest not in held.running | held.factory), None)
     if new is not None and not fresh:
         raise Untrusted(
             "expired", f"{new.selector} does not run here now, and {expired or 'the signed targets have expired'}: nothing new is installed"
         )
+    if desired.document is not None:
+        _check_document(desired.document, held, targets, offline)
+    for business in desired.active:
+        _check_business(business, held, targets)
+    for item in desired.staged:
+        _terms(item, held, targets)
 
 
 def items_of(business: DesiredBusiness) -> tuple[Item, ...]:

@@ -45,8 +45,8 @@ class Inbox:
             if seen is None or seen.stamp != stamp:
                 self._seen[path] = _Seen(stamp)
             elif not seen.taken:
-                seen.taken = True
                 self._try(path)
+                seen.taken = True  # where the disk did not take it, it stays and is tried again
             elif not self._needed(path):
                 path.unlink()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from manifests.sync.desired import DesiredBusiness, Item
 from ops import catalog
 
 from .world import OPERATORS, Cloud, Device, assert_contiguous, bundle, environment, frames_read, wait_for
@@ -16,13 +18,14 @@ Make = Callable[..., Device]
 
 
 GOLDEN = "1.1.0"
-SLOW, BLIND, BROKEN, DEADLY = "1.2.0", "1.3.0", "1.4.0", "1.5.0"
+SLOW, BLIND, BROKEN, DEADLY, WITHDRAWN = "1.2.0", "1.3.0", "1.4.0", "1.5.0", "1.6.0"
 VERSIONS: dict[str, dict[str, Any]] = {
     GOLDEN: {"op": "test.frail", "config": "wait_s: 0.1"},
     SLOW: {"op": "test.frail", "work_ms": 1000, "rate": 10},
     BLIND: {"op": "test.blind"},
     BROKEN: {"op": "test.frail", "config": "how: raise"},
     DEADLY: {"op": "test.trouble", "config": "every: 40, how: kill, once: false"},
+    WITHDRAWN: {"op": "test.frail", "config": "wait_s: 0.2"},
 }
 
 
@@ -79,7 +82,10 @@ def test_a_reload_over_the_air_loses_nothing(cloud: Cloud, enrolled: Make) -> No
     step = cloud.wait_outcome("porch", revision, "done", "failed")
     assert step["outcome"] == "done", step
     wait_for(lambda: cloud.query("porch")["reported"]["revision"] == revision, lambda: cloud.query("porch")["reported"])
-    assert cloud.active("porch") == ["1.1.0"]
+    assert cloud.active("porch") == [GOLDEN]
+    known = cloud.query("porch")["reported"]["metadata"]
+    assert known["targets"] == cloud.repository.targets().version
+    assert known["checked"] <= known["expires"]
     (ready,) = [step["evidence"] for step in cloud.history("porch") if step["state"] == "gate"]
     assert ready["compared"] == 8, "its golden clip was replayed before"
     porch.stop()
@@ -143,6 +149,44 @@ def test_where_two_do_not_fit_the_old_one_ends_first(cloud: Cloud, enrolled: Mak
     assert_contiguous(rows)
     assert attic.versions() == ["1.0.0", GOLDEN]
     assert frames_read(attic.said) == len(rows)
+
+
+def test_a_stolen_server_is_refused_and_inference_goes_on(cloud: Cloud, enrolled: Make) -> None:
+    """Whoever holds the server and its key asks for what they do not allow: each is refused with its reason, and frames flow."""
+    yard = enrolled("yard")
+    told = cloud.query("yard")
+    running = DesiredBusiness.model_validate(told["reported"]["active"][0])
+    fields = Item.model_fields
+    items = {f"{row['kind']}/{row['version']}": Item(**{key: row[key] for key in fields}) for row in cloud.call("GET", "/v1/items")}
+    cloud.repository.withdraw([f"business/level@{WITHDRAWN}"], datetime.now(UTC))
+
+    def business(**changes: Any) -> dict[str, Any]:
+        return {"active": (running.model_copy(update=changes),), "document": None}
+
+    attacks: dict[str, dict[str, Any]] = {
+        "tunable: a sink": business(set={"levels.sink": "zmq:tcp://elsewhere:1"}),
+        "tunable: another stream": business(set={"front.source": "rtsp://elsewhere/1"}),
+        "document": {**business(), "document": items["device/1.0.0"]},
+        "digest": business(business=running.business.model_copy(update={"digest": "0" * 64})),
+        "withdrawn": business(business=items[f"business/{WITHDRAWN}"]),
+    }
+
+    def refused() -> list[dict[str, Any]]:
+        return [step for step in cloud.history("yard") if step["outcome"] == "refused"]
+
+    for what, changes in attacks.items():
+        count = len(refused())
+        cloud.send_as_thief(told["id"], lambda present, changes=changes: present.model_copy(update=changes))  # type: ignore[misc]
+        cloud.call("POST", "/v1/devices/yard/approve")  # so that it is offered at once
+        wait_for(lambda count=count: len(refused()) > count, lambda what=what: (what, refused(), yard.said))  # type: ignore[misc]
+        assert refused()[-1]["code"] == what.partition(":")[0]
+        assert refused()[-1]["detail"]
+    revision = cloud.reload("yard", GOLDEN, 1.0)
+    assert cloud.wait_outcome("yard", revision, "done", "failed", "refused")["outcome"] == "done", "what is allowed is still done"
+    yard.stop()
+    assert_contiguous(yard.rows())
+    assert yard.versions() == ["1.0.0", GOLDEN]
+    assert frames_read(yard.said) == len(yard.rows())
 
 
 def test_agent_and_engine_killed_on_probation(cloud: Cloud, enrolled: Make) -> None:

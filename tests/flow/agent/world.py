@@ -20,7 +20,9 @@ import httpx
 from manifests.bundle.bundle import opened
 from manifests.bundle.pack import pack
 from manifests.sync.agent.membership import Membership, write
+from manifests.sync.desired import Desired
 from manifests.trust.contents import signable
+from manifests.trust.envelope import seal
 from manifests.trust.repository import Repository
 
 COMMAND = [sys.executable, "-c", "from flow.cli import main; main()"]
@@ -172,6 +174,21 @@ class Cloud:
         """Has a device run this version; gives the revision."""
         body = {"device": name, "items": [f"business/level@{version}"], "probation_s": probation_s}
         return int(self.call("POST", "/v1/reload", body)["devices"][0]["revision"])
+
+    def send_as_thief(self, device: str, change: Callable[[Desired], Desired]) -> None:
+        """Somebody who holds the server, its database and its online key makes this the newest desired state of a device."""
+        from manifests.cloud.database import Database, sqlite_url
+        from manifests.cloud.desire import issue
+        from manifests.cloud.edits import Edit
+        from manifests.cloud.people import Person
+
+        def signed(state: Desired) -> str:
+            return seal(state, self.repository.director())
+
+        database = Database(sqlite_url(self.folder / "cloud"))
+        with database.write() as connection:
+            issue(connection, signed, Person("thief", "admin"), "reload", [device], lambda present: Edit(change(present), (), {}))
+        database.close()
 
     def wait_outcome(self, name: str, revision: int, *outcomes: str) -> dict[str, Any]:
         """The step with which a device has ended a revision."""

@@ -2,81 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from manifests.bundle.bundle import opened
-from manifests.store.store import install_factory
-from manifests.sync.agent.agent import Agent, Settings
-from manifests.sync.desired import ANY_DEVICE
 from manifests.sync.offline import Update
-from manifests.trust.contents import signable
-from manifests.trust.envelope import seal
 from manifests.trust.repository import Repository
+from tests.manifests.sync.agent.conftest import NOW, Site
 from tests.manifests.sync.conftest import packed
-
-NOW = datetime(2026, 11, 20, tzinfo=UTC)
-
-
-class Site:
-    """A device without a cloud, the office that signs its files, and its inbox."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.office = Repository.create(folder / "office", NOW)
-        packed(folder / "manifests").save(folder / "factory.ace")
-        install_factory(folder / "store", folder / "factory.ace")
-        self.said: list[str] = []
-
-    def start(self, root: bytes | None = None) -> Site:
-        settings = Settings(self.folder / "store", ["true"], root=self.office.first_root() if root is None else root)
-        self.agent = Agent(settings, self.said.append)
-        self.agent.updater.boot()
-        return self
-
-    def stop(self) -> None:
-        self.agent._files.close()
-        self.agent.store.close()
-
-    def update(self, version: str, revision: int, *, office: Repository | None = None, now: datetime = NOW, **changes: Any) -> Update:
-        """What the office writes beside this version into a file. With `key`, signed by that instead of the key for update files."""
-        office, key = office or self.office, changes.pop("key", None)
-        packed(self.folder / "manifests", model=version, weights=version.encode()).save(self.folder / "plain.ace")
-        with opened(self.folder / "plain.ace") as bundle:
-            office.add({item: terms for item, terms in signable(bundle).items() if not office.signed(item)}, now)
-            desired = bundle.desired(ANY_DEVICE, revision=revision, issued=now.isoformat()).model_copy(update=changes)
-        update = office.update(desired, now)
-        return update if key is None else update.model_copy(update={"desired": seal(desired, key)})
-
-    def bring(self, version: str, update: Update) -> str:
-        """Copies a file into the inbox; gives the code with which it was refused, empty where it was taken."""
-        path = self.agent.store.root / "inbox" / "stick.ace"
-        packed(self.folder / "manifests", model=version, weights=version.encode()).save(path, update.encoded())
-        before = len(self.agent.updater.reports(1000))
-        self.agent._inbox.look()
-        self.agent._inbox.look()
-        reports = [report.body for report in self.agent.updater.reports(1000)[before:]]
-        path.unlink()
-        (body,) = reports or [{"kind": "refused", "code": "", "reason": "-"}]
-        assert body["kind"] == "refused"
-        assert body["reason"]
-        return str(body["code"])
-
-    @property
-    def wanted(self) -> int:
-        """The newest revision that was taken."""
-        return int(self.agent.store.fact("floor", 0))
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path).start()
-    yield made
-    made.stop()
 
 
 def test_a_file_carries_all_that_a_device_needs(site: Site) -> None:
@@ -185,3 +121,62 @@ def test_a_file_of_another_form_is_no_signed_file(site: Site) -> None:
         for _ in range(2):
             site.agent._inbox.look()
         assert site.said[-1].startswith(f"refused: {name}.ace: "), site.said
+
+
+def test_a_disk_that_is_full_keeps_the_file_for_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent: Any = site.agent
+    path = agent.store.root / "inbox" / "stick.ace"
+    packed(site.folder / "manifests", model="1.1.0", weights=b"1.1.0").save(path, site.update("1.1.0", 1).encoded())
+    agent._inbox.look()
+    for broken in ("manifests.trust.store.TrustStore.refresh", "manifests.store.store.Store.raise_floor"):
+        with monkeypatch.context() as full:
+            full.setattr(broken, raising(OSError(28, "No space left on device")))
+            with pytest.raises(OSError, match="No space"):
+                agent._inbox.look()
+        assert path.exists()
+    agent._inbox.look()
+    assert site.wanted == 1
+    assert path.exists(), "its blobs are still to be read"
+
+
+def raising(error: OSError) -> Callable[..., None]:
+    def broken(*_: Any) -> None:
+        raise error
+
+    return broken
+
+
+def test_what_a_cut_leaves_of_the_metadata_is_mended_by_the_next_file(site: Site) -> None:
+    """They are a copy: whichever file of it is torn, the next signed file brings them again."""
+    assert site.bring("1.1.0", site.update("1.1.0", 1)) == ""
+    trust = site.agent.store.root / "trust"
+    files = sorted(path for path in trust.rglob("*.json") if not path.is_symlink())
+    assert len(files) > 3
+    for number, path in enumerate(files, 2):
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2 * (number % 2)])
+        site.stop()
+        site.start()
+        version = f"1.{number}.0"
+        assert site.bring(version, site.update(version, number)) == "", path.name
+        assert site.wanted == number
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_the_system_clock_is_never_asked(site: Site, monkeypatch: pytest.MonkeyPatch, years: int) -> None:
+    import time
+
+    shift = timedelta(days=365 * years)
+    present = time.time()
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.fromtimestamp(present, tz) + shift
+
+    monkeypatch.setattr(time, "time", lambda: present + shift.total_seconds())
+    monkeypatch.setattr("tuf.ngclient._internal.trusted_metadata_set.datetime.datetime", Wrong)
+    assert site.bring("1.1.0", site.update("1.1.0", 1)) == ""
+    late = site.update("1.2.0", 2)
+    site.agent._clock.signed((NOW + timedelta(days=8)).timestamp())
+    assert site.bring("1.2.0", late) == "expired"
