@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flow.cli.query import lines
 from manifests.sync.desired import DesiredBusiness, Item
 from ops import catalog
 
@@ -78,20 +79,26 @@ def enrolled(cloud: Cloud, device: Make, factory: Path) -> Make:
 
 def test_a_reload_over_the_air_loses_nothing(cloud: Cloud, enrolled: Make) -> None:
     porch = enrolled("porch")
-    revision = cloud.reload("porch", "1.1.0", 2.0)
+    lock = porch.store / "locks" / "recorder"
+    lock.write_text("on air")
+    revision = cloud.reload("porch", GOLDEN, 2.0)
+    waits = f"problem: an update waits: {lock} is there: on air"
+    wait_for(lambda: waits in lines(cloud.query("porch"), True, True), lambda: porch.said)
+    lock.unlink()
     step = cloud.wait_outcome("porch", revision, "done", "failed")
     assert step["outcome"] == "done", step
     wait_for(lambda: cloud.query("porch")["reported"]["revision"] == revision, lambda: cloud.query("porch")["reported"])
     assert cloud.active("porch") == [GOLDEN]
     known = cloud.query("porch")["reported"]["metadata"]
     assert known["targets"] == cloud.repository.targets().version
-    assert known["checked"] <= known["expires"]
+    said = lines(cloud.query("porch"), True, True)
+    assert f"signed metadata: targets {known['targets']}, good until {known['expires']}, checked {known['checked']}" in said
     (ready,) = [step["evidence"] for step in cloud.history("porch") if step["state"] == "gate"]
     assert ready["compared"] == 8, "its golden clip was replayed before"
     porch.stop()
     rows = porch.rows()
     assert_contiguous(rows)
-    assert porch.versions() == ["1.0.0", GOLDEN]
+    assert porch.versions() == ["1.0.0", GOLDEN], "and nothing was switched while the lock was there"
     assert frames_read(porch.said) == len(rows), "a stop in order loses nothing that was read"
 
 
