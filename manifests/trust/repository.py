@@ -122,19 +122,22 @@ class Repository:
                 raise TargetRefusal(f"expected one of the signed targets, got {selector}{near and ' - ' + near}")
         return self._sign_targets(targets, now)
 
-    def replace_online_key(self, now: datetime) -> int:
-        """A new key for desired states; what the old one signed is refused from now on. Raises OSError."""
-        path = self.folder / "online" / f"{ONLINE}.pem"
+    def replace_key(self, role: str, now: datetime) -> int:
+        """A new key for desired states (ONLINE) or update files (OFFLINE); what the old one signed is refused from now on.
+
+        Raises OSError.
+        """
+        path = self.folder / ("online" if role == ONLINE else "offline") / f"{role}.pem"
         path.unlink(missing_ok=True)
-        key = keys.create(path).public_key
+        key = keys.create(path, "" if role == ONLINE else os.environ.get(keys.PASSPHRASE, "")).public_key
         targets = self._targets()
         delegations = targets.signed.delegations
         assert delegations is not None
         assert delegations.roles is not None
-        for old in delegations.roles[ONLINE].keyids:
+        for old in delegations.roles[role].keyids:
             del delegations.keys[old]
         delegations.keys[key.keyid] = key
-        delegations.roles[ONLINE].keyids = [key.keyid]
+        delegations.roles[role].keyids = [key.keyid]
         return self._sign_targets(targets, now)
 
     def _sign_targets(self, targets: Metadata[Targets], now: datetime) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from manifests.sync.offline import Update
+from manifests.trust.envelope import OFFLINE
 from manifests.trust.repository import Repository
 from tests.manifests.sync.agent.conftest import NOW, Site
 from tests.manifests.sync.conftest import packed
@@ -105,6 +106,13 @@ def test_older_files_stay_old(site: Site) -> None:
     assert site.bring("1.3.0", site.update("1.3.0", 3)) == ""
     assert site.bring("1.1.0", old) == "withdrawn"
     assert site.wanted == 3
+
+
+def test_a_replaced_key_signs_files_no_more(site: Site) -> None:
+    stolen = _key(site, OFFLINE)
+    site.office.replace_key(OFFLINE, NOW)
+    assert site.bring("1.1.0", site.update("1.1.0", 1, key=stolen)) == "signature"
+    assert site.bring("1.1.0", site.update("1.1.0", 1)) == ""
 
 
 def test_without_a_root_nothing_is_taken(tmp_path: Path) -> None:
