@@ -49,9 +49,16 @@ Token = Annotated[
         "--token", metavar="TOKEN", envvar="ACE_ENROLMENT", help="A one-time token, where the joining file has none.", show_default=False
     ),
 ]
-UpdateKey = Annotated[
-    list[str] | None,
-    typer.Option("--update-key", metavar="KEY", help="Take files signed with this Ed25519 key: 64 hexadecimal digits, or a PEM file."),
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="FILE",
+        help="The first root of trust (`1.root.json` of `ace trust init`), for signed files where there is no cloud.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
 ]
 Offline = Annotated[
     Path | None,
@@ -73,7 +80,7 @@ def agent(
     join: Join = None,
     cloud: Cloud = "",
     token: Token = "",
-    update_key: UpdateKey = None,
+    root: Root = None,
     offline: Offline = None,
     bind: Bind = None,
     out: Out = None,
@@ -95,7 +102,7 @@ def agent(
         put_factory(store, factory)
         engine = [sys.executable, "-m", "flow.switch", "--workers", workers, "--link", link]
         engine += [f"--bind={each}" for each in bind or ()] + [f"--out={each}" for each in out or ()]
-        made = Agent(settings(store, engine, membership(store, join, cloud, token), device, update_key or [], offline), say)
+        made = Agent(settings(store, engine, membership(store, join, cloud, token), device, root, offline), say)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: made.stop())
         say(f"device {made.keys.name}")
@@ -140,9 +147,9 @@ def membership(store: Path, join: Path | None, cloud: str, token: str) -> Member
 
 
 def settings(
-    store: Path, engine: list[str], member: Membership | None, device: Path | None, update_keys: list[str], offline: Path | None
+    store: Path, engine: list[str], member: Membership | None, device: Path | None, root: Path | None, offline: Path | None
 ) -> Settings:
-    """Everything that the agent is given."""
+    """Everything that the agent is given. Raises MembershipError, OSError."""
     import os
     import platform
     from importlib.metadata import version
@@ -153,29 +160,23 @@ def settings(
     about = {"machine": platform.machine(), "cores": os.cpu_count() or 1, "system": platform.system(), "ace": version("ace-engine")}
     return Settings(
         store=store, engine=engine, member=member, device_file=None if device is None else device.absolute(),
-        update_keys=tuple(map(public_key, update_keys)), offline=offline, about=about, free_memory=available_memory,
+        root=first_root(root, member), offline=offline, about=about, free_memory=available_memory,
     )  # fmt: skip
 
 
-def public_key(text: str) -> str:
-    """A raw Ed25519 public key, hex. Raises BundleError, OSError."""
-    import re
+def first_root(given: Path | None, member: Membership | None) -> bytes:
+    """The first root metadata of the device. Raises MembershipError, OSError."""
+    from manifests.sync.agent.membership import MembershipError
+    from manifests.trust.store import check_root
 
-    from manifests.bundle.canonical import BundleError
-
-    if re.fullmatch(r"[0-9a-f]{64}", text):
-        return text
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    expected = "an Ed25519 public key: 64 hexadecimal digits, or a PEM file (openssl pkey -in KEY.pem -pubout)"
-    try:
-        key = load_pem_public_key(Path(text).read_bytes())
-    except ValueError as error:
-        raise BundleError(f"--update-key {text}: expected {expected}, got: {error}") from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise BundleError(f"--update-key {text}: expected {expected}, got a key of another kind")
-    return key.public_bytes_raw().hex()
+    if given is None:
+        return b"" if member is None else member.root.encode()
+    data = given.read_bytes()
+    if member is not None and member.root.encode() != data:
+        raise MembershipError(f"{given}: expected the root of the device's cloud, got another one; leave --root out")
+    if why := check_root(data):
+        raise MembershipError(f"{given}: expected root metadata (1.root.json of `ace trust init`), got: {why}")
+    return data
 
 
 def say(message: str) -> None:

@@ -62,14 +62,16 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 def update(bundle: Bundle) -> dict[str, Any] | None:
     """What the signed desired state says, unverified; None where there is none."""
-    if bundle.update is None:
-        return None
-    from manifests.bundle.items import MAX_DOCUMENT, read_as
-    from manifests.sync.offline import Envelope
+    from manifests.bundle.archive import UPDATE
 
-    envelope = read_as(Envelope, bundle.update, what=f"{bundle.path}: the signed desired state", limit=MAX_DOCUMENT)
-    desired = envelope.payload.desired
-    return {"device": desired.device, "revision": desired.revision, "keys": [each.key for each in envelope.signatures]}
+    if UPDATE not in bundle.archive.entries:
+        return None
+    from manifests.sync.offline import update_in
+    from manifests.trust.envelope import peek
+
+    update = update_in(bundle)
+    desired, keys = peek(update.desired.encode())
+    return {"device": desired.device, "revision": desired.revision, "keys": keys, "metadata": sorted(update.metadata)}
 
 
 def show(described: dict[str, Any]) -> None:

@@ -29,13 +29,18 @@ Golden = Annotated[
 ]
 Frames = Annotated[int, typer.Option("--golden-frames", metavar="N", min=8, max=32, help="Frames of a golden clip.")]
 Every = Annotated[int, typer.Option("--golden-every", metavar="N", min=1, max=100, help="Take every Nth frame of its source.")]
-Sign = Annotated[
+Trust = Annotated[
     Path | None,
     typer.Option(
-        "--sign", metavar="KEY.pem", help="Sign it as an update file, with this Ed25519 key; see docs/updates.md.", show_default=False
+        "--trust",
+        metavar="DIR",
+        help="Sign it as an update file, with the offline keys of this repository (`ace trust init`); see docs/fleet.md.",
+        exists=True,
+        file_okay=False,
+        show_default=False,
     ),
 ]
-For = Annotated[str, typer.Option("--for", metavar="DEVICE", help="The device that a signed file is for; * is any that trusts the key.")]
+For = Annotated[str, typer.Option("--for", metavar="KEY", help="The device that a signed file is for; * is any with this root of trust.")]
 Revision = Annotated[
     int | None,
     typer.Option("--revision", metavar="N", min=1, help="The revision of a signed file: devices take only newer ones.", show_default=False),
@@ -48,7 +53,7 @@ def pack(
     golden: Golden = None,
     golden_frames: Frames = 16,
     golden_every: Every = 5,
-    sign: Sign = None,
+    trust: Trust = None,
     device: For = "*",
     revision: Revision = None,
 ) -> None:
@@ -58,8 +63,8 @@ def pack(
     """
     from flow.cli.failure import failures
 
-    if (sign is None) != (revision is None):
-        raise typer.BadParameter("expected --sign and --revision together")
+    if (trust is None) != (revision is None):
+        raise typer.BadParameter("expected --trust and --revision together")
     with failures():
         from manifests.bundle import pack as packing
 
@@ -68,8 +73,8 @@ def pack(
         if golden:
             add_golden(made, golden, golden_frames, golden_every)
         identity = made.save(output)
-        if sign is not None and revision is not None:
-            made.save(output, signed(output, sign, device, revision))
+        if trust is not None and revision is not None:
+            made.save(output, signed(output, trust, device, revision))
         size = output.stat().st_size
     print(f"{output}: {len(made.items)} items, {size / 1e6:.1f} MB, sha256 {identity}", file=sys.stderr)
 
@@ -121,15 +126,17 @@ def add_costs(made: Pack) -> None:
         made.costs(lock.pair, {"ram-bytes": plan.ram_bytes, "shared-memory-bytes": plan.shared_memory_bytes})
 
 
-def signed(bundle: Path, key: Path, device: str, revision: int) -> bytes:
-    """The desired state that runs all of a bundle, signed."""
-    import time
+def signed(bundle: Path, trust: Path, device: str, revision: int) -> bytes:
+    """The desired state that runs all of a bundle, signed, with everything in it signed too and the metadata that say so."""
     from datetime import UTC, datetime
 
-    from manifests.bundle.bundle import Bundle
-    from manifests.sync.offline import read_key, sign
+    from manifests.bundle.bundle import opened
+    from manifests.trust.contents import signable
+    from manifests.trust.repository import Repository
 
-    now = int(time.time())
-    with Bundle(bundle) as read:
-        desired = read.desired(device, revision=revision, issued=datetime.fromtimestamp(now, UTC).isoformat())
-    return sign(desired, read_key(key), signed=now)
+    now, repository = datetime.now(UTC), Repository(trust)
+    with opened(bundle) as read:
+        if new := {item: terms for item, terms in signable(read).items() if not repository.signed(item)}:
+            repository.add(new, now)
+        desired = read.desired(device, revision=revision, issued=now.isoformat())
+    return repository.update(desired, now).encoded()

@@ -46,6 +46,9 @@ def lines(told: dict[str, Any], models: bool, businesses: bool) -> list[str]:
     for item in reported["stored"]:
         if {"model": models, "business": businesses}.get(item["kind"]):
             said.append(f"stored: {item['kind']}/{item['name']}@{item['version']}")
+    if signed := reported.get("metadata"):
+        checked = f", checked {signed['checked']}" if signed["checked"] else ""
+        said.append(f"signed metadata: targets {signed['targets']}, good until {signed['expires']}{checked}")
     said += [f"problem: {problem}" for problem in reported["problems"]]
     for step in told["history"][:3]:
         said.append(f"revision {step['revision']}: {step['outcome']} ({step['state']}{', ' + step['detail'] if step['detail'] else ''})")

@@ -24,6 +24,7 @@ For = Annotated[
     list[str] | None, typer.Option("--device", metavar="KEY", help="Whom device documents in the bundle are for.", show_default=False)
 ]
 RootKeys = Annotated[int, typer.Option("--root-keys", metavar="N", min=1, max=16, help="How many root keys to make.")]
+Updates = Annotated[bool, typer.Option("--updates", help="The key of update files instead.")]
 Threshold = Annotated[int, typer.Option("--threshold", metavar="M", min=1, max=16, help="How many of them must sign.")]
 
 
@@ -72,14 +73,17 @@ def withdraw(folder: Folder, items: Items) -> None:
 
 
 @trust.command()
-def rotate(folder: Folder) -> None:
-    """Replace the online key for desired states, after it was stolen."""
+def rotate(folder: Folder, updates: Updates = False) -> None:
+    """Replace the online key for desired states, after it was stolen; or the offline key for update files."""
     from flow.cli.failure import failures
 
     with failures():
+        from manifests.trust.envelope import OFFLINE, ONLINE
         from manifests.trust.repository import Repository
 
-        print(f"targets {Repository(folder).replace_online_key(_now())}; give the cloud online/desired.pem, and start it again")
+        version = Repository(folder).replace_key(OFFLINE if updates else ONLINE, _now())
+        then = "files signed from now on carry them" if updates else "give the cloud online/desired.pem, and start it again"
+        print(f"targets {version}; {then}")
 
 
 @trust.command()

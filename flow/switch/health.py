@@ -12,6 +12,7 @@ from flow.executor import Executor
 from flow.ledger import LATENCY_BUCKETS, quantile_ms
 from flow.plan.shadow import MARK, SHADOW
 from flow.plan.value import Plan, Sink
+from flow.said import said_labels
 
 
 @dataclass
@@ -66,8 +67,7 @@ def measured(run: Executor, since: Since) -> dict[str, Any]:
         rates[name] = results[name] / spent
         buckets = [found[f"{name}|latency:{bucket}"] for bucket in range(LATENCY_BUCKETS)]
         latency[name] = {key: value for key, share in (("p50", 0.5), ("p99", 0.99)) if (value := quantile_ms(buckets, share)) is not None}
-        labels = getattr(sink.spec, "labels", ())
-        said[name] = {label: count for place, label in enumerate(labels) if (count := found[f"{name}|said:{place}"])}
+        said[name] = {label: count for place, label in enumerate(said_labels(sink.spec)) if (count := found[f"{name}|said:{place}"])}
         if found[f"{name}|nothing"]:
             said[name][""] = found[f"{name}|nothing"]
     return {

@@ -69,10 +69,9 @@ class Bundle:
         """Closes the file."""
         self.archive.close()
 
-    @property
-    def update(self) -> bytes | None:
-        """The signed desired state that the file carries, unread; None where it carries none."""
-        return self.archive.read(UPDATE, MAX_DOCUMENT) if UPDATE in self.archive.entries else None
+    def update(self, limit: int) -> bytes | None:
+        """The signed desired state that the file carries, unread; None where it carries none. Raises BundleError for more than `limit`."""
+        return self.archive.read(UPDATE, limit) if UPDATE in self.archive.entries else None
 
     def has(self, sha256: str) -> bool:
         """Whether the bundle holds these bytes."""

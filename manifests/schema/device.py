@@ -15,6 +15,9 @@ MAX_SOURCE = 2048
 """Characters of a source."""
 
 
+HOURS = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+
 class Every(Strict):
     """Take every Nth frame."""
 
@@ -58,3 +61,5 @@ class Device(Manifest):
     name: Name
     streams: Annotated[dict[Name, StreamManifest], Field(max_length=256)]
     businesses: Annotated[tuple[UseManifest, ...], Field(max_length=256)] = ()
+    maintenance: Annotated[tuple[Annotated[str, Field(pattern=HOURS)], ...], Field(max_length=16)] = ()
+    """When updates may be switched to, in the device's local time: `02:00-05:00`; at any time where none is given."""

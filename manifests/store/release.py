@@ -93,7 +93,7 @@ def _manifests(store: Store, desired: Desired, device_file: Path | None) -> tupl
         raise Mismatch(f"desired revision {desired.revision}: expected one version of each business, got {', '.join(twice)} twice")
     _check_versions(desired)
     businesses = {each.business.name: _business(store, each) for each in desired.active if each.enabled}
-    device = _device(store, desired, device_file)
+    device = device_of(store, desired, device_file)
     if device is None:
         if businesses:
             expected = "a Device manifest that binds the businesses to streams"
@@ -164,7 +164,7 @@ def _check_golden(store: Store, wanted: DesiredBusiness, golden: Item) -> None:
         )
 
 
-def _device(store: Store, desired: Desired, device_file: Path | None) -> Device | None:
+def device_of(store: Store, desired: Desired, device_file: Path | None) -> Device | None:
     """The manifest that declares streams: the signed one of the desired state, the device's own file (its file sources absolute), or the
     one that the device came with."""
     item = desired.document

@@ -25,7 +25,7 @@ FLOOR = "floor.json"
 FACTORY_FILE = "factory/factory.ace"
 EPOCH = "1970-01-01T00:00:00Z"
 
-Key = Literal["floor", "floor_digest", "reset_epoch", "hold", "time", "order", "running", "reset", "reconcile", "session"]
+Key = Literal["floor", "floor_digest", "reset_epoch", "hold", "time", "order", "running", "reset", "reconcile", "session", "metadata"]
 
 
 class StoreError(Exception):

@@ -15,8 +15,8 @@ from manifests.sync.states import DEADLINES, MAX_BOOTS, Failed, Machine, Next, P
 
 def gate(context: Context, machine: Machine) -> Next | None:
     """Waits for a good moment, then writes down what is to run: a cut from here on starts the new release, on probation."""
-    if not context.gate():
-        return None
+    if why := context.gate(context.active().desired):
+        raise Pause("gate", why)
     store = context.store
     try:
         before = figures(context.runtime.health())

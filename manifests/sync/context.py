@@ -22,7 +22,7 @@ from manifests.sync.trust import Verifier
 
 @dataclass(slots=True)
 class Context:
-    """The parts of a device's agent. `gate` says whether now is a good moment to switch (a maintenance window, an application's lock)."""
+    """The parts of a device's agent. `gate` says why now is no good moment to switch, empty where it is one; it is given what runs."""
 
     store: Store
     runtime: Runtime
@@ -31,7 +31,7 @@ class Context:
     clock: TrustedClock
     device: str
     device_file: Path | None = None
-    gate: Callable[[], bool] = lambda: True
+    gate: Callable[[Desired], str] = lambda _: ""
     limits: Limits = field(default_factory=Limits)
     stream: tuple[str, Iterator[bytes]] | None = None
     """The blob that is coming in, and the rest of it."""

@@ -83,7 +83,8 @@ def fetch(context: Context, machine: Machine) -> Next | None:
 
 
 def staged(context: Context, machine: Machine) -> Next:
-    """Everything is here: makes the folder of the release. Where it is what runs already, nothing is switched."""
+    """Everything is here: makes the folder of the release. Where it is what runs already, nothing is switched; else it waits here for a
+    good moment, on the disk, where it takes nothing from what runs."""
     target = _target(context, machine)
     try:
         wanted = context.release(target, machine.order)
@@ -92,6 +93,8 @@ def staged(context: Context, machine: Machine) -> Next:
         raise Failed("mismatch", str(error)) from None
     if wanted.digest == current:
         return Next(State.COMMITTED, report={"switched": False}, within=lambda: _same(context, target))
+    if why := context.gate(context.active().desired):
+        raise Pause("gate", why)
     if target.desired.shadow is None:
         return Next(State.PRELOAD)
     with context.store.transaction():

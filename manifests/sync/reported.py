@@ -18,6 +18,16 @@ Outcome = Literal["working", "done", "failed", "refused", "superseded"]
 Code = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{0,64}$")]
 
 
+class SignedMetadata(Strict):
+    """What a device knows of what is signed: the version of the targets, when the first of the metadata expires, and when it last found,
+    by its trusted time, that its cloud has no newer ones (None: it was given files alone).
+    """
+
+    targets: Revision
+    expires: AwareDatetime
+    checked: AwareDatetime | None = None
+
+
 class Reported(Strict):
     """What runs and what is stored, and what the hardware has left. `about` describes the hardware: board, cores, engines."""
 
@@ -32,6 +42,7 @@ class Reported(Strict):
     disk_bytes: Annotated[int, Field(ge=0)] = 0
     """Space free in the store."""
     about: Annotated[dict[str, Any], Field(max_length=64)] = Field(default={})
+    metadata: SignedMetadata | None = None
     problems: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=32)] = ()
 
     @cached_property

@@ -40,7 +40,7 @@ DEADLINES = {
     State.RESOLVE: 3_600.0,
     State.RESERVE: 600.0,
     State.FETCH: 86_400.0,
-    State.STAGED: 600.0,
+    State.STAGED: 7 * 86_400.0,
     State.SHADOW: 1_800.0,
     State.PRELOAD: 1_800.0,
     State.GATE: 7 * 86_400.0,

@@ -60,12 +60,12 @@ class Updater:
     """Brings a device to its desired state. One thread calls `boot` once, then `step` for ever, `submit` as desired states come.
 
     Neither a broken engine, network, disk nor update raises out of `step`. `device` is this device's name, `device_file` its own Device
-    manifest, `gate` whether now is a good moment to switch.
+    manifest, `gate` tells (given what runs) why now is no good moment to switch.
     """
 
     def __init__(
         self, store: Store, runtime: Runtime, fetcher: Fetcher, verifier: Verifier, clock: TrustedClock, *, device: str,
-        device_file: Path | None = None, gate: Callable[[], bool] = lambda: True, limits: Limits | None = None,
+        device_file: Path | None = None, gate: Callable[[Desired], str] = lambda _: "", limits: Limits | None = None,
     ) -> None:  # fmt: skip
         self._context = Context(store, runtime, fetcher, verifier, clock, device, device_file, gate, limits or Limits())
         self._store, self._clock = store, clock
@@ -87,6 +87,11 @@ class Updater:
     def waiting_for(self) -> str:
         """What the update waits for just now; empty where it goes on."""
         return self._why if self._clock.now() < self._paused_until else ""
+
+    @property
+    def held_back(self) -> str:
+        """What an update that is ready waits for, before it is loaded or switched to; empty where there is none."""
+        return self.waiting_for if self.state in (State.STAGED, State.GATE) else ""
 
     @property
     def desired(self) -> Desired:

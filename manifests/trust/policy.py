@@ -1,4 +1,4 @@
-"""What the online key may decide. Everything else was decided offline, or on the device itself."""
+"""What whoever signs a desired state may decide. Everything else was decided offline, or on the device itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from manifests.errors import one_of
-from manifests.sync.desired import Desired, DesiredBusiness, Item
+from manifests.sync.desired import ANY_DEVICE, Desired, DesiredBusiness, Item
 from manifests.sync.trust import Untrusted
 from manifests.trust.targets import Terms, terms_of
 from manifests.versions import Version, split_selector
@@ -30,27 +30,35 @@ class Held:
     factory: frozenset[str] = frozenset()
 
 
-def check(desired: Desired, held: Held, targets: Mapping[str, TargetFile], *, fresh: bool, expired: str = "") -> None:
-    """Raises Untrusted where the online key oversteps. `fresh`: the signed targets have not expired; `expired` says which has."""
-    if desired.device != held.device:
+def check(
+    desired: Desired, held: Held, targets: Mapping[str, TargetFile], *, fresh: bool, expired: str = "", offline: bool = False
+) -> None:
+    """Raises Untrusted where a key oversteps. `fresh`: the signed targets have not expired; `expired` says which has.
+
+    `offline`: it was signed offline, so that it may be for every device, and bring a device document for this one.
+    """
+    if desired.device != held.device and not (offline and desired.device == ANY_DEVICE):
         raise Untrusted("device", f"expected a desired state for this device ({held.device[:12]}), got one for {desired.device[:12]}")
     if desired.revision < held.revision:
         raise Untrusted("rollback", f"expected revision {held.revision} or a newer one, got {desired.revision}")
     if desired.reset_epoch < held.reset_epoch:
         raise Untrusted("rollback", f"expected reset epoch {held.reset_epoch} or later, got {desired.reset_epoch}")
-    named = [*(item for each in desired.active for item in items_of(each)), *desired.staged]
-    if desired.document is not None:
-        _check_document(desired.document, held, targets)
-        named.append(desired.document)
-    for business in desired.active:
-        _check_business(business, held, targets)
-    for item in desired.staged:
-        _terms(item, held, targets)
+    named = [
+        *(item for each in desired.active for item in items_of(each)),
+        *desired.staged,
+        *([desired.document] if desired.document else []),
+    ]
     new = next((item for item in named if item.digest not in held.running | held.factory), None)
     if new is not None and not fresh:
         raise Untrusted(
             "expired", f"{new.selector} does not run here now, and {expired or 'the signed targets have expired'}: nothing new is installed"
         )
+    if desired.document is not None:
+        _check_document(desired.document, held, targets, offline)
+    for business in desired.active:
+        _check_business(business, held, targets)
+    for item in desired.staged:
+        _terms(item, held, targets)
 
 
 def items_of(business: DesiredBusiness) -> tuple[Item, ...]:
@@ -58,10 +66,10 @@ def items_of(business: DesiredBusiness) -> tuple[Item, ...]:
     return (business.business, *business.models.values(), *((business.golden,) if business.golden else ()))
 
 
-def _check_document(item: Item, held: Held, targets: Mapping[str, TargetFile]) -> None:
+def _check_document(item: Item, held: Held, targets: Mapping[str, TargetFile], offline: bool) -> None:
     if item.kind != "device":
         raise Untrusted("document", f"{item.selector}: expected a device document")
-    if held.device not in _terms(item, held, targets).devices:
+    if held.device not in _terms(item, held, targets).devices and not offline:
         raise Untrusted("document", f"{item.selector}: it declares sources and sinks, and was not signed for this device")
 
 

@@ -1,6 +1,6 @@
 """The signed repository: what offline keys say may run, kept fresh by online keys.
 
-offline/   root-1.pem … targets.pem      never on the server
+offline/   root-1.pem … targets.pem updates.pem      never on the server
 online/    snapshot.pem timestamp.pem desired.pem
 metadata/  1.root.json … timestamp.json  what devices get
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.errors import did_you_mean
-from manifests.sync.desired import Item
+from manifests.sync.desired import Desired, Item
+from manifests.sync.offline import Update, make
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
-from manifests.trust.envelope import ROLE
+from manifests.trust.envelope import OFFLINE, ONLINE, seal
 from manifests.trust.targets import Terms, path_of, target
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 LASTS = {"root": timedelta(days=365), "targets": timedelta(days=180), "snapshot": timedelta(days=14), "timestamp": timedelta(days=7)}
-ONLINE = ("snapshot", "timestamp", ROLE)
+SERVED = ("snapshot", "timestamp", ONLINE)
+"""What the keys of the server sign."""
 
 
 class TargetRefusal(ValueError):
@@ -53,7 +55,7 @@ class Repository:
         phrase = os.environ.get(keys.PASSPHRASE, "")
         roots = [keys.create(folder / "offline" / f"root-{number}.pem", phrase) for number in range(1, root_keys + 1)]
         offline = keys.create(folder / "offline" / "targets.pem", phrase)
-        online = {role: keys.create(folder / "online" / f"{role}.pem") for role in ONLINE}
+        online = {role: keys.create(folder / "online" / f"{role}.pem") for role in SERVED}
         root = Root(expires=_until(now, "root"), consistent_snapshot=True)
         for signer in roots:
             root.add_key(signer.public_key, "root")
@@ -61,9 +63,13 @@ class Repository:
         root.add_key(offline.public_key, "targets")
         for role in ("snapshot", "timestamp"):
             root.add_key(online[role].public_key, role)
-        director = online[ROLE].public_key
-        delegated = DelegatedRole(ROLE, [director.keyid], 1, True, paths=[f"{ROLE}/*"])
-        targets = Targets(expires=_until(now, "targets"), delegations=Delegations({director.keyid: director}, {ROLE: delegated}))
+        signers = {
+            ONLINE: online[ONLINE].public_key,
+            OFFLINE: keys.create(folder / "offline" / f"{OFFLINE}.pem", phrase).public_key,
+        }
+        delegated = {role: DelegatedRole(role, [key.keyid], 1, True, paths=[f"{role}/*"]) for role, key in signers.items()}
+        delegations = Delegations({key.keyid: key for key in signers.values()}, delegated)
+        targets = Targets(expires=_until(now, "targets"), delegations=delegations)
         made.metadata.mkdir(parents=True)
         made._write(made._sign(Metadata(root), roots), "1.root.json")
         made._write(made._sign(Metadata(targets), [offline]), "1.targets.json")
@@ -116,17 +122,22 @@ class Repository:
                 raise TargetRefusal(f"expected one of the signed targets, got {selector}{near and ' - ' + near}")
         return self._sign_targets(targets, now)
 
-    def replace_online_key(self, now: datetime) -> int:
-        """A new key for desired states; what the old one signed is refused from now on. Raises OSError."""
-        path = self.folder / "online" / f"{ROLE}.pem"
+    def replace_key(self, role: str, now: datetime) -> int:
+        """A new key for desired states (ONLINE) or update files (OFFLINE); what the old one signed is refused from now on.
+
+        Raises OSError.
+        """
+        path = self.folder / ("online" if role == ONLINE else "offline") / f"{role}.pem"
         path.unlink(missing_ok=True)
-        key = keys.create(path).public_key
+        key = keys.create(path, "" if role == ONLINE else os.environ.get(keys.PASSPHRASE, "")).public_key
         targets = self._targets()
         delegations = targets.signed.delegations
         assert delegations is not None
         assert delegations.roles is not None
-        delegations.keys = {key.keyid: key}
-        delegations.roles[ROLE].keyids = [key.keyid]
+        for old in delegations.roles[role].keyids:
+            del delegations.keys[old]
+        delegations.keys[key.keyid] = key
+        delegations.roles[role].keyids = [key.keyid]
         return self._sign_targets(targets, now)
 
     def _sign_targets(self, targets: Metadata[Targets], now: datetime) -> int:
@@ -176,7 +187,20 @@ class Repository:
 
     def director(self) -> CryptoSigner:
         """The online key that signs desired states. Raises OSError."""
-        return self._online(ROLE)
+        return self._online(ONLINE)
+
+    def update(self, desired: Desired, now: datetime) -> Update:
+        """What makes a bundle an update file: the desired state, signed with the offline key for such files, and the metadata of now.
+
+        Where the online keys are here, the metadata are signed anew. Raises OSError, Untrusted, KeyRefusal.
+        """
+        if (self.folder / "online" / "timestamp.pem").exists():
+            self.freshen(now, always=True)
+        signer = keys.load(self.folder / "offline" / f"{OFFLINE}.pem", os.environ.get(keys.PASSPHRASE, ""))
+        newest = [f"{self._newest(role)}.{role}.json" for role in ("snapshot", "targets")]
+        roots = [f"{version}.root.json" for version in range(2, self._newest("root") + 1)]
+        names = ["timestamp.json", *newest, *roots]
+        return make({name: (self.metadata / name).read_bytes() for name in names}, seal(desired, signer))
 
     def _online(self, role: str) -> CryptoSigner:
         return keys.load(self.folder / "online" / f"{role}.pem")

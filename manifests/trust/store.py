@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from manifests.sync.desired import Desired
 from manifests.sync.trust import Untrusted, Verified
 from manifests.trust import policy
-from manifests.trust.envelope import unseal
+from manifests.trust.envelope import OFFLINE, unseal
 
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile, Targets
@@ -86,7 +86,7 @@ class TrustStore:
         from tuf.api.serialization import DeserializationError
 
         try:
-            documents: dict[str, Metadata[Any]] = {role: Metadata.from_file(str(self.folder / f"{role}.json")) for role in ROLES}
+            documents: dict[str, Metadata[Any]] = {role: Metadata.from_bytes((self.folder / f"{role}.json").read_bytes()) for role in ROLES}
             targets = documents["targets"].signed
             if [documents[role].signed.type for role in ROLES] != list(ROLES):
                 raise Untrusted("metadata", "the stored metadata are others than their names say: remove them, and refresh")
@@ -100,11 +100,11 @@ class TrustStore:
         return View(targets, expires, whole=named is not None and named.version == targets.version)
 
     def verify(self, document: bytes, held: policy.Held, now: datetime) -> Desired:
-        """A signed desired state that the online key was entitled to. Raises Untrusted with the reason."""
+        """A signed desired state that its signer was entitled to. Raises Untrusted with the reason."""
         view = self.view()
-        desired = unseal(document, view.targets)
+        desired, signer = unseal(document, view.targets)
         expired = view.expired(now)
-        policy.check(desired, held, view.items, fresh=not expired, expired=expired)
+        policy.check(desired, held, view.items, fresh=not expired, expired=expired, offline=signer == OFFLINE)
         return desired
 
     def _settle(self) -> None:
@@ -118,6 +118,22 @@ class TrustStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def check_root(data: bytes) -> str:
+    """What is wrong with a first root; empty where nothing is."""
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata
+    from tuf.api.serialization import DeserializationError
+
+    try:
+        root: Metadata[Any] = Metadata.from_bytes(data)
+        if root.signed.type != "root":
+            return f"metadata of {root.signed.type}"
+        root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
+    except (DeserializationError, RepositoryError) as error:
+        return str(error)
+    return ""
 
 
 class TargetsVerifier:

@@ -20,23 +20,26 @@ from typing import Any
 from manifests.bundle.canonical import digest
 from manifests.store.store import Store
 from manifests.sync.agent.describe import Describer
+from manifests.sync.agent.http import HttpError
 from manifests.sync.agent.inbox import Inbox
 from manifests.sync.agent.link import Link
 from manifests.sync.agent.membership import Membership
+from manifests.sync.agent.metadata import KeptMetadata
 from manifests.sync.agent.mirror import Mirror
 from manifests.sync.agent.process import EngineProcess
-from manifests.sync.agent.verify import Verifiers, held
+from manifests.sync.agent.verify import NoRoot, held
 from manifests.sync.channel.curve import KeyPair
 from manifests.sync.clock import TrustedClock
 from manifests.sync.engine import Engine
 from manifests.sync.fetch import FileFetcher
+from manifests.sync.gate import Gate
 from manifests.sync.health import Limits
-from manifests.sync.offline import OfflineVerifier
+from manifests.sync.offline import Update
 from manifests.sync.outbox import post
 from manifests.sync.states import FINAL, State
-from manifests.sync.trust import Untrusted
+from manifests.sync.trust import Untrusted, Verifier
 from manifests.sync.update import Updater
-from manifests.trust.store import TargetsVerifier
+from manifests.trust.store import TargetsVerifier, TrustStore
 
 LOOK_S = 0.5
 """Between two looks at what nobody announces: files in the inbox, health on probation, a reset by hand."""
@@ -53,15 +56,15 @@ WAITING = frozenset({State.IDLE, State.SHADOW, State.GATE, State.PROBATION, *FIN
 class Settings:
     """What the agent of a device is given. `store` is a folder; `engine` the command that starts an engine.
 
-    `update_keys`: raw public keys (hex) whose signed files it takes; `device_file`: its own Device manifest; `about`: what it tells the
-    cloud of its hardware; `free_memory` gives bytes.
+    `root`: the first root metadata, where the membership has none: without either it takes no update. `device_file`: its own Device
+    manifest; `about`: what it tells the cloud of its hardware; `free_memory` gives bytes.
     """
 
     store: Path
     engine: Sequence[str]
     member: Membership | None = None
     device_file: Path | None = None
-    update_keys: tuple[str, ...] = ()
+    root: bytes = b""
     offline: Path | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     free_memory: Callable[[], int] = lambda: 0
@@ -81,7 +84,7 @@ class Agent:
         self._offer: bytes | None = None
         self._offer_at, self._again = 0.0, FIRST_AGAIN_S
         self._state = State.IDLE
-        self._told, self._wrong_at = "", time.monotonic()
+        self._told, self._held, self._wrong_at = "", "", time.monotonic()
         self.store = Store(settings.store)
         try:
             self._assemble()
@@ -98,17 +101,21 @@ class Agent:
         clock = TrustedClock(float(store.fact("time", 0.0)))
         self._mirror = Mirror(lambda document: self._queue.put(("offer", document)), lambda number: self._queue.put(("safe", number)))
         self._link = None
-        cloud = None
         if settings.member is not None:
             self._link = Link(store.root, self.keys, settings.member, self._mirror, session=self._session(), now=clock.now, say=self._say)
-            cloud = TargetsVerifier(self._link.trust, lambda: held(store, self.keys.name))
         self._files = FileFetcher(self._link)
-        verifier = Verifiers(cloud, OfflineVerifier(settings.update_keys, self.keys.name))
+        self._metadata: KeptMetadata | None = None
+        verifier: Verifier = NoRoot()
+        if root := settings.root or (settings.member.root.encode() if settings.member else b""):
+            trust = TrustStore(store.root / "trust", root)
+            self._metadata = KeptMetadata(trust, store, clock.now, self._link.http.metadata if self._link else None)
+            verifier = TargetsVerifier(trust, lambda: held(store, self.keys.name))
         engine = Engine(self.process.socket)
         self._clock = clock
         self.updater = Updater(
-            store, engine, self._files, verifier, clock, device=self.keys.name, device_file=settings.device_file, limits=settings.limits
-        )
+            store, engine, self._files, verifier, clock, device=self.keys.name, device_file=settings.device_file,
+            gate=Gate(store, settings.device_file), limits=settings.limits,
+        )  # fmt: skip
         self._describer = Describer(store, dict(settings.about), settings.free_memory, clock.now)
         inbox = store.root / "inbox"
         store.effects.mkdir(inbox)
@@ -141,7 +148,7 @@ class Agent:
                 self._say(f"the database could not be read, lies at {self.store.lost} now, and was begun anew from the factory state")
             self.updater.boot()
             if not self.updater.desired.active:
-                self._say("this device has nothing to run yet: give it a --factory, a cloud (--join) or a signed file (--update-key)")
+                self._say("this device has nothing to run yet: give it a --factory, a cloud (--join) or a signed file (--root)")
             self.process.start()
             if self._link is not None:
                 self._link.start()
@@ -171,6 +178,7 @@ class Agent:
             self._inbox.look()
             if self._link is not None:
                 self._link.look()
+                self._look_at_metadata()
             if self._offer is not None and time.monotonic() >= self._offer_at:
                 self._take_offer(self._offer)
         except (OSError, sqlite3.Error) as error:
@@ -202,7 +210,11 @@ class Agent:
             self._say(f"the store: {error}")
 
     def _tell(self) -> None:
-        """Says once what is wrong; an engine that has just been started is not."""
+        """Says once what is waited for, and what is wrong; an engine that has just been started is not."""
+        if (held := self.updater.held_back) != self._held:
+            self._held = held
+            if held:
+                self._say(f"update: waits: {held}")
         problem = self.updater.problem
         if not problem:
             self._told, self._wrong_at = "", time.monotonic()
@@ -214,27 +226,50 @@ class Agent:
         """Shows the channel's thread what is new."""
         try:
             rows = self.updater.reports(ROWS)
-            new = self._mirror.update(rows, int(self.store.fact("floor", 0)), self._describer.reported(self.updater.problem))
+            reported = self._describer.reported(self._problems(), self._metadata.figures() if self._metadata else None)
+            new = self._mirror.update(rows, int(self.store.fact("floor", 0)), reported)
         except (OSError, sqlite3.Error):
             return  # the step has said so
         if new and self._link is not None:
             self._link.connection.wake()
 
+    def _problems(self) -> list[str]:
+        """What is wrong just now, or waited for."""
+        held = self.updater.held_back
+        found = (self.updater.problem, held and f"an update waits: {held}", self._metadata.problem() if self._metadata else "")
+        return [each for each in found if each]
+
     # ---- desired states
+
+    def _look_at_metadata(self) -> None:
+        """Now and then, whether or not anything is offered. Raises OSError of the store, sqlite3.Error."""
+        assert self._link is not None
+        if self._metadata is None or not self._link.greeted or not self._metadata.due():
+            return
+        before = self._metadata.problem()
+        try:
+            self._metadata.refresh()
+        except HttpError:
+            return  # it is due again soon
+        except Untrusted as error:
+            if str(error) != before:
+                self._refused(error.code, str(error))
 
     def _take_offer(self, document: bytes) -> None:
         """From the cloud. Metadata that cannot be fetched now are fetched later; a desired state without them would only be refused."""
-        assert self._link is not None
+        assert self._metadata is not None
         try:
-            self._link.refresh()
+            self._metadata.refresh()
         except OSError as error:
             self._say(f"cloud: the signed metadata cannot be fetched: {error}; it is tried again")
             self._offer_at, self._again = time.monotonic() + self._again, min(LAST_AGAIN_S, 2 * self._again)
             return
         except Untrusted as error:
             self._offer = None
-            self._refused(error.code, str(error))
-            return
+            # What has expired stops new installs; a reset, or what runs already, is judged by what is known.
+            if error.code != "expired" or not self._metadata.known:
+                self._refused(error.code, str(error))
+                return
         self._offer = None
         try:
             self.updater.submit(document)
@@ -243,16 +278,24 @@ class Agent:
 
     def _offline(self, path: Path) -> None:
         """A file that the agent was started with; what it brought once is refused later. Raises BundleError, OSError."""
-        from manifests.sync.offline import envelope_of
+        from manifests.sync.offline import update_of
 
         try:
-            self._take_file(envelope_of(path), path)
+            self._take_file(update_of(path), path)
         except Untrusted:
             return  # said and reported
 
-    def _take_file(self, envelope: bytes, path: Path) -> None:
+    def _take_file(self, update: Update, path: Path) -> None:
+        """A signed file is judged by the metadata in it, or by newer ones where the device knows them. Raises Untrusted, after a report."""
+        if self._metadata is not None:
+            try:
+                self._metadata.take(update.fetch)
+            except Untrusted as error:
+                if error.code not in ("expired", "rollback") or not self._metadata.known:
+                    self._refused(error.code, f"{path.name}: {error}")
+                    raise
         try:
-            self.updater.submit(envelope, source=str(path.absolute()))
+            self.updater.submit(update.desired.encode(), source=str(path.absolute()))
         except Untrusted as error:
             self._say(f"{path.name}: refused: {error}")
             raise

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from manifests.bundle.canonical import BundleError
 from manifests.store.generations import items_of
 from manifests.store.store import Store
 from manifests.sync.desired import Item
-from manifests.sync.reported import Reported
+from manifests.sync.reported import Reported, SignedMetadata
 from manifests.sync.states import AFTER_SWAP, load
 
 COARSE = 64 << 20
@@ -30,19 +30,19 @@ class Describer:
         self._at = 0.0
         self._made = Reported()
 
-    def reported(self, problem: str) -> Reported:
-        """The description as of now. `problem`: what is wrong just now. Raises OSError, sqlite3.Error."""
+    def reported(self, problems: Sequence[str] = (), metadata: SignedMetadata | None = None) -> Reported:
+        """The description as of now. `problems`: what is wrong just now, and what is waited for. Raises OSError, sqlite3.Error."""
         store = self._store
         state = load(store).state
         roles = store.database.rows("SELECT name, generation FROM role ORDER BY name")
         blobs = store.database.value("SELECT count(*) FROM blob")
-        of = (roles, blobs, state, store.fact("hold"), store.fact("reset_epoch"), store.fact("floor"), problem)
+        of = (roles, blobs, state, store.fact("hold"), store.fact("reset_epoch"), store.fact("floor"), *problems, metadata)
         if of != self._of or self._now() - self._at > AGAIN_S:
-            self._made = self._make(problem)
+            self._made = self._make(problems, metadata)
             self._of, self._at = of, self._now()
         return self._made
 
-    def _make(self, problem: str) -> Reported:
+    def _make(self, problems: Sequence[str], metadata: SignedMetadata | None) -> Reported:
         store = self._store
         active = store.generations.role("active")
         assert active is not None, "generation 0 is always there"
@@ -58,7 +58,8 @@ class Describer:
             ram_bytes=self._free() // COARSE * COARSE,
             disk_bytes=store.free() // COARSE * COARSE,
             about=self._about,
-            problems=(problem[:MOST_PROBLEM],) if problem else (),
+            metadata=metadata,
+            problems=tuple(problem[:MOST_PROBLEM] for problem in problems),
         )
 
     def _stored(self) -> Iterator[Item]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manifests.bundle.canonical import BundleError
-from manifests.sync.offline import envelope_of
+from manifests.sync.offline import Update, update_of
 from manifests.sync.trust import Untrusted
 
 SUFFIX = ".ace"
@@ -24,12 +24,12 @@ class _Seen:
 class Inbox:
     """Looks through a folder.
 
-    `take(envelope, path)` gives a desired state to the machine and raises Untrusted, `refuse(name, why)` reports a file that is none,
+    `take(update, path)` gives a desired state to the machine and raises Untrusted, `refuse(name, why)` reports a file that is none,
     `needed(path)` says whether the machine may still read from it.
     """
 
     def __init__(
-        self, folder: Path, take: Callable[[bytes, Path], None], refuse: Callable[[str, str], None], needed: Callable[[Path], bool]
+        self, folder: Path, take: Callable[[Update, Path], None], refuse: Callable[[str, str], None], needed: Callable[[Path], bool]
     ) -> None:
         self.folder, self._take, self._refuse, self._needed = folder, take, refuse, needed
         self._seen: dict[Path, _Seen] = {}
@@ -45,14 +45,14 @@ class Inbox:
             if seen is None or seen.stamp != stamp:
                 self._seen[path] = _Seen(stamp)
             elif not seen.taken:
-                seen.taken = True
                 self._try(path)
+                seen.taken = True  # where the disk did not take it, it stays and is tried again
             elif not self._needed(path):
                 path.unlink()
 
     def _try(self, path: Path) -> None:
         try:
-            self._take(envelope_of(path), path)
+            self._take(update_of(path), path)
         except BundleError as error:
             self._refuse(path.name, str(error))
         except Untrusted:

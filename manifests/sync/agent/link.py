@@ -1,10 +1,9 @@
-"""The way to the cloud: the channel in a thread of its own, HTTP for what is long, and the signed metadata."""
+"""The way to the cloud: the channel in a thread of its own, and HTTP for what is long."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from manifests.sync.agent import membership
@@ -15,7 +14,6 @@ from manifests.sync.agent.mirror import Mirror
 from manifests.sync.agent.rows import Rows
 from manifests.sync.channel.curve import KeyPair
 from manifests.sync.fetch import FetchError
-from manifests.trust.store import TrustStore
 
 PATIENCE_S = 5.0
 """After so long without an answer it is said once that there is none."""
@@ -35,7 +33,6 @@ class Link:
             authority = store / "keys" / "authority.pem"
             authority.write_text(member.authority)
         self.http = CloudHttp(member.http, lambda: self._channel().token(), lambda: self._channel().renew(), authority)
-        self.trust = TrustStore(store / "trust", member.root.encode())
         self.connection = Connection(
             member.endpoint, bytes.fromhex(member.key), keys, mirror, Rows(session, mirror.waiting, mirror.acknowledge, now),
             read=self.http.desired, token=member.token or None,
@@ -56,9 +53,10 @@ class Link:
             self._thread.join()
         self.http.close()
 
-    def refresh(self) -> None:
-        """Brings the signed metadata up to date. Raises Untrusted, OSError."""
-        self.trust.refresh(self.http.metadata, datetime.fromtimestamp(self._now(), UTC))
+    @property
+    def greeted(self) -> bool:
+        """Whether the cloud has answered on this connection."""
+        return self.connection.session.greeted
 
     def fetch(self, sha256: str, offset: int, source: str) -> Iterator[bytes]:
         """A blob. Raises FetchError."""

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from manifests.bundle.bundle import opened
 from manifests.bundle.pack import pack
 from manifests.store.reset import reset_local
-from manifests.sync.offline import sign
+from manifests.trust.contents import signable
+from manifests.trust.repository import Repository
 
 from .world import Device, assert_contiguous, bundle, frames_read, wait_for
 
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = KEY.public_key().public_bytes_raw().hex()
 
-
-def signed(folder: Path, version: str, revision: int, key: Ed25519PrivateKey = KEY) -> Path:
+def signed(folder: Path, version: str, revision: int, office: Repository) -> Path:
     """An update file to this version of the business."""
-    plain = bundle(folder, version, op="test.frail", config="wait_s: 0.1")
+    plain, now = bundle(folder, version, op="test.frail", config="wait_s: 0.1"), datetime.now(UTC)
     with opened(plain) as read:
-        desired = read.desired("*", revision=revision, issued="2026-11-20T00:00:00Z").model_copy(update={"probation_s": 1.0})
+        office.add(signable(read), now)
+        desired = read.desired("*", revision=revision, issued=now.isoformat()).model_copy(update={"probation_s": 1.0})
     path = folder / f"update-{version}.ace"
-    pack(folder / f"level-{version}").save(path, sign(desired, key, signed=int(time.time())))
+    pack(folder / f"level-{version}").save(path, office.update(desired, now).encoded())
     return path
 
 
 def test_a_stick_a_stranger_s_stick_and_a_reset(tmp_path: Path, device: Callable[..., Device]) -> None:
+    office, elsewhere = (Repository.create(tmp_path / name, datetime.now(UTC)) for name in ("office", "elsewhere"))
     factory = bundle(tmp_path, "1.0.0", op="test.frail", device=True)
-    stranger = signed(tmp_path, "1.2.0", 9, Ed25519PrivateKey.generate())
-    porch = device(factory=factory, more=("--update-key", PUBLIC, "--offline", str(stranger))).start()
-    porch.wait_said(f"{stranger.name}: refused: expected 1 valid signature(s) by trusted keys")
+    stranger = signed(tmp_path, "1.2.0", 9, elsewhere)
+    root = office.metadata / "1.root.json"
+    porch = device(factory=factory, more=("--root", str(root), "--offline", str(stranger))).start()
+    porch.wait_said(f"refused: {stranger.name}: the signed metadata were refused: ")
     porch.wait_version("1.0.0")
     inbox = porch.store / "inbox"
     (inbox / "stranger.ace").write_bytes(stranger.read_bytes())
-    porch.wait_said("stranger.ace: refused: expected 1 valid signature(s) by trusted keys")
+    porch.wait_said("refused: stranger.ace: the signed metadata were refused: ")
     (inbox / "broken.ace").write_bytes(b"no bundle at all")
     porch.wait_said("refused: broken.ace: ")
 
-    (inbox / "stick.ace").write_bytes(signed(tmp_path, "1.1.0", 1).read_bytes())
+    (inbox / "stick.ace").write_bytes(signed(tmp_path, "1.1.0", 1, office).read_bytes())
     porch.wait_said("update: committed")
     porch.wait_version("1.1.0")
     wait_for(lambda: not list(inbox.iterdir()), "what is done with is gone")

@@ -20,7 +20,9 @@ import httpx
 from manifests.bundle.bundle import opened
 from manifests.bundle.pack import pack
 from manifests.sync.agent.membership import Membership, write
+from manifests.sync.desired import Desired
 from manifests.trust.contents import signable
+from manifests.trust.envelope import seal
 from manifests.trust.repository import Repository
 
 COMMAND = [sys.executable, "-c", "from flow.cli import main; main()"]
@@ -34,10 +36,10 @@ name: level
 version: {version}
 inputs: {{camera: image}}
 graph:
-  level: {{op: test.level, in: {{image: camera}}, config: {{work_ms: 45}}}}
+  level: {{op: test.level, in: {{image: camera}}, config: {{work_ms: {work_ms}}}}}
   after: {{op: {op}, in: {{points: level}}, config: {{{config}}}}}
 outputs: {{levels: after}}
-goals: {{rate: 0.5, latency_ms: 60000}}
+goals: {{rate: {rate}, latency_ms: 60000}}
 """
 """What it wants is little: a machine that has much else to do is no fault of a version."""
 DEVICE = """\
@@ -67,12 +69,15 @@ def environment(**more: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": path} | more
 
 
-def bundle(folder: Path, version: str, *, op: str, config: str = "", device: bool = False, golden: bool = False) -> Path:
+def bundle(
+    folder: Path, version: str, *, op: str, config: str = "", work_ms: int = 45, rate: float = 0.5, device: bool = False,
+    golden: bool = False,
+) -> Path:  # fmt: skip
     """A bundle of the business in this version, with a Device manifest and a golden clip if asked.
 
     To record the clip, this process needs the test operators too.
     """
-    text = BUSINESS.format(version=version, op=op, config=config)
+    text = BUSINESS.format(version=version, op=op, config=config, work_ms=work_ms, rate=rate)
     place = folder / f"level-{version}"
     place.mkdir()
     (place / "level.yaml").write_text(text + ("---\n" + DEVICE if device else ""))
@@ -170,6 +175,21 @@ class Cloud:
         body = {"device": name, "items": [f"business/level@{version}"], "probation_s": probation_s}
         return int(self.call("POST", "/v1/reload", body)["devices"][0]["revision"])
 
+    def send_as_thief(self, device: str, change: Callable[[Desired], Desired]) -> None:
+        """Somebody who holds the server, its database and its online key makes this the newest desired state of a device."""
+        from manifests.cloud.database import Database, sqlite_url
+        from manifests.cloud.desire import issue
+        from manifests.cloud.edits import Edit
+        from manifests.cloud.people import Person
+
+        def signed(state: Desired) -> str:
+            return seal(state, self.repository.director())
+
+        database = Database(sqlite_url(self.folder / "cloud"))
+        with database.write() as connection:
+            issue(connection, signed, Person("thief", "admin"), "reload", [device], lambda present: Edit(change(present), (), {}))
+        database.close()
+
     def wait_outcome(self, name: str, revision: int, *outcomes: str) -> dict[str, Any]:
         """The step with which a device has ended a revision."""
 
@@ -191,6 +211,8 @@ class Device:
     join: Path | None = None
     workers: str = "threads"
     more: tuple[str, ...] = ()
+    path: str = ""
+    """A folder of Python modules that the agent and its engine find first."""
     process: subprocess.Popen[bytes] | None = None
     asked: bool = False
 
@@ -211,8 +233,12 @@ class Device:
         arguments += ["--factory", str(self.factory)] if self.factory else []
         arguments += ["--join", str(self.join)] if self.join else []
         with (self.folder / f"{self.name}.txt").open("a") as errors:
-            self.process = subprocess.Popen([*COMMAND, *arguments], stderr=errors, cwd=self.folder, env=environment())
+            self.process = subprocess.Popen([*COMMAND, *arguments], stderr=errors, cwd=self.folder, env=self._environment())
         return self
+
+    def _environment(self) -> dict[str, str]:
+        found = environment()
+        return found | {"PYTHONPATH": os.pathsep.join(filter(None, [self.path, found["PYTHONPATH"]]))}
 
     def ask_to_stop(self) -> None:
         assert self.process is not None

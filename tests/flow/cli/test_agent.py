@@ -77,10 +77,21 @@ def test_files_of_an_invitation(ask: Ask, tmp_path: Path) -> None:
     refused(ask("--join", str(path)), "expected the cloud that this device belongs to (key abababababab), got another one")
 
 
-def test_keys_of_signed_files(ask: Ask, tmp_path: Path) -> None:
-    path = tmp_path / "key.pem"
-    path.write_text("no key")
-    refused(ask("--update-key", str(path)), "expected an Ed25519 public key: 64 hexadecimal digits, or a PEM file")
+def test_roots_of_trust(ask: Ask, tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    from manifests.trust.repository import Repository
+
+    repository = Repository.create(tmp_path / "trust", datetime.now(UTC))
+    path = tmp_path / "root.json"
+    path.write_text("no root")
+    refused(ask("--root", str(path)), f"{path}: expected root metadata (1.root.json of `ace trust init`), got: ")
+    refused(ask("--root", str(repository.newest_targets())), "got: metadata of targets")
+    path.write_bytes(repository.first_root().replace(b'"version":1', b'"version":2'))
+    refused(ask("--root", str(path)), "expected root metadata")
+    (tmp_path / "store" / "keys").mkdir(parents=True, exist_ok=True)
+    write(tmp_path / "store" / "keys" / "cloud.json", Membership(endpoint="tcp://c:1", key="ab" * 32, http="https://c", root="{}"))
+    refused(ask("--root", str(path)), "expected the root of the device's cloud, got another one")
 
 
 def test_a_folder_that_others_may_enter_and_a_path_that_is_too_long(ask: Ask, tmp_path: Path) -> None:

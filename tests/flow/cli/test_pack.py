@@ -12,16 +12,10 @@ from manifests.store.store import Store, install_factory
 
 Ace = Callable[..., "subprocess.CompletedProcess[str]"]
 
-KEY = """\
------BEGIN PRIVATE KEY-----
-MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
------END PRIVATE KEY-----
-"""
-
 
 def test_packed_signed_and_inspected(ace: Ace, tmp_path: Path) -> None:
-    (tmp_path / "key.pem").write_text(KEY)
-    done = ace("pack", "motion.yaml", "-o", "m.ace", "--sign", "key.pem", "--revision", "3", "--for", "cam-1")
+    assert ace("trust", "init", "trust").returncode == 0
+    done = ace("pack", "motion.yaml", "-o", "m.ace", "--trust", "trust", "--revision", "3", "--for", "cam-1")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("m.ace: 1 items, ")
     first = (tmp_path / "m.ace").read_bytes()
@@ -29,6 +23,7 @@ def test_packed_signed_and_inspected(ace: Ace, tmp_path: Path) -> None:
     assert [each["item"] for each in shown["items"]] == ["business/motion@1.0.0"]
     assert shown["update"]["device"] == "cam-1"
     assert shown["update"]["revision"] == 3
+    assert shown["update"]["metadata"] == ["2.targets.json", "3.snapshot.json", "timestamp.json"]
     assert shown["locks"][0]["cost"]["ram-bytes"] > 0
     assert f"sha256 {shown['identity']}" in ace("inspect", "m.ace").stdout
     assert ace("pack", "motion.yaml", "-o", "again.ace").returncode == 0
@@ -39,14 +34,14 @@ def test_packed_signed_and_inspected(ace: Ace, tmp_path: Path) -> None:
     assert "expected" in done.stderr
 
 
-def test_wrong_input_is_told(ace: Ace) -> None:
+def test_wrong_input_is_told(ace: Ace, tmp_path: Path) -> None:
     assert ace("pack", "nothing.yaml", "-o", "m.ace").returncode == 2
     done = ace("pack", "motion.yaml", "-o", "m.ace", "--revision", "1")
     assert done.returncode == 2
-    assert "--sign and --revision together" in done.stderr
-    done = ace("pack", "motion.yaml", "-o", "m.ace", "--sign", "motion.yaml", "--revision", "1")
-    assert done.returncode == 2
-    assert "Ed25519" in done.stderr
+    assert "--trust and --revision together" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = ace("pack", "motion.yaml", "-o", "m.ace", "--trust", "empty", "--revision", "1")
+    assert (done.returncode, "No such file" in done.stderr) == (2, True), done.stderr
 
 
 def test_reset_without_a_cloud(ace: Ace, tmp_path: Path) -> None:

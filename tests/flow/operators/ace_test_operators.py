@@ -155,6 +155,20 @@ class Frail(Operator):
         return points
 
 
+class Blind(Operator):
+    """Finds nothing any more."""
+
+    op = "test.blind"
+    inputs = {"points": port("points")}
+    outputs = {"points": port("points")}
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, points):
+        return points[:0]
+
+
 class Tint(Operator):
     """The picture, brighter by one level: written to memory of its own."""
 

@@ -5,30 +5,38 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.golden import Clip
 from manifests.bundle.pack import Pack, pack
 from manifests.store.effects import Effects
 from manifests.store.store import Store, install_factory
-from manifests.sync.clock import BUILT, TrustedClock
-from manifests.sync.desired import Desired
+from manifests.sync.agent.verify import held
+from manifests.sync.clock import TrustedClock
+from manifests.sync.desired import Desired, Shadow
 from manifests.sync.fetch import FetchError, FileFetcher
 from manifests.sync.health import Limits
-from manifests.sync.offline import OfflineVerifier, sign
 from manifests.sync.runtime import Admission, Compared, Health, Release, RuntimeRefusal, Shadowed, Staging, Switched, Trial, Verification
 from manifests.sync.states import State
 from manifests.sync.update import Updater
+from manifests.trust import keys
+from manifests.trust.contents import signable
+from manifests.trust.envelope import seal
+from manifests.trust.repository import Repository, TargetRefusal
+from manifests.trust.store import TargetsVerifier, TrustStore, folder_fetch
 
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = KEY.public_key().public_bytes_raw().hex()
 DEVICE = "cam-1"
+ISSUED = datetime(2026, 11, 20, tzinfo=UTC)
+OFFICE = "office"
+"""The folder of the signed repository, beside the store."""
+DAY_S = 86_400.0
 
 MANIFESTS = """\
 apiVersion: ace/v1
@@ -240,20 +248,25 @@ class Rig:
     engine: Engine
     fetcher: Any
     effects: Effects = field(default_factory=Effects)
-    gate: Callable[[], bool] = lambda: True
+    gate: Callable[[], str] = lambda: ""
     limits: Limits = field(default_factory=Limits)
     updater: Updater = field(init=False)
     store: Store = field(init=False)
     seen: int = 0
     source: str = ""
     device_file: Path | None = None
+    refreshed: float = -1e9
+
+    def __post_init__(self) -> None:
+        self.repository = Repository(self.root.parent / OFFICE)
 
     def start(self) -> Rig:
-        self.store = Store(self.root, effects=self.effects)
-        clock = TrustedClock(monotonic=self.time)
-        verifier = OfflineVerifier([PUBLIC], DEVICE)
+        store = self.store = Store(self.root, effects=self.effects)
+        self.clock = clock = TrustedClock(monotonic=self.time)
+        self.trust = TrustStore(self.root.parent / "trust", self.repository.first_root())
+        verifier = TargetsVerifier(self.trust, lambda: held(store, DEVICE))
         self.updater = Updater(
-            self.store, self.engine, self.fetcher, verifier, clock, device=DEVICE, device_file=self.device_file, gate=lambda: self.gate(),
+            self.store, self.engine, self.fetcher, verifier, clock, device=DEVICE, device_file=self.device_file, gate=lambda _: self.gate(),
             limits=self.limits,
         )  # fmt: skip
         self.updater.boot()
@@ -274,8 +287,21 @@ class Rig:
         self.engine.last = -1
         self.engine.answers.clear()
 
+    def refresh(self) -> None:
+        """The device's copy of the signed metadata is that of now."""
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        self.repository.freshen(now)
+        self.trust.refresh(folder_fetch(self.repository.metadata), now)
+        self.refreshed = self.time.at
+
+    def sealed(self, desired: Desired) -> bytes:
+        """Signed by the cloud's online key, or by the offline key for update files."""
+        signer = keys.load(self.repository.folder / "offline" / "updates.pem") if self.source else self.repository.director()
+        return seal(desired, signer).encode()
+
     def submit(self, desired: Desired) -> bool:
-        return self.updater.submit(sign(desired, KEY, signed=int(BUILT)), source=self.source)
+        self.refresh()
+        return self.updater.submit(self.sealed(desired), source=self.source)
 
     def run(self, *until: State, steps: int = 400, tick: float = 5.0) -> State:
         """Steps until one of these states, time passing."""
@@ -285,6 +311,8 @@ class Rig:
             if state in until:
                 return state
             self.time.at += tick
+            if self.time.at - self.refreshed > DAY_S:
+                self.refresh()
         raise AssertionError(f"expected {until}, still in {state}: {self.chain()} {self.updater.waiting_for}")
 
     def bodies(self) -> list[dict[str, Any]]:
@@ -314,13 +342,16 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def bundles(place: Path) -> Iterator[Callable[..., Bundle]]:
-    """Packs a business and opens the bundle."""
+    """Packs a business, signs all of it and opens the bundle."""
     opened = []
+    repository = Repository.create(place / OFFICE, ISSUED)
 
     def make(name: str = "one", **values: Any) -> Bundle:
         path = place / f"{name}.ace"
         packed(place / "manifests", **values).save(path)
         opened.append(Bundle(path))
+        with suppress(TargetRefusal):  # another content of the same version is for tests that send nothing
+            repository.add(signable(opened[-1], (DEVICE,)), ISSUED)
         return opened[-1]
 
     yield make
@@ -347,4 +378,22 @@ def rig(place: Path, bundles: Callable[..., Bundle], request: pytest.FixtureRequ
 
 def wanted(bundle: Bundle, revision: int, **changes: Any) -> Desired:
     """What the bundle makes of a device."""
-    return bundle.desired(DEVICE, revision=revision, issued="2026-11-20T00:00:00Z").model_copy(update=changes)
+    return bundle.desired(DEVICE, revision=revision, issued=ISSUED.isoformat()).model_copy(update=changes)
+
+
+def reach(rig: Rig, bundle: Bundle, state: State, revision: int = 1) -> None:
+    """Takes an update to this bundle into this state, in which nothing has been done yet.
+
+    For what goes wrong on the way, the engine is told to; IDLE: it has come, and has not begun.
+    """
+    if state in (State.ROLLING_BACK, State.ROLLED_BACK):
+        rig.engine.figures = {"poison": 1}
+    elif state is State.FAILED:
+        rig.engine.faults["admit"] = [RuntimeRefusal("no")]
+    rig.submit(wanted(bundle, revision, shadow=Shadow() if state is State.SHADOW else None))
+    if state is State.SUPERSEDED:
+        rig.run(State.FETCH, tick=0.1)
+        rig.submit(wanted(bundle, revision + 1))
+    if state is not State.IDLE:
+        rig.run(state, tick=5.0 if state in (State.COMMITTED, State.ROLLED_BACK) else 0.1)
+    rig.engine.figures = {}

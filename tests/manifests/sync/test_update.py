@@ -6,17 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from manifests.bundle.bundle import Bundle
 from manifests.store.reset import request_reset
-from manifests.sync.clock import BUILT
-from manifests.sync.desired import Shadow
-from manifests.sync.offline import envelope_of, sign
 from manifests.sync.outbox import KEPT, KEPT_FINAL, post
 from manifests.sync.states import State, backoff
 from manifests.sync.trust import Untrusted
-from tests.manifests.sync.conftest import KEY, Rig, packed, wanted
+from manifests.trust import keys
+from manifests.trust.envelope import seal
+from tests.manifests.sync.conftest import Rig, reach, wanted
 
 Bundles = Callable[..., Bundle]
 
@@ -109,101 +107,68 @@ def refused(rig: Rig, code: str, envelope: bytes) -> None:
     assert rig.bodies()[-1]["code"] == code
 
 
-def signed(bundle: Bundle, revision: int, key: Ed25519PrivateKey = KEY, **changes: object) -> bytes:
-    return sign(wanted(bundle, revision, **changes), key, signed=int(BUILT))
-
-
-def test_what_is_not_trusted_changes_nothing(rig: Rig, two: Bundle) -> None:
+def test_what_is_not_trusted_changes_nothing(rig: Rig, two: Bundle, tmp_path: Path) -> None:
     rig.submit(wanted(two, 5))
     rig.run(State.COMMITTED)
     settled(rig, 5)
-    good = signed(two, 6)
-    refused(rig, "signature", signed(two, 6, Ed25519PrivateKey.generate()))
-    refused(rig, "signature", good.replace(b'"revision":6', b'"revision":7'))
-    refused(rig, "envelope", good[:-1])
-    refused(rig, "envelope", b"")
-    refused(rig, "device", signed(two, 6, device="another"))
-    refused(rig, "rollback", signed(two, 4))
-    refused(rig, "equivocation", signed(two, 5, probation_s=1.0))
-    assert not rig.updater.submit(signed(two, 5))
+    good = rig.sealed(wanted(two, 6))
+    refused(rig, "signature", seal(wanted(two, 6), keys.create(tmp_path / "stranger.pem")).encode())
+    refused(rig, "signature", good.replace(b'"sig":"', b'"sig":"00'))
+    refused(rig, "form", good[:-1])
+    refused(rig, "form", b"")
+    refused(rig, "device", rig.sealed(wanted(two, 6, device="another")))
+    refused(rig, "rollback", rig.sealed(wanted(two, 4)))
+    refused(rig, "equivocation", rig.sealed(wanted(two, 5, probation_s=1.0)))
+    assert not rig.updater.submit(rig.sealed(wanted(two, 5)))
     for _ in range(20):
         rig.updater.step()
     settled(rig, 5)
 
 
-def test_a_known_answer_of_the_signature(two: Bundle) -> None:
-    """Ed25519 has one signature for a message and a key: the format cannot change unseen."""
-    assert signed(two, 1) == signed(two, 1)
-    assert b'"format":"ace.update/v1"' in signed(two, 1)
-
-
-def test_a_signed_file_on_a_stick(rig: Rig, place: Path) -> None:
-    """A bundle, its desired state and the signature in one file, without any network."""
-    from manifests.sync.fetch import FileFetcher
-
-    path = place / "stick.ace"
-    made = packed(place / "m", model="1.3.0", weights=b"stick")
-    made.save(path)
-    with Bundle(path) as bundle:
-        made.save(path, sign(wanted(bundle, 9, device="*"), KEY, signed=int(BUILT)))
-    rig.fetcher = FileFetcher()
-    rig.restart()
-    assert rig.updater.submit(envelope_of(path), source=str(path))
-    rig.run(State.COMMITTED)
-    settled(rig, 9)
-    rig.fetcher.close()
-
-
-def test_a_stick_that_is_pulled_out_is_waited_for(rig: Rig, place: Path) -> None:
-    from manifests.sync.fetch import FileFetcher
-
-    path = place / "stick.ace"
-    made = packed(place / "m", model="1.3.0", weights=b"stick")
-    made.save(path)
-    with Bundle(path) as bundle:
-        envelope = sign(wanted(bundle, 9), KEY, signed=int(BUILT))
-    rig.fetcher = FileFetcher()
-    rig.restart()
-    rig.updater.submit(envelope, source=str(path))
-    path.rename(place / "away.ace")
+@pytest.mark.parametrize("rig", ["offline"], indirect=True)
+def test_a_stick_that_is_pulled_out_is_waited_for(rig: Rig, two: Bundle, place: Path) -> None:
+    rig.submit(wanted(two, 9))
+    path = two.path.rename(place / "away.ace")
     for _ in range(20):
         rig.updater.step()
         rig.time.at += 10
     assert rig.updater.state is State.RESOLVE
-    assert "stick.ace" in rig.updater.waiting_for
-    (place / "away.ace").rename(path)
+    assert "two.ace" in rig.updater.waiting_for
+    path.rename(two.path)
     rig.run(State.COMMITTED)
     settled(rig, 9)
-    rig.fetcher.close()
 
 
-def test_a_gate_that_is_closed_is_waited_for(rig: Rig, two: Bundle) -> None:
-    rig.gate = lambda: False
+@pytest.mark.parametrize("state", [State.STAGED, State.GATE])
+def test_a_gate_that_is_closed_is_waited_for(rig: Rig, two: Bundle, state: State) -> None:
+    """On the disk; or beside what runs, where it closes while the update is loaded."""
     rig.submit(wanted(two, 1))
-    rig.run(State.GATE)
+    rig.run(state, tick=0.1)
+    rig.gate = lambda: "we are on air"
     for _ in range(50):
-        assert rig.updater.step() is State.GATE
+        assert rig.updater.step() is state
+        assert rig.updater.held_back == "we are on air"
         rig.time.at += 3600
-    rig.gate = lambda: True
+    assert (rig.engine.staged is None) == (state is State.STAGED)
+    rig.gate = lambda: ""
+    rig.refresh()
+    rig.run(State.COMMITTED)
+    assert rig.updater.held_back == ""
+
+
+def test_a_gate_that_stays_closed_fails_the_update_and_it_is_tried_again(rig: Rig, two: Bundle) -> None:
+    rig.gate = lambda: "we are on air"
+    rig.submit(wanted(two, 1))
+    rig.run(State.FAILED, tick=3600)
+    assert (rig.last()["code"], rig.last()["reason"]) == ("deadline", "expected STAGED to end in time: we are on air")
+    rig.gate = lambda: ""
     rig.run(State.COMMITTED)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.IDLE])
 @pytest.mark.parametrize("where", ["local", "cloud"])
 def test_a_reset_pre_empts_every_state(rig: Rig, two: Bundle, state: State, where: str) -> None:
-    match state:
-        case State.ROLLING_BACK | State.ROLLED_BACK:
-            rig.engine.figures = {"poison": 1}
-        case State.FAILED:
-            from manifests.sync.runtime import RuntimeRefusal
-
-            rig.engine.faults = {"admit": [RuntimeRefusal("no")]}
-    rig.submit(wanted(two, 5, shadow=Shadow() if state is State.SHADOW else None))
-    if state is State.SUPERSEDED:
-        rig.run(State.FETCH, tick=0.1)
-        rig.submit(wanted(two, 6))
-    rig.run(state, tick=0.5)
-    rig.engine.figures = {}
+    reach(rig, two, state, revision=5)
     if where == "local":
         request_reset(rig.root, "lent out")
     else:
@@ -216,11 +181,9 @@ def test_a_reset_pre_empts_every_state(rig: Rig, two: Bundle, state: State, wher
     for _ in range(30):
         assert rig.updater.step() is State.IDLE
         rig.time.at += 100_000
-    refused(
-        rig,
-        "hold" if where == "local" and state is not State.SUPERSEDED else "rollback",
-        signed(two, 6 if state is State.SUPERSEDED else 5),
-    ) if (where == "local" and state is not State.SUPERSEDED) else None
+    rig.refresh()
+    if where == "local" and state is not State.SUPERSEDED:
+        refused(rig, "hold", rig.sealed(wanted(two, 5)))
     rig.submit(wanted(two, 8, reset_epoch=1 if where == "cloud" else 0))
     rig.run(State.COMMITTED)
     settled(rig, 8)

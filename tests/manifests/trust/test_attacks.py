@@ -15,7 +15,7 @@ from manifests.schema.business import Tunable
 from manifests.sync.desired import Desired, DesiredBusiness, Item
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
-from manifests.trust.envelope import seal
+from manifests.trust.envelope import ONLINE, seal
 from manifests.trust.policy import Held
 from manifests.trust.repository import Repository, TargetRefusal
 from manifests.trust.store import TrustStore, folder_fetch
@@ -240,7 +240,7 @@ def test_old_desired_states_stay_old(repository: Repository, store: TrustStore) 
 
 def test_a_replaced_online_key_is_believed_no_more(repository: Repository, store: TrustStore) -> None:
     stolen = repository.director()
-    repository.replace_online_key(NOW)
+    repository.replace_key(ONLINE, NOW)
     store.refresh(folder_fetch(repository.metadata), NOW)
     assert code(lambda: store.verify(seal(wanted(), stolen).encode(), HELD, NOW)) == "signature"
     assert verify(repository, store, wanted())
