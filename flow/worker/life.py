@@ -9,10 +9,10 @@ from typing import Any
 
 from devices.engine import Session
 from flow import channel
+from flow.courtesy import courteously
 from flow.plan.codec import decode_plan
 from flow.plan.priority import niceness
 from flow.plan.value import Plan
-from flow.worker.courtesy import courteously
 from flow.worker.fault import describe
 from flow.worker.lane import LaneWorker
 from flow.worker.setup import SETUP

@@ -11,44 +11,45 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
 
 STEPS = 10
 """A tenth of a core where frames take all the rest: at 19 it would be a seventieth, and a plan might never get ready (sched(7))."""
 
 
-def courteously(work: Callable[[], None], *, threads: int) -> None:
-    """Does the work in a thread that has stepped back, and waits for its end. Raises what the work raises.
+def courteously(work: Callable[[], Answer], *, threads: int = 1) -> Answer:
+    """Does the work in a thread that has stepped back, waits for its end, gives what it gives. Raises what the work raises.
 
     `threads`: as many will carry frames. Those that the work leaves behind begin with its niceness and come forward afterwards; where
     that is not allowed, work that leaves some is done as if this function were not there.
     """
     own = os.getpriority(os.PRIO_PROCESS, 0)
     if own >= STEPS:
-        work()
-        return
-    before, failed, stepped_back = _threads(), [], [True]
+        return work()
+    before = _threads()
+    done: Future[Answer] = Future()
 
     def do() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, STEPS)
         if threads > 1 and not _comes_forward(0, own):
-            stepped_back[0] = False
+            done.cancel()
             return
         os.setpriority(os.PRIO_PROCESS, 0, STEPS)
         try:
-            work()
+            done.set_result(work())
         except BaseException as error:  # raised where the work was asked for
-            failed.append(error)
+            done.set_exception(error)
 
     aside = threading.Thread(target=do, name="courtesy")
     aside.start()
     aside.join()
-    if not stepped_back[0]:
-        work()
-    for thread in _threads() - before:
+    for thread in _threads() - before if threads > 1 else ():
         _comes_forward(thread, own)
-    if failed:
-        raise failed[0]
+    return work() if done.cancelled() else done.result()
 
 
 def _comes_forward(thread: int, niceness: int) -> bool:

@@ -10,11 +10,11 @@ import threading
 
 import pytest
 
-from flow.worker.courtesy import STEPS, courteously
+from flow.courtesy import STEPS, courteously
 
 SCRIPT = """
 import json, os, sys, threading
-from flow.worker.courtesy import courteously
+from flow.courtesy import courteously
 
 def here():
     return os.getpriority(os.PRIO_PROCESS, 0)
