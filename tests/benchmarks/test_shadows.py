@@ -1,7 +1,7 @@
 """What it costs those that run that a candidate is tried out beside them: latency and rate of their results, with and without, in turns.
 
-Run with `pytest tests/benchmarks/test_shadows.py --benchmark-only -s`; ACE_ROUNDS says how often (10). The candidate is the detector that two
-businesses share, in another version, on a tenth of the frames and within a quarter of a core.
+Run with `pytest tests/benchmarks/test_shadows.py --benchmark-only -s`; ACE_ROUNDS says how often (10). The candidate is the detector that
+two businesses share, in another version, on a tenth of the frames and within a quarter of a core.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 import flow
 from flow.switch.shadow import ShadowRun
-
 from tests.benchmarks.test_reloads import FPS, version
 
 PHASE_S, SETTLE_S = 4.0, 1.0

@@ -15,22 +15,26 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the cloud needs the extra `cloud`")
 
+from manifests.sync.agent.session import Times
+
 from .harness import Rig
 
 Figures = dict[str, str]
+REST_S = 60.0
+"""How long nothing but heartbeats is heard."""
 
 
-def play(folder: Path, count: int, processes: int, patience: float) -> Figures:
-    """Connect, roll out, kill the server in the middle of a second rollout, account."""
+def play(folder: Path, count: int, processes: int, patience: float, rest_s: float = 0.0) -> Figures:
+    """Connect, rest, roll out, kill the server in the middle of a second rollout, account."""
     rig = Rig(folder, count, processes)
     rig.prepare()
     try:
-        return _played(rig, patience)
+        return _played(rig, patience, rest_s)
     finally:
         rig.close()
 
 
-def _played(rig: Rig, patience: float) -> Figures:
+def _played(rig: Rig, patience: float, rest_s: float) -> Figures:
     figures: Figures = {"devices": str(rig.count)}
 
     def note(what: str, seconds: float, cpu: float) -> None:
@@ -46,6 +50,12 @@ def _played(rig: Rig, patience: float) -> Figures:
     note("connect", seconds, cpu)
     figures["server memory KiB a device"] = f"{(rig.cost()[1] - empty) / 2**10 / rig.count:.1f}"
     rig.wait("all are online", lambda: rig.number("SELECT count(*) FROM seen") == rig.count, patience)
+
+    if rest_s:
+        cpu, _ = rig.cost()
+        time.sleep(rest_s)
+        heartbeats = rig.count * rest_s / Times().heartbeat
+        figures["at rest, server CPU ms a heartbeat"] = f"{1e3 * (rig.cost()[0] - cpu) / heartbeats:.2f}"
 
     cpu, _ = rig.cost()
     first = rig.rollout("model/detector@1.1.0")
@@ -91,7 +101,7 @@ def test_many_devices(tmp_path: Path, benchmark: Any, capsys: pytest.CaptureFixt
         for size in sizes:
             folder = tmp_path / str(size)
             folder.mkdir()
-            columns.append(play(folder, size, max(2, min(4, size // 2500)), 1800))
+            columns.append(play(folder, size, max(2, min(4, size // 2500)), 1800, REST_S))
 
     benchmark.pedantic(all_sizes, rounds=1)
     benchmark.extra_info["figures"] = columns
