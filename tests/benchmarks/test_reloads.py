@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from array import array
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_reloads(tmp_path: Path, benchmark: Any) -> None:
         reader = threading.Thread(target=read)
         reader.start()
         assert run.wait_running(120)
-        usage, lost = Usage(run), 0
+        usage = Usage(run)
         loading, left_alone, cuts = [], [], []
         for number in range(reloads):
             if number % A_ROUND == 0:
@@ -133,18 +134,21 @@ def test_reloads(tmp_path: Path, benchmark: Any) -> None:
             proof = run.switch(timeout_s=120)
             loading.append((begin, time.monotonic()))
             cuts.append(proof.gap_ns / 1e9 / PERIOD_S)
-            lost += proof.lost
         usage.look()
         run.drain()
         reader.join()  # before anybody waits for the run, which lets results go
         report = run.report()
     (stream,) = report["streams"].values()
-    dropped = {cause: count for place in stream["dropped"].values() for cause, count in place.items()}
+    dropped: Counter[str] = Counter()
+    for key, value in run.counters().items():
+        place, _, cause = key.partition(".dropped:")
+        if cause and value and place.startswith(("stream:", "edge:")):
+            dropped[cause] += value
     seqs = [output.seqs for output in found.values()]
     wanted = stream["in"] - sum(dropped.values())
     figures = {
-        "reloads": reloads, "frames": stream["in"], "lost": lost + max(wanted - len(set(each)) for each in seqs),
-        "doubled": sum(len(each) - len(set(each)) for each in seqs), "dropped, and why": dropped,
+        "reloads": reloads, "frames": stream["in"], "lost": dropped["switch"] + max(wanted - len(set(each)) for each in seqs),
+        "doubled": sum(len(each) - len(set(each)) for each in seqs), "dropped, and why": dict(dropped),
         "periods between results, reloading": shares(np.concatenate([output.gaps(loading) for output in found.values()])),
         "periods between results, left alone": shares(np.concatenate([output.gaps(left_alone) for output in found.values()])),
         "periods between rows at the cut": shares(np.array(cuts)),
