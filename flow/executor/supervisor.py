@@ -129,7 +129,7 @@ class Supervisor:
         setup = Setup(
             seat.lane, seat.replica, worker.incarnation, self.directory.address("control"), self.frames, self.blame.poisoned(terms.plan),
             self.blame.alone(terms.plan), tuple(sorted(self.stopped)), tuple(results.values()), worker.block.layout.names,
-            tuple(self.change.streams), terms.epoch, terms.passage, terms.held, terms.waiting, terms.farewell,
+            tuple(self.change.streams), terms.epoch, terms.passage, terms.held, terms.waiting, terms.farewell, seat in self.change.staged,
         )  # fmt: skip
         fds = [worker.fd, worker.bell.bell, worker.bell.word]
         message = {"kind": "setup", "setup": as_json(SETUP, setup), "plan": terms.plan_json, "digest": terms.digest}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import manifests
 from devices.cpu import available_memory
+from flow.courtesy import courteously
 from flow.executor import Executor
 from flow.plan.make import make_plan
 from flow.plan.shadow import ShadowError
@@ -65,7 +67,7 @@ class ExecutorRuntime:
     def _admit(self, release: Release) -> tuple[Admission, Plan | None]:
         free = available_memory()
         try:
-            plan = self._plan(release.manifests, 1 << 62)
+            plan = courteously(lambda: self._plan(release.manifests, 1 << 62))
             needed = need(self.run.succession(plan))
         except (ManifestError, Misfit, SwitchError) as error:
             return Admission(release.revision, False, False, 0, 0, problems=tuple(str(error).splitlines())), None
@@ -113,7 +115,7 @@ class ExecutorRuntime:
             raise RuntimeRefusal(f"revision {revision}: expected an engine that can replay golden clips, got one that was not told how")
         compared, problems = 0, []
         for business, folder in sorted(release.golden.items()):
-            cases, differences = self._replay(release, business, folder)
+            cases, differences = courteously(partial(self._replay, release, business, folder))
             compared += cases
             problems += [f"{business}: {difference}" for difference in differences]
         return Verification(revision, not problems, compared, tuple(problems))
@@ -132,7 +134,7 @@ class ExecutorRuntime:
             if self._staged is not None:
                 raise RuntimeRefusal(f"expected nothing staged, got revision {self._staged[0].revision}; try it out before you stage it")
             try:
-                plan = self._plan(trial.release.manifests, 1 << 62)
+                plan = courteously(lambda: self._plan(trial.release.manifests, 1 << 62))
                 self._shadow = ShadowRun(self.run, plan, revision, share=trial.share, cpu=trial.cpu, seconds=trial.seconds)
             except (ManifestError, Misfit, SwitchError, ShadowError) as error:
                 raise RuntimeRefusal(f"revision {revision} cannot be tried out: {error}") from error

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from devices.cpu import usable_cores
 from flow.executor.results import ResultsInbox
 from flow.executor.workers import Worker
 from flow.plan.outputs import RESULTS
@@ -13,7 +14,8 @@ from flow.plan.value import Plan
 from flow.pool import PoolError
 from flow.switch.cut import Steps
 from flow.switch.error import SwitchError
-from flow.switch.proof import differences, memory_of
+from flow.switch.peak import memory
+from flow.switch.proof import differences
 from flow.switch.stage import Stage
 from flow.switch.succession import Succession, succeed
 from flow.switch.terms import terms
@@ -65,7 +67,7 @@ class Staging:
             except SwitchError:
                 yield from self.drop()
                 raise
-            stage.peak = memory_of([*supervisor.workers.values(), *fresh.values()]) + supervisor.shared_bytes()
+            stage.peak = yield from memory(supervisor, [*supervisor.workers.values(), *fresh.values()])
         return differences(succession, succession.heirs)
 
     def _broken(self) -> set[int]:
@@ -98,12 +100,19 @@ class Staging:
         return made
 
     def start(self, stage: Stage) -> Steps:
-        """Starts the new workers and waits until each has loaded what it needs. Raises SwitchError."""
-        for worker in stage.workers.values():
-            self.supervisor.start(worker)
+        """Starts the new workers and waits until each has loaded what it needs. Raises SwitchError.
+
+        Beside what runs only so many load at once that a core is left to those that carry frames.
+        """
+        waiting = list(stage.workers.values())
+        at_once = max(1, usable_cores() - 1) if stage.beside else len(waiting)
         give_up = time.monotonic() + START_S
         while not all(worker.ready for worker in stage.workers.values()) or stage.problem:
-            for worker in stage.workers.values():
+            started = [worker for worker in stage.workers.values() if worker not in waiting]
+            if waiting and sum(not worker.ready for worker in started) < at_once:
+                self.supervisor.start(waiting.pop(0))
+                self.supervisor.poke()
+            for worker in started:
                 cause = worker.dead()
                 if cause is not None:
                     stage.problem = stage.problem or worker.last_words() or f"{worker.seat.name} died as it was started: {cause}"

@@ -11,7 +11,8 @@ from flow.executor.workers import Worker
 from flow.switch.bank import lost_frames
 from flow.switch.cut import NEVER, Cutter, Interrupted, Steps, groups
 from flow.switch.error import SwitchError
-from flow.switch.proof import Proof, differences, gap_of, last_row, memory_of
+from flow.switch.peak import memory
+from flow.switch.proof import Proof, differences, gap_of, last_row
 from flow.switch.stage import Stage
 from flow.wiring import Wiring, out_keys
 from flow.worker.setup import FAREWELL, ORDER, PASSAGE, LinkOrder, as_json
@@ -55,6 +56,7 @@ class Switching:
         supervisor.memory.epoch = stage.epoch
         yield from self._cross(stage, cuts)
         yield from self._watch_results(stage)
+        stage.peak = max(stage.peak, (yield from memory(supervisor, supervisor.workers.values())))
         proof = self._proof(stage, lost)
         yield from self._retire(stage, keep=keep_previous)
         return proof
@@ -173,7 +175,7 @@ class Switching:
             yield from change.staging.start(stage)
         finally:
             stage.starting = False
-        stage.peak = memory_of(supervisor.workers.values()) + supervisor.shared_bytes()
+        stage.peak = yield from memory(supervisor, supervisor.workers.values())
         stage.left.update(chain.id for lane in stage.succession.leaving for chain in stage.chains(lane))
         self._open_links(stage)
 
@@ -262,7 +264,7 @@ class Switching:
             first_new={stream: first for stream, (_, first) in stage.crossed.items()},
             gap_ns=gap_of(workers, goes_on | succession.sinks.keys() | set(succession.sinks.values())),
             lost=lost_frames(workers) - lost,
-            memory_peak_bytes=max(stage.peak, memory_of(workers) + supervisor.shared_bytes()),
+            memory_peak_bytes=stage.peak,
         )
 
     # ---- after it

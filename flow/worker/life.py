@@ -9,6 +9,7 @@ from typing import Any
 
 from devices.engine import Session
 from flow import channel
+from flow.courtesy import courteously
 from flow.plan.codec import decode_plan
 from flow.plan.priority import niceness
 from flow.plan.value import Plan
@@ -51,7 +52,10 @@ def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], born: i
         while worker.control.take().get("kind") != "build":
             pass
         try:
-            worker.build()
+            if setup.beside and born is not None:
+                courteously(worker.build, threads=worker.lane.threads)
+            else:
+                worker.build()
         except Exception as error:  # told to the executor, which decides; a traceback would say less
             channel.send(sock, {"kind": "failed", "message": describe(error, "") if not str(error) else str(error)})
             return False

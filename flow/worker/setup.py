@@ -105,6 +105,8 @@ class Setup:
     waiting: tuple[int, ...] = ()
     """Sinks that others still write."""
     farewell: Farewell | None = None
+    beside: bool = False
+    """Whether others carry frames while it gets ready, and it none."""
 
 
 SETUP = TypeAdapter(Setup)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from manifests.cloud import enrolment
 from manifests.cloud.database import Database, upsert
 from manifests.cloud.errors import Refusal
-from manifests.cloud.inventory import chunks, note_seen, note_shadow, note_transitions
+from manifests.cloud.inventory import chunks, note_seen, note_shadows, note_transitions
 from manifests.cloud.tables import desired, devices, inboxes, shadows
 from manifests.sync.channel.gateway import Answer, Incoming, Standing
 from manifests.sync.channel.messages import (
@@ -118,8 +118,7 @@ class Desk:
             with self.database.write() as connection:
                 upsert(connection, inboxes, [{"device": d, "session": s, "last": n} for d, (s, n) in changed.items()])
                 note_transitions(connection, steps, now)
-                for device, shadow in states.items():
-                    note_shadow(connection, device, shadow.reported, now)
+                note_shadows(connection, {device: shadow.reported for device, shadow in states.items()}, now)
                 if steps and self._heard is not None:
                     self._heard(connection, steps)
         self._inboxes.update(changed)

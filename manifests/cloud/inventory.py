@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -92,9 +92,10 @@ def reported(connection: Connection, ids: Sequence[str]) -> dict[str, Reported]:
     return found
 
 
-def note_shadow(connection: Connection, device: str, state: Reported, now: float) -> None:
-    """What a device said last of itself."""
-    upsert(connection, shadows, [{"device": device, "digest": state.digest, "reported": state.model_dump_json(), "at": now}])
+def note_shadows(connection: Connection, states: Mapping[str, Reported], now: float) -> None:
+    """What devices said last of themselves."""
+    rows = [{"device": device, "digest": state.digest, "reported": state.model_dump_json(), "at": now} for device, state in states.items()]
+    upsert(connection, shadows, rows)
 
 
 def note_transitions(connection: Connection, rows: Sequence[tuple[str, Transition]], now: float) -> None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from manifests.cloud.audit import record
 from manifests.cloud.desire import Change, Sign, issue, name_of
 from manifests.cloud.edits import Edit
 from manifests.cloud.errors import Refusal, Unknown, Wrong
-from manifests.cloud.inventory import chunks, cohort, online
+from manifests.cloud.inventory import ONLINE_S, chunks, cohort, online
 from manifests.cloud.people import Person
-from manifests.cloud.tables import desired, devices, participants, rollouts, transitions
+from manifests.cloud.tables import desired, devices, participants, rollouts, seen, transitions
 from manifests.schema.common import Name, Strict
 from manifests.sync.desired import Desired, Shadow
 from manifests.sync.reported import Transition
@@ -145,15 +147,16 @@ def turn(connection: Connection, person: Person, number: int, action: Literal["p
 def heard(connection: Connection, steps: Sequence[tuple[str, Transition]]) -> None:
     """Devices have said how it stands with a revision."""
     states = {"done": "done", "failed": "failed", "refused": "failed", "superseded": "skipped"}
-    for device, step in steps:
-        if step.outcome in states:
-            mine = participants.c.device == device
-            # What was refused unread has no revision: it was the last one sent.
-            which = participants.c.revision == step.revision if step.revision else participants.c.state == "sent"
-            # A failure may be made good by a later try, on the device's own account.
-            open_to = ("sent", "offline", "failed") if step.outcome == "done" else ("sent", "offline")
-            row = update(participants).where(mine, which, participants.c.state.in_(open_to))
-            connection.execute(row.values(state=states[step.outcome]))
+    told = [(device, states[step.outcome], step.revision) for device, step in steps if step.outcome in states]
+    for (state, known), group in groupby(told, key=lambda each: (each[1], each[2] > 0)):
+        # What was refused unread has no revision: it was the last one sent.
+        which = participants.c.revision == bindparam("which") if known else participants.c.state == "sent"
+        # A failure may be made good by a later try, on the device's own account.
+        open_to = ("sent", "offline", "failed") if state == "done" else ("sent", "offline")
+        still = or_(*(participants.c.state == each for each in open_to))
+        rows = update(participants).where(participants.c.device == bindparam("who"), which, still).values(state=state)
+        values = [{"who": device, "which": revision} if known else {"who": device} for device, _, revision in group]
+        connection.execute(rows, values)
 
 
 def advance(connection: Connection, tools: Tools, now: float | None = None) -> list[str]:
@@ -210,18 +213,17 @@ def _finish(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now
 
 def _send(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, room: int, now: float) -> list[str]:
     """Gives the next devices that are online the change; in the last stage the others are set apart."""
-    waiting = list(
-        connection.execute(
-            select(participants.c.device).where(participants.c.rollout == row.id, participants.c.state == "waiting")
-        ).scalars()
-    )
-    waiting.sort(key=lambda device: hashlib.sha256(f"{row.id}.{device}".encode()).digest())
-    here = online(connection, waiting, now)
-    chosen = [device for device in waiting if device in here][:room]
+    waiting = select(participants.c.device).where(participants.c.rollout == row.id, participants.c.state == "waiting")
+    here = waiting.join(seen, seen.c.device == participants.c.device).where(seen.c.at >= now - ONLINE_S)
+
+    def drawn(device: str) -> bytes:
+        return hashlib.sha256(f"{row.id}.{device}".encode()).digest()
+
+    chosen = heapq.nsmallest(room, connection.execute(here).scalars(), key=drawn)
     if chosen:
         return _issue(connection, tools, row, spec, chosen, "sent", now)
     if row.stage + 1 == len(spec.stages):
-        _mark(connection, row.id, waiting[:room], state="offline")
+        _mark(connection, row.id, heapq.nsmallest(room, connection.execute(waiting).scalars(), key=drawn), state="offline")
     return []
 
 
@@ -247,10 +249,18 @@ def _issue(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, chos
     chosen = [device for device in chosen if device not in refused]
     change = tools.plan(connection, spec, chosen)
     issued = issue(connection, tools.sign, person, spec.verb, chosen, change, reason=reason, target=spec.item, refused=refused)
-    for each in issued:
-        _mark(connection, row.id, [each.device], state=state, stage=row.stage, before=before[each.device], revision=each.revision, sent=now)
+    _note_issued(connection, row, state, now, [(each.device, before[each.device], each.revision) for each in issued])
     _mark(connection, row.id, list(refused), state="skipped")
     return [each.device for each in issued]
+
+
+def _note_issued(connection: Connection, row: Row[Any], state: str, now: float, issued: list[tuple[str, int, int]]) -> None:
+    """Devices with the revision before and that of the change."""
+    if issued:
+        changed: dict[str, Any] = {"before": bindparam("old"), "revision": bindparam("new")}
+        rows = update(participants).where(participants.c.rollout == row.id, participants.c.device == bindparam("who"))
+        values = [{"who": device, "old": old, "new": new} for device, old, new in issued]
+        connection.execute(rows.values(state=state, stage=row.stage, sent=now, **changed), values)
 
 
 def _revisions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:

@@ -108,7 +108,8 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 def count() -> int:
     """File descriptors that this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    here = Path("/proc/self/fd")
+    return here.stat().st_size or sum(1 for _ in here.iterdir())  # Linux tells it since 6.2; the folder has an entry for every device
 
 
 def raise_limit() -> int:

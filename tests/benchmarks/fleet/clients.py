@@ -44,6 +44,8 @@ class Device:
         self.talk = Session(self, self)
         self.due = 0.0
         self.greetings = 0
+        self.bytes = 0
+        """Of messages, both ways, before they are encrypted."""
         self.socket = dealer(context, bytes.fromhex(plan["cloud"]), self.keys)
         self.monitor = self.socket.get_monitor_socket(EVENTS)
         self.socket.connect(plan["endpoint"])
@@ -96,8 +98,10 @@ class Device:
             pass
         try:
             while True:
-                self.talk.received(self.socket.recv(zmq.NOBLOCK), now)
+                data = self.socket.recv(zmq.NOBLOCK)
+                self.talk.received(data, now)
                 passed += 1
+                self.bytes += len(data)
                 self.due = 0.0
         except zmq.Again:
             pass
@@ -108,6 +112,7 @@ class Device:
             for message in self.talk.due(now):
                 self.socket.send(message, zmq.NOBLOCK)
                 passed += 1
+                self.bytes += len(message)
             self.due = now + min(self.talk.wait(now), 1.0)
         return passed
 
@@ -127,13 +132,13 @@ def main() -> None:
         began = time.monotonic()
         messages += sum(device.turn(began) for device in devices)
         time.sleep(max(0.01, 0.1 - (time.monotonic() - began)))
-    told = {device.keys.name: device.applied for device in devices}
-    greetings = sum(device.greetings for device in devices)
-    print(
-        json.dumps(
-            {"applied": told, "messages": messages, "greetings": greetings, "waiting": sum(len(device.waiting) for device in devices)}
-        )
-    )
+    sums = {
+        "messages": messages,
+        "bytes": sum(device.bytes for device in devices),
+        "greetings": sum(device.greetings for device in devices),
+        "waiting": sum(len(device.waiting) for device in devices),
+    }
+    print(json.dumps({"applied": {device.keys.name: device.applied for device in devices}, **sums}))
     context.destroy(linger=0)
 
 

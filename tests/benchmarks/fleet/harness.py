@@ -128,6 +128,10 @@ class Rig:
         times = process.cpu_times()
         return times.user + times.system, process.memory_info().rss
 
+    def database_bytes(self) -> int:
+        """What the server's database takes on disk."""
+        return sum(path.stat().st_size for path in (self.folder / "ace-cloud").glob("cloud.db*"))
+
     def account(self) -> dict[str, Any]:
         """Ends the devices; compares what each has done with what the cloud has heard. Nothing may be missing, nothing be there twice."""
         applied: dict[str, list[int]] = {}

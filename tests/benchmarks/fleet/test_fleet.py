@@ -1,9 +1,13 @@
-"""Many devices on one server: a rollout to all, a server that is killed and comes back. Nothing is lost, nothing is done twice."""
+"""Many devices on one server: a rollout to all, a server that is killed and comes back. Nothing is lost, nothing is done twice.
+
+`ACE_FLEET=1000,3000,10000 pytest tests/benchmarks/fleet --benchmark-only -s` plays it with so many devices, one size after the other
+(default 10000), and prints the figures side by side, so that one sees what grows with what.
+"""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +15,52 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the cloud needs the extra `cloud`")
 
+from manifests.sync.agent.session import Times
+
 from .harness import Rig
 
+Figures = dict[str, str]
+REST_S = 60.0
+"""How long nothing but heartbeats is heard."""
 
-@pytest.fixture
-def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
-    count, processes = request.param
-    made = Rig(tmp_path, count, processes)
-    made.prepare()
+
+def play(folder: Path, count: int, processes: int, patience: float, rest_s: float = 0.0) -> Figures:
+    """Connect, rest, roll out, kill the server in the middle of a second rollout, account."""
+    rig = Rig(folder, count, processes)
+    rig.prepare()
     try:
-        yield made
+        return _played(rig, patience, rest_s)
     finally:
-        made.close()
+        rig.close()
 
 
-def play(rig: Rig, patience: float) -> list[str]:
-    """Connect, roll out, kill the server in the middle of a second rollout, account. Lines of figures."""
-    said = []
-    rig.serve()
-    rig.connect()
+def _played(rig: Rig, patience: float, rest_s: float) -> Figures:
+    figures: Figures = {"devices": str(rig.count)}
 
-    def figures(name: str, seconds: float, cpu: float, events: int) -> None:
+    def note(what: str, seconds: float, cpu: float) -> None:
         now, memory = rig.cost()
-        spent = 1e3 * (now - cpu) / rig.count
-        said.append(f"{name}: {seconds:.1f} s, server CPU {spent:.2f} ms a device, {events} transitions, memory {memory / 2**20:.0f} MiB")
+        figures[f"{what}, s"] = f"{seconds:.1f}"
+        figures[f"{what}, server CPU ms a device"] = f"{1e3 * (now - cpu) / rig.count:.2f}"
+        figures[f"{what}, server memory MiB"] = f"{memory / 2**20:.0f}"
 
-    _, empty = rig.cost()
+    rig.serve()
+    cpu, empty = rig.cost()
+    rig.connect()
     seconds = rig.wait("all have connected", lambda: rig.number("SELECT count(*) FROM shadows") == rig.count, patience)
-    figures("connect", seconds, 0.0, 0)
-    said.append(f"memory a device: {(rig.cost()[1] - empty) / 2**10 / rig.count:.1f} KiB")
+    note("connect", seconds, cpu)
+    figures["server memory KiB a device"] = f"{(rig.cost()[1] - empty) / 2**10 / rig.count:.1f}"
     rig.wait("all are online", lambda: rig.number("SELECT count(*) FROM seen") == rig.count, patience)
+
+    if rest_s:
+        cpu, _ = rig.cost()
+        time.sleep(rest_s)
+        heartbeats = rig.count * rest_s / Times().heartbeat
+        figures["at rest, server CPU ms a heartbeat"] = f"{1e3 * (rig.cost()[0] - cpu) / heartbeats:.2f}"
+
     cpu, _ = rig.cost()
     first = rig.rollout("model/detector@1.1.0")
     seconds = rig.wait("the first rollout is done", lambda: rig.rolled_out(first), patience)
-    figures("rollout", seconds, cpu, rig.number("SELECT count(*) FROM transitions"))
+    note("rollout", seconds, cpu)
 
     second = rig.rollout("model/detector@1.0.0")
     sent = "SELECT count(*) FROM participants WHERE rollout = ? AND state != 'waiting'"
@@ -53,22 +69,41 @@ def play(rig: Rig, patience: float) -> list[str]:
     moment = time.time()
     rig.serve()
     seconds = rig.wait("all are back", lambda: rig.number("SELECT count(*) FROM seen WHERE at > ?", moment) == rig.count, patience)
-    figures("storm", seconds, 0.0, rig.number("SELECT count(*) FROM transitions"))
+    note("storm, the rest of a rollout with it", seconds, 0.0)
     rig.wait("the second rollout is done", lambda: rig.rolled_out(second), patience)
+    figures["database bytes a device"] = f"{rig.database_bytes() / rig.count:.0f}"
     told: dict[str, Any] = rig.account()
     assert not told["waiting"]
-    said.append(f"messages of devices, both ways: {told['messages']}; handshakes: {told['greetings']}")
-    return said
+    figures["lost"] = figures["applied twice"] = "0"  # the account has compared what was done with what was heard
+    for name in ("messages", "bytes"):
+        figures[f"{name} a device, both ways"] = f"{told[name] / rig.count:.1f}"
+    figures["handshakes a device"] = f"{told['greetings'] / rig.count:.2f}"
+    return figures
 
 
-@pytest.mark.parametrize("rig", [(50, 2)], indirect=True, ids=["50"])
-def test_nothing_is_lost_or_done_twice(rig: Rig) -> None:
-    play(rig, 120)
+def table(columns: list[Figures]) -> str:
+    """The figures of each size side by side."""
+    names = columns[0]
+    width = max(map(len, names))
+    return "\n".join(f"{name:{width}}  " + "  ".join(f"{column[name]:>10}" for column in columns) for name in names)
 
 
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("rig", [(10_000, 4)], indirect=True, ids=["10000"])
-def test_ten_thousand_devices(rig: Rig, benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    said = benchmark.pedantic(play, args=(rig, 1800), rounds=1)
+def test_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
+    play(tmp_path, 50, 2, 120)
+
+
+@pytest.mark.timeout(7200)
+def test_many_devices(tmp_path: Path, benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = [int(each) for each in os.environ.get("ACE_FLEET", "10000").split(",")]
+    columns: list[Figures] = []
+
+    def all_sizes() -> None:
+        for size in sizes:
+            folder = tmp_path / str(size)
+            folder.mkdir()
+            columns.append(play(folder, size, max(2, min(4, size // 2500)), 1800, REST_S))
+
+    benchmark.pedantic(all_sizes, rounds=1)
+    benchmark.extra_info["figures"] = columns
     with capsys.disabled():
-        print("\n" + "\n".join(said))
+        print("\n" + table(columns))

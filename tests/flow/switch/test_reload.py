@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -101,6 +102,8 @@ def test_fifty_reloads_of_what_two_businesses_share_under_a_camera(write: Write)
             proof = run.switch(timeout_s=60)
             assert proof.lost == 0
             assert set(proof.carried) == {"one.sum", "two.count"}
+        pids = [worker.pid for worker in run._supervisor.workers.values() if worker.pid is not None]
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids} == {os.getpriority(os.PRIO_PROCESS, 0)}  # stepped back only to load
         run.drain()
     for results in reader.results.values():
         seqs = [result.seq for result in results]

@@ -234,7 +234,7 @@ def populate(cloud: Cloud, count: int, cohort: str = "home", *, online: int | No
         ]
         connection.execute(insert(devices), [{**row, "enrolled": 0.0, "revision": 0} for row in rows])
         for each in ids:
-            inventory.note_shadow(connection, each, state, 0.0)
+            inventory.note_shadows(connection, {each: state}, 0.0)
         inventory.note_seen(connection, dict.fromkeys(ids[:online], time.time()))
     cloud.desk.refresh()
     return ids

@@ -230,7 +230,7 @@ def test_what_a_reload_would_do_is_known_before(cloud: Cloud) -> None:
     poor = Reported(active=RUNNING, ram_bytes=10, disk_bytes=10)
     with cloud.database.write() as connection:
         for device in ids[:3]:
-            inventory.note_shadow(connection, device, poor, 0.0)
+            inventory.note_shadows(connection, {device: poor}, 0.0)
     told = cloud.impact("reload", Ask(("model/detector@2.0.0",), cohort="home"))
     assert told["businesses"] == {"door": 10}
     assert told["kept"] == {"pet": "business/pet@1.0.0 takes detector@^1"}
