@@ -29,6 +29,8 @@ class Said:
         self._words = block.words
         self._places = [block.index(key) for key in keys]
         self._field = FIELDS[spec.record] if keys and isinstance(spec, RecordsSpec) else None
+        self.counts = self._field is not None
+        """Whether there is anything to count."""
 
     def count(self, value: Any) -> None:
         """One result."""

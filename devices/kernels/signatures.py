@@ -37,5 +37,8 @@ SIGNATURES: Mapping[str, Signature] = {
     "ace_reap": Signature("devices.kernels.source.links", "reap", ("link",), result=True, brief=True),
     "ace_take": Signature("devices.kernels.source.links", "take", ("link", "head"), result=True, brief=True),
     "ace_commit": Signature("devices.kernels.source.words", "commit", ("journal", "words", "changes", "count"), result=True, brief=True),
+    "ace_enter": Signature("devices.kernels.source.counts", "enter", ("words", "node", "stream", "seq"), result=True, brief=True),
+    "ace_leave": Signature("devices.kernels.source.counts", "leave", ("words", "places", "runs", "calls"), result=True, brief=True),
+    "ace_result": Signature("devices.kernels.source.counts", "result", ("words", "places", "now", "latency"), result=True, brief=True),
     "ace_observe": Signature("devices.kernels.source.words", "observe", ("word",), result=True, brief=True),
 }

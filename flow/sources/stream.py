@@ -13,7 +13,7 @@ import numpy as np
 from devices.spec import ImageSpec
 from flow.plan.value import Stream
 from flow.sources import open_reader
-from flow.sources.contract import Reader, SourceError
+from flow.sources.contract import Picture, Reader, SourceError
 from flow.sources.secrets import read_secret
 from flow.sources.timeline import Timeline
 
@@ -67,7 +67,7 @@ class StreamReader:
         self._corrupt_before = 0
         self._failures = 0
         self._stopped = threading.Event()
-        self._fills = False
+        self._fill: Callable[[tuple[np.ndarray, ...]], Picture | None] | None = None
 
     @property
     def repaired(self) -> int:
@@ -83,8 +83,8 @@ class StreamReader:
     def fills(self) -> bool:
         """Whether the source can write its pictures where they are wanted. Raises SourceError when it cannot be opened."""
         if self._reader is None:
-            self._fills = hasattr(self._open(), "fill")
-        return self._fills
+            self._open()
+        return self._fill is not None
 
     def read(self, planes: tuple[np.ndarray, ...] | None = None, at_once: AtOnce | None = None) -> Captured | None:
         """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError.
@@ -94,7 +94,7 @@ class StreamReader:
         while not self._stopped.is_set():
             try:
                 reader = self._reader or self._open()
-                picture = reader.read() if planes is None else reader.fill(planes)  # type: ignore[attr-defined]
+                picture = reader.read() if planes is None or self._fill is None else self._fill(planes)
             except SourceError as error:
                 if not (self.stream.live and self.stream.reconnect):
                     raise
@@ -134,6 +134,7 @@ class StreamReader:
         self._timeline.begin()
         self._opened_at = self._seq
         reader = self._reader = open_reader(self.stream.source, self.stream.options, self._secret)
+        self._fill = getattr(reader, "fill", None)
         if self._stopped.is_set():  # `stop` came while the source was being opened
             reader.close()
         return reader

@@ -274,7 +274,8 @@ class ChainRunner:
         """The frame has gone through all nodes: to sinks and edges with it."""
         self.last, self.last_head = entry, None
         try:
-            self.write(entry, self.streams[entry.stream], values)
+            joined = tuple([Frame(self.streams[stream], seq, pts) for stream, seq, pts in entry.joined])
+            self.write(entry.frame(self.streams[entry.stream]), entry.flags, entry.capture_ns, values, joined)
             settlement.results = [(sink.target, sink.target.rows.given) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
             for gate in self.gates:
                 settlement.given += gate.offer([outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
@@ -290,11 +291,11 @@ class ChainRunner:
         """A node has failed whose business stops then."""
         self._failed(node.node.businesses, f"{node.node.names[0]} failed and its business is set to stop on errors")
 
-    def write(self, entry: Entry, stream: str, values: list[Any]) -> None:
+    def write(self, frame: Frame, flags: int, capture_ns: int, values: list[Any], joined: tuple[Frame, ...] = ()) -> None:
         """The frame's values to every sink."""
         for sink in self.sinks:
             try:
-                sink.run(entry, stream, self.streams, values[sink.place])
+                sink.run(frame, flags, capture_ns, values[sink.place], joined)
             except SinkClosedError:
                 sink.stopped = True
                 self._closed(sink.sink.id)

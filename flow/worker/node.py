@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 
+from devices import kernels
 from devices.engine import ModelInfo, Session
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
 from flow.ledger import Block
@@ -75,11 +76,20 @@ class NodeRunner:
         self._specs: dict[str, Spec] = {}
         self._planned_specs: dict[str, Spec] = {}
         self._expected = {port: _expected(spec, lifted=bool(node.lifted)) for port, spec in node.outputs}
-        self._only = self.outputs[0][0] if len(self.outputs) == 1 else None
-        self._only_place = self.outputs[0][1] if len(self.outputs) == 1 else -1
+        self._only, self._only_place = self.outputs[0] if len(self.outputs) == 1 else (None, -1)
         self._only_kind = self._expected[self._only][0] if self._only is not None else None
-        self._count = {name: block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns")}
-        self._wanted = tuple((port, place, port in self.optional) for port, place in self.inputs)
+        self._dtype: np.dtype[Any] | None = None
+        """Of the last records that were found to be what the operator declares."""
+        self._lifted = bool(node.lifted)
+        self._counts = np.array([block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns")], np.int64)
+        functions = kernels.functions()
+        self._enter, self._leave = functions["ace_enter"], functions["ace_leave"]
+        self._address, self._places = block.words_address, int(self._counts.ctypes.data)
+        self._called = 0
+        """How often the operator was called for the frame it is at."""
+        self._needed = tuple((port, place) for port, place in self.inputs if port not in self.optional)
+        self._optional = tuple((port, place) for port, place in self.inputs if port in self.optional)
+        self._pictures: tuple[str, ...] = ()
 
     def open(self) -> None:
         self.operator.open(self.context)
@@ -96,48 +106,53 @@ class NodeRunner:
     def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
         """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
         arguments: dict[str, Any] = {}
-        specs = self._specs
-        for port, place, optional in self._wanted:
-            value = values[place]
-            if value is not None:
-                arguments[port] = value
-            elif not optional:
+        for port, place in self._needed:
+            value = arguments[port] = values[place]
+            if value is None:
                 return True
-        block, count, words = self.block, self._count, self.block.words
-        started = time.monotonic_ns()
-        block.enter(self.number, stream, frame.seq, started)
+        for port, place in self._optional:
+            if values[place] is not None:
+                arguments[port] = values[place]
+        address, ran = self._address, 0
+        self._enter(address, self.number, stream, frame.seq)
         try:
-            for port, value in arguments.items():
-                if type(value) is Image and specs.get(port) is not value.spec:
-                    self._check(port, value)
-            result = self._run_items(frame, arguments) if self.node.lifted else self._run_once(frame, arguments)
+            for port in self._pictures:
+                if port in arguments and arguments[port].spec is not self._specs.get(port):
+                    self._check(port, arguments[port])
+            result = self._run_items(frame, arguments) if self._lifted else self._run_once(frame, arguments)
+            ran = 1
         except SpecError as error:
             return self._failed("spec", f"this picture no longer fits: {error}")
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
             return self._failed("error", self.describe(error))
         finally:
-            words[1] = -1
-            words[count["busy_ns"]] += time.monotonic_ns() - started
-        words[count["runs"]] += 1
+            self._leave(address, self._places, ran, self._called)
+            self._called = 0
         if result is None:
             return True
-        if self._only_place >= 0 and not isinstance(result, Mapping):
+        if self._only_place >= 0 and type(result) is self._only_kind:
             values[self._only_place] = result
         else:
+            self._put(result, values)
+        return True
+
+    def _put(self, result: Any, values: list[Any]) -> None:
+        if isinstance(result, Mapping):
             for port, place in self.outputs:
                 values[place] = result.get(port)
-        return True
+        else:
+            values[self._only_place] = result
 
     def given(self, values: list[Any]) -> dict[str, Any] | None:
         """Its inputs by port, to be run together with other frames; None when this frame is for `run`: something is missing, or new."""
         arguments: dict[str, Any] = {}
-        for port, place, optional in self._wanted:
+        for port, place in (*self._needed, *self._optional):
             value = values[place]
             if value is not None:
                 if type(value) is Image and value.spec != self._planned_specs.get(port):
                     return None
                 arguments[port] = value
-            elif not optional:
+            elif port not in self.optional:
                 return None
         return arguments
 
@@ -150,13 +165,11 @@ class NodeRunner:
         """Puts what the operator gave for one of several frames into the table."""
         if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
             result.arrays = {name: array.copy() for name, array in result.arrays.items()}
-        words, count = self.block.words, self._count
-        words[count["calls"]] += calls
-        words[count["busy_ns"]] += busy_ns
-        words[count["runs"]] += 1
+        words = self.block.words
+        for place, amount in zip(self._counts.tolist(), (1, calls, busy_ns), strict=True):
+            words[place] += amount
         if result is not None:
-            for port, place in self.outputs:
-                values[place] = result.get(port) if isinstance(result, Mapping) else result
+            self._put(result, values)
 
     def _failed(self, cause: str, message: str) -> bool:
         self.block.add(f"{self.key}.errors")
@@ -167,12 +180,15 @@ class NodeRunner:
         return False
 
     def _run_once(self, frame: Frame, arguments: dict[str, Any]) -> Any:
-        self.block.words[self._count["calls"]] += 1
+        self._called += 1
         result = self.operator.run(frame, **arguments)
-        if type(result) is Image and self._only_kind is Image:
+        kind = type(result)
+        if kind is self._only_kind and (kind is Image or (kind is np.ndarray and result.dtype is self._dtype)):
             return result
         if result is not None:
             self._check_result(result)
+            if kind is np.ndarray:
+                self._dtype = result.dtype
         if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
             result.arrays = {name: array.copy() for name, array in result.arrays.items()}
         return result
@@ -224,10 +240,11 @@ class NodeRunner:
         self._planned_specs = {
             port: spec.item if isinstance(spec, ManySpec) and port in self.node.lifted else spec for port, spec in specs.items()
         }
+        self._pictures = tuple(port for port, spec in specs.items() if isinstance(spec, ImageSpec))
 
     def flush(self, values: list[Any], stream: int, seq: int) -> bool:
         """Puts what the operator still holds into the table, as frame `seq`; whether it held anything."""
-        self.block.enter(self.number, stream, seq, time.monotonic_ns())
+        self.block.enter(self.number, stream, seq, monotonic_ns())
         try:
             result = self.operator.flush()
         except Exception as error:  # counted and reported like any frame
@@ -238,8 +255,7 @@ class NodeRunner:
         if result is None:
             return False
         self.flushed = True
-        for port, place in self.outputs:
-            values[place] = result.get(port) if isinstance(result, Mapping) else result
+        self._put(result, values)
         return True
 
     def describe(self, error: BaseException) -> str:

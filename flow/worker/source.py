@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from flow.sources.stream import Captured, StreamReader
 
 Memory = tuple[np.ndarray, SlotRef | None]
+NOTED_EVERY = 16
+"""After so many frames of a source that waits, what its reader has repaired is counted."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class SourceStage(ABC):
         index = block.index
         self._in, self._out, self._in_flight = (index(f"{self.key}.{name}") for name in ("in", "out", "in_flight"))
         self._noted = (0, 0, 0)
+        self._thins = stream.policy == "every"
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
@@ -177,19 +180,21 @@ class WaitingSource(SourceStage):
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
                 self.ended = True
                 break
-            self._note()
-            room = self._room() if self.reader.fills else None
+            if self.next_seq % NOTED_EVERY == 0:
+                self._note()
+            reader = self.reader
+            room = self._room() if reader.fills else None
             if room is None:
-                captured = self.reader.read()
+                captured = reader.read()
             else:
-                captured = self.reader.read(room.planes, None if self.at_once is None else partial(self.at_once, room))
+                captured = reader.read(room.planes, None if self.at_once is None else partial(self.at_once, room))
             if captured is None or (self.frames is not None and captured.seq >= self.frames):
                 self._note()
                 self.ended = True
                 break
             self.next_seq = captured.seq + 1
             words[self._in] += 1
-            if not self._wanted(captured):
+            if self._thins and not self._wanted(captured):
                 self.block.add(f"{self.key}.dropped:every")
                 continue
             words[self._in_flight] += 1

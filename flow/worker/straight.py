@@ -9,7 +9,7 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
-import time
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from flow.link.ring import RingReceiver, RingSender
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
-from flow.worker.ways import FramesIn, FramesOut, entry_of
+from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame, Image
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Straight:
             if limited:
                 chain.pools.end_frame()
             if nodes:
-                now = time.monotonic_ns()
+                now = monotonic_ns()
                 started = started or now
                 if chain.stopped or now - started > LONGEST_NS:
                     return True
@@ -200,30 +200,33 @@ class Straight:
 
     def _frames_pass(self, room: int) -> bool:
         """The same for a source, and for frames that are no single picture."""
-        chain, way_in, limited = self.chain, self.way_in, self._limited
-        started = time.monotonic_ns()
+        chain, way_in, limited, nodes, live = self.chain, self.way_in, self._limited, self._nodes, self._live
+        pools, ways_out, empty = chain.pools, self.ways_out, [None] * chain.size
+        frames = 0
+        started = monotonic_ns()
         while self.active:
-            if self._live and self._frames and not self._due():
+            if live and frames and not self._due():
                 return False
-            chain.blocked = self._frames >= room or (limited and not self._ready())
+            chain.blocked = frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return self._frames >= MOST_FRAMES
-            values: list[Any] = [None] * chain.size
+                return frames >= MOST_FRAMES
+            values: list[Any] = empty.copy()
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
             if self._sent_at_once:
                 self._sent_at_once = False
             else:
-                if self._nodes:
+                if nodes:
                     self._run(values)
-                for way in self.ways_out:
+                for way in ways_out:
                     way.give(values)
-            self._frames += 1
-            if limited:
-                chain.pools.end_frame()
+            frames += 1
+            self._frames = frames
+            if pools.taken:
+                pools.end_frame()
             if way_in is None:
                 self._published()
-            if chain.stopped or time.monotonic_ns() - started > LONGEST_NS:
+            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
                 return True
         return False
 
@@ -275,19 +278,20 @@ class Straight:
         self._only_way.give_picture(image)
 
     def _published(self) -> None:
-        assert self._shot is not None
-        assert self.source is not None
-        self.chain.release_shot(self._shot)
-        self.source.published(self._shot)
+        shot, source = self._shot, self.source
+        assert shot is not None
+        assert source is not None
+        if self._live:
+            self.chain.release_shot(shot)
+        source.published(shot)
         self.head[FLAGS] = 0
 
     def _run(self, values: list[Any]) -> None:
         """One frame through the nodes and into the sinks."""
         chain, head = self.chain, self.head
-        stream, time_ns = head[STREAM], head[TIME]
-        name = chain.streams[stream]
-        frame = new_tuple(Frame, (name, head[SEQ], head[PTS], head[EPOCH], None if time_ns < 0 else time_ns))
-        flags = head[FLAGS] & RESET
+        flags, stream, epoch, seq, pts, time_ns, capture_ns = head
+        frame = new_tuple(Frame, (chain.streams[stream], seq, pts, epoch, None if time_ns < 0 else time_ns))
+        flags &= RESET
         for node in chain.nodes:
             if not node.run(frame, stream, values) and node.node.on_error == "stop":
                 chain.fail(node)
@@ -297,7 +301,7 @@ class Straight:
         head[FLAGS] = flags
         for _, place in self._sinks:
             if values[place] is not None or flags:
-                chain.write(entry_of(head), name, values)
+                chain.write(frame, flags, capture_ns, values)
                 break
 
     # ---- settlement
