@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic_ns
 
 import numpy as np
 
@@ -19,10 +19,6 @@ from flow.sources.timeline import Timeline
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 15.0
-
-
-AtOnce = Callable[[int, int, int | None, int], None]
-"""Told a frame's seq, pts_ns, time_ns and mono_ns."""
 
 
 @dataclass(slots=True)
@@ -86,11 +82,16 @@ class StreamReader:
             self._open()
         return self._fill is not None
 
-    def read(self, planes: tuple[np.ndarray, ...] | None = None, at_once: AtOnce | None = None) -> Captured | None:
-        """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError.
+    def read(self) -> Captured | None:
+        """The next frame; None at the end of the stream and after `stop`. Raises SourceError."""
+        found = self.next()
+        if found is None:
+            return None
+        seq, pts_ns, mono_ns, picture = found
+        return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
 
-        `at_once` is told of the frame as soon as it is known.
-        """
+    def next(self, planes: tuple[np.ndarray, ...] | None = None) -> tuple[int, int, int, Picture] | None:
+        """As `read`, with (seq, pts_ns, mono_ns) apart; the picture is in `planes` where the source `fills` them."""
         while not self._stopped.is_set():
             try:
                 reader = self._reader or self._open()
@@ -109,14 +110,9 @@ class StreamReader:
                 self._failures = 0
             seq = self._seq
             self._seq = seq + 1
-            mono_ns = picture.mono_ns
-            if mono_ns is None:
-                mono_ns = time.monotonic_ns()
             pts_ns = self._timeline.next(picture.pts_ns)
             if seq >= self._first_seq:
-                if at_once is not None:
-                    at_once(seq, pts_ns, picture.time_ns, mono_ns)
-                return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
+                return seq, pts_ns, monotonic_ns() if picture.mono_ns is None else picture.mono_ns, picture
         return None
 
     def stop(self) -> None:

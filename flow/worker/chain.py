@@ -18,6 +18,7 @@ from flow.sinks.contract import SinkClosedError, SinkError
 from flow.worker.gate import gates, outgoing
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
+from flow.worker.live import LiveSource
 from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeRunner
 from flow.worker.out_edge import OutEdge
@@ -25,7 +26,7 @@ from flow.worker.passage import ChainPassage
 from flow.worker.passing import Passing
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
-from flow.worker.source import LiveSource, Shot, SourceStage
+from flow.worker.source import Shot, SourceStage
 from flow.worker.state import ChainState
 from flow.worker.straight import Straight
 from flow.worker.ways import entry_of
@@ -193,7 +194,7 @@ class ChainRunner:
         settlement = Settlement([], [], [], shot.seq + 1, shot.pts_ns)
         self._process(entry, values, settlement)
         self.release_shot(shot)
-        source.published(shot)
+        source.gone()
         return True
 
     def release_shot(self, shot: Shot) -> None:

@@ -29,13 +29,14 @@ from flow.worker.fault import describe
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.links import LaneLinks
+from flow.worker.live import LiveSource
 from flow.worker.memory import OwnPools, picture_memory
 from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.sample import sample
 from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
-from flow.worker.source import LiveSource, SourceStage, WaitingSource
+from flow.worker.source import SourceStage, WaitingSource
 from flow.worker.waiter import Waiter
 from ops import catalog
 from ops.contract import Operator

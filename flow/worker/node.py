@@ -76,10 +76,12 @@ class NodeRunner:
         self._specs: dict[str, Spec] = {}
         self._planned_specs: dict[str, Spec] = {}
         self._expected = {port: _expected(spec, lifted=bool(node.lifted)) for port, spec in node.outputs}
+        self._only: str | None
         self._only, self._only_place = self.outputs[0] if len(self.outputs) == 1 else (None, -1)
         self._only_kind = self._expected[self._only][0] if self._only is not None else None
+        self._plain: type | None = self._only_kind if self._only_kind in (Image, np.ndarray) else None
         self._dtype: np.dtype[Any] | None = None
-        """Of the last records that were found to be what the operator declares."""
+        """What needs no further look: a picture, or records of the type that was found to be what the operator declares."""
         self._lifted = bool(node.lifted)
         self._counts = np.array([block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns")], np.int64)
         functions = kernels.functions()
@@ -115,11 +117,18 @@ class NodeRunner:
                 arguments[port] = values[place]
         address, ran = self._address, 0
         self._enter(address, self.number, stream, frame.seq)
+        result: Any
         try:
             for port in self._pictures:
                 if port in arguments and arguments[port].spec is not self._specs.get(port):
                     self._check(port, arguments[port])
-            result = self._run_items(frame, arguments) if self._lifted else self._run_once(frame, arguments)
+            if self._lifted:
+                result = self._run_items(frame, arguments)
+            else:
+                self._called = 1
+                result = self.operator.run(frame, **arguments)
+                if type(result) is not self._plain or (self._plain is np.ndarray and result.dtype is not self._dtype):
+                    self.check_result(result)
             ran = 1
         except SpecError as error:
             return self._failed("spec", f"this picture no longer fits: {error}")
@@ -156,15 +165,8 @@ class NodeRunner:
                 return None
         return arguments
 
-    def check(self, result: Any) -> None:
-        """Raises OperatorError for a value of one of several frames that is not what the operator declares."""
-        if result is not None:
-            self._check_result(result)
-
     def accept(self, result: Any, values: list[Any], busy_ns: int, *, calls: int) -> None:
-        """Puts what the operator gave for one of several frames into the table."""
-        if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
-            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
+        """Puts what the operator gave for one of several frames, and was checked, into the table."""
         words = self.block.words
         for place, amount in zip(self._counts.tolist(), (1, calls, busy_ns), strict=True):
             words[place] += amount
@@ -179,22 +181,13 @@ class NodeRunner:
             self.renew()
         return False
 
-    def _run_once(self, frame: Frame, arguments: dict[str, Any]) -> Any:
-        self._called += 1
-        result = self.operator.run(frame, **arguments)
-        kind = type(result)
-        if kind is self._only_kind and (kind is Image or (kind is np.ndarray and result.dtype is self._dtype)):
-            return result
-        if result is not None:
-            self._check_result(result)
-            if kind is np.ndarray:
-                self._dtype = result.dtype
-        if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
-            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
-        return result
+    def check_result(self, result: Any) -> None:
+        """An operator that gives something else than it declared is named here, before others stumble over it. Raises OperatorError.
 
-    def _check_result(self, result: Any) -> None:
-        """An operator that gives something else than it declared is named here, before others stumble over it. Raises OperatorError."""
+        Tensors that the next run of the same session would write over are copied.
+        """
+        if result is None:
+            return
         if not isinstance(result, Mapping) and self._only is None:
             names = ", ".join(port for port, _ in self.outputs)
             raise OperatorError(f"{type(self.operator).__name__}.run: expected values by port ({names}), got {type(result).__name__}")
@@ -208,6 +201,10 @@ class NodeRunner:
             if value is not None and (not isinstance(value, kind) or (dtype is not None and getattr(value, "dtype", None) != dtype)):
                 got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise OperatorError(f"{type(self.operator).__name__}.run: expected {spec} for {port!r}, got {got}")
+        if isinstance(result, np.ndarray):
+            self._dtype = result.dtype
+        elif self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
+            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
 
     def _run_items(self, frame: Frame, arguments: dict[str, Any]) -> dict[str, Many]:
         lists = {port: arguments[port] for port in self.node.lifted if port in arguments}
@@ -216,9 +213,11 @@ class NodeRunner:
         for index, parent in enumerate(first.parents):
             self.context.index = max(len(many.items) for many in gathered.values())
             items = {**arguments, **{port: many.items[index] for port, many in lists.items()}}
-            result = self._run_once(frame, items)
+            self._called += 1
+            result = self.operator.run(frame, **items)
             if result is None:
                 continue
+            self.check_result(result)
             for port, value in result.items() if isinstance(result, Mapping) else ((self.outputs[0][0], result),):
                 gathered[port].items.append(value)
                 gathered[port].parents.append(parent)

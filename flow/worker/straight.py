@@ -19,11 +19,12 @@ from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PT
 from flow.entry import RESET
 from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
+from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
+from flow.worker.source import Shot, SourceStage, WaitingSource
 from flow.worker.ways import FramesIn, FramesOut
-from ops.value import Frame, Image
+from ops.value import Frame
 
 if TYPE_CHECKING:
     from flow.worker.chain import ChainRunner
@@ -55,6 +56,7 @@ class Straight:
             for out, out_places, room in gate.edges:
                 self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
         self._live = isinstance(self.source, LiveSource)
+        self._waiting = self.source if isinstance(self.source, WaitingSource) else None
         if self.source is not None:
             self._due = self.source.due
             self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
@@ -67,13 +69,8 @@ class Straight:
         self._pictures = self.way_in.pictures if self.way_in is not None else None
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
-        self._sent_at_once = False
-        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures else None
-        if isinstance(self.source, WaitingSource):
-            blocks = self.source.stream.policy == "block"  # what thins out is counted before it is sent, or a successor would send it again
-            self.source.at_once = self._send_at_once if only is not None and blocks and not self._nodes else None
-        if only is not None:
-            self._only_way = only
+        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
+        self._give_only = only.give_picture if only is not None else None
         self._prepare_settling()
 
     @classmethod
@@ -154,7 +151,12 @@ class Straight:
             room = MOST_FRAMES
             for way in self.ways_out:
                 room = min(room, way.room())
-            more = self._pictures_pass(room) if self._pictures is not None else self._frames_pass(room)
+            if self._pictures is not None:
+                more = self._pictures_pass(room)
+            elif self._waiting is not None and (fillable := self._waiting.fillable()) > 0:
+                more = self._filled_pass(self._waiting, room, fillable)
+            else:
+                more = self._frames_pass(room)
         finally:
             if self._frames:
                 self._settle(self._frames)
@@ -213,13 +215,10 @@ class Straight:
             values: list[Any] = empty.copy()
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
-            if self._sent_at_once:
-                self._sent_at_once = False
-            else:
-                if nodes:
-                    self._run(values)
-                for way in ways_out:
-                    way.give(values)
+            if nodes:
+                self._run(values)
+            for way in ways_out:
+                way.give(values)
             frames += 1
             self._frames = frames
             if pools.taken:
@@ -229,6 +228,46 @@ class Straight:
             if chain.stopped or monotonic_ns() - started > LONGEST_NS:
                 return True
         return False
+
+    def _filled_pass(self, source: WaitingSource, room: int, most: int) -> bool:
+        """The same for `most` frames of a source that writes its pictures where consumers read them."""
+        chain, words, head, limited, give_only = self.chain, self.block.words, self.head, self._limited, self._give_only
+        pools, ways_out, place, empty = chain.pools, self.ways_out, chain.source_place, [None] * chain.size
+        if not chain.go:
+            return False
+        frames = 0
+        started = monotonic_ns()
+        while self.active and frames < most:
+            chain.blocked = frames >= room or (limited and not self._ready())
+            if chain.blocked:
+                return frames >= MOST_FRAMES
+            words[0] += 1  # a picture may take as long as frames are apart: the ledger must be readable meanwhile
+            try:
+                image = source.fill(head)
+            finally:
+                words[0] += 1
+            if image is None:
+                pools.end_frame()
+                chain.ended = True
+                return False
+            if give_only is not None:
+                give_only(image)
+            else:
+                values: list[Any] = empty.copy()
+                values[place] = image
+                if self._nodes:
+                    self._run(values)
+                for way in ways_out:
+                    way.give(values)
+            frames += 1
+            self._frames = frames
+            if pools.taken:
+                pools.end_frame()
+            source.gone()
+            head[FLAGS] = 0
+            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
+                return True
+        return True
 
     def _take_in_results(self) -> None:
         for sink, _ in self._sinks:
@@ -268,22 +307,13 @@ class Straight:
         head[TIME] = -1 if shot.time_ns is None else shot.time_ns
         return True
 
-    def _send_at_once(self, image: Image, seq: int, pts_ns: int, time_ns: int | None, mono_ns: int) -> None:
-        """A picture that lies in its slot: consumers have it before we do anything else."""
-        if not self.active:
-            return
-        head = self.head
-        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
-        self._sent_at_once = True
-        self._only_way.give_picture(image)
-
     def _published(self) -> None:
         shot, source = self._shot, self.source
         assert shot is not None
         assert source is not None
         if self._live:
             self.chain.release_shot(shot)
-        source.published(shot)
+        source.gone()
         self.head[FLAGS] = 0
 
     def _run(self, values: list[Any]) -> None:
