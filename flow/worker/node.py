@@ -127,7 +127,7 @@ class NodeRunner:
             else:
                 self._called = 1
                 result = self.operator.run(frame, **arguments)
-                if type(result) is not self._plain or (self._plain is np.ndarray and result.dtype is not self._dtype):
+                if type(result) is not self._plain or (type(result) is np.ndarray and result.dtype is not self._dtype):
                     self.check_result(result)
             ran = 1
         except SpecError as error:
