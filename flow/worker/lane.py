@@ -37,7 +37,7 @@ from flow.worker.sample import sample
 from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
 from flow.worker.source import SourceStage, WaitingSource
-from flow.worker.waiter import Waiter
+from flow.worker.waiter import LOOK_NS, Patience, Waiter
 from ops import catalog
 from ops.contract import Operator
 
@@ -79,6 +79,7 @@ class LaneWorker:
         self._stopping = self.rests = False
         """Whether its process waits for other work after it."""
         self.waiter = Waiter(bell)
+        self.patience = Patience()
         self._control_number = -1
         self._cameras: dict[int, LiveSource] = {}
         """By what is waited for."""
@@ -305,6 +306,8 @@ class LaneWorker:
         self._control_number = int(self.control.socket.getsockopt(zmq.FD))
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
+            if self.control.late:
+                self.control.connect_late()
             if len(self.chains) == 1:
                 self._run_alone(self.chains[0])
             if not self.round():
@@ -331,22 +334,16 @@ class LaneWorker:
         return more
 
     def _run_alone(self, chain: ChainRunner) -> None:
-        """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
-        straight, waiter, bell = chain.straight, self.waiter, self.bell
-        if straight is None or straight.way_in is None:
-            return
-        listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-        while (more := straight.run()) is not None and not chain.blocked:
-            if not more:
-                bell.rest(Rest.FOR_ENTRIES)
-                if not straight.stirs(room=False):
-                    if waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
-                        return
-                    listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-                    continue
-                bell.rise()
-            if time.monotonic_ns() > listen_at:
-                return
+        """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes pictures on its common path."""
+        if chain.straight is not None:
+            chain.straight.run_alone(self.bell, self._sleep_alone)
+
+    def _sleep_alone(self) -> bool:
+        """Sleeps until somebody rings; False when something else has happened, or may have."""
+        waiter = self.waiter
+        if waiter.unsure or self.control.late:
+            return False
+        return waiter.wait(WAIT_MS) == waiter.bell_alone
 
     def _rest(self) -> None:
         """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more.
@@ -363,12 +360,29 @@ class LaneWorker:
                 until = Rest.FOR_ROOM
                 if chain.starved():
                     patience = STARVED_WAIT_MS
+        if self.control.late or (self.patience.short and self._looks(until)):
+            return
         self.bell.rest(until)
-        for chain in self.chains:
-            if chain.stirs(room=until is Rest.FOR_ROOM):
-                self.bell.rise()
-                return
+        if self._stirs(until):
+            self.bell.rise()
+            return
+        started = time.monotonic_ns()
         self._listen(patience)
+        self.patience.slept(time.monotonic_ns() - started)
+
+    def _stirs(self, until: Rest) -> bool:
+        for chain in self.chains:  # noqa: SIM110 - asked often, where a generator costs more than the question
+            if chain.stirs(room=until is Rest.FOR_ROOM):
+                return True
+        return False
+
+    def _looks(self, until: Rest) -> bool:
+        """Looks for a moment whether something comes: where things come one after another that costs less than to be woken."""
+        end = time.monotonic_ns() + LOOK_NS
+        while not self._stirs(until):
+            if time.monotonic_ns() > end:
+                return False
+        return True
 
     def _unusual(self) -> tuple[float, Rest]:
         """How long to wait at most, and what for, when chains have more in hand than their common path."""

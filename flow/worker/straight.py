@@ -9,6 +9,7 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from devices import kernels
 from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
 from flow.entry import RESET
 from flow.ledger import Block
+from flow.link.bell import Bell, Rest
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.waiter import LOOK_NS, Patience
 from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame
 
@@ -33,6 +36,8 @@ MOST_FRAMES = 16
 """Frames that share a settlement."""
 LONGEST_NS = 200_000
 """After so long those that wait for a settlement get it."""
+LISTEN_NS = 20_000_000
+"""After so long without a sleep the worker's loop must look at everything else."""
 new_tuple = tuple.__new__
 
 
@@ -67,6 +72,8 @@ class Straight:
         self._frames = 0
         """Passed on and not settled yet."""
         self._pictures = self.way_in.pictures if self.way_in is not None else None
+        self._empty: list[Any] = [None] * chain.size
+        self._patience = Patience()
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
         only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
@@ -148,9 +155,7 @@ class Straight:
                 if not target.settled():
                     self._take_in_results()
                     break
-            room = MOST_FRAMES
-            for way in self.ways_out:
-                room = min(room, way.room())
+            room = self._room()
             if self._pictures is not None:
                 more = self._pictures_pass(room)
             elif self._waiting is not None and (fillable := self._waiting.fillable()) > 0:
@@ -166,38 +171,106 @@ class Straight:
             return True if self._frames else None
         return more
 
+    def run_alone(self, bell: Bell, sleep: Callable[[], bool]) -> None:
+        """Takes pictures from the worker's only edge as they come, settled, until something else happens, or for a while.
+
+        `sleep` waits for the bell, and says whether that alone has rung. What is left to do when frames wait is done before we sleep: who
+        wakes up takes a picture first.
+        """
+        chain, pictures = self.chain, self._pictures
+        if pictures is None or self.run() is None or not self.active:
+            return
+        take, one, limited, patience = pictures.take_entry, self._picture_pass, self._limited, self._patience
+        end = monotonic_ns() + LISTEN_NS
+        room = 0 if chain.blocked else self._room()
+        while room > 0 and not chain.stopped and not chain.settling:
+            found = take()
+            if found >= 0:
+                one(found)
+                if not (limited or self._frames >= room):
+                    continue
+            if self._frames:
+                self._settle_now()
+                chain.blocked = limited and not self._ready()
+                room = 0 if chain.blocked else self._room()
+                if found >= 0:
+                    if monotonic_ns() > end:
+                        break
+                    continue
+            if found != NOTHING:
+                break
+            if patience.short and self._looks():
+                continue
+            bell.rest(Rest.FOR_ENTRIES)
+            if not self.stirs(room=False):
+                now = monotonic_ns()
+                if not sleep():
+                    break
+                woken = monotonic_ns()
+                patience.slept(woken - now)
+                end = woken + LISTEN_NS
+            bell.rise()
+        if self._frames:
+            self._settle_now()
+
+    def _looks(self) -> bool:
+        """Looks for a moment whether something comes."""
+        end = monotonic_ns() + LOOK_NS
+        while not self.stirs(room=False):
+            if monotonic_ns() > end:
+                return False
+        return True
+
+    def _room(self) -> int:
+        """How many frames there is room for, of as many as are settled together."""
+        room = MOST_FRAMES
+        for way in self.ways_out:
+            room = min(room, way.room())
+        return room
+
+    def _settle_now(self) -> None:
+        words = self.block.words
+        words[0] += 1
+        try:
+            self._settle(self._frames)
+        finally:
+            self._frames = 0
+            words[0] += 1
+
+    def _picture_pass(self, found: int) -> None:
+        """A picture that was taken from a ring."""
+        pictures, chain = self._pictures, self.chain
+        assert pictures is not None
+        values = self._empty.copy()
+        values[self._place] = image = pictures.images.get(found) or pictures.picture(found)
+        ref = image.slot
+        ref.generation = ref.pool.generations[ref.slot]
+        if self._nodes:
+            self._run(values)
+        for way in self.ways_out:
+            way.give(values)
+        self._frames += 1
+        if chain.pools.taken:
+            chain.pools.end_frame()
+        self.head[FLAGS] = 0
+
     def _pictures_pass(self, room: int) -> bool:
         """Pictures from a ring, as many as have come and there is room for; whether there may be more."""
-        chain, pictures, head, nodes, ways_out, limited = self.chain, self._pictures, self.head, self._nodes, self.ways_out, self._limited
+        chain, pictures, limited = self.chain, self._pictures, self._limited
         assert pictures is not None
-        take, images, empty, place = pictures.take_entry, pictures.images, [None] * chain.size, self._place
-        started = 0
+        started = monotonic_ns()
         while self.active:
             chain.blocked = self._frames >= room or (limited and not self._ready())
             if chain.blocked:
                 return self._frames >= MOST_FRAMES
-            found = take()
+            found = pictures.take_entry()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
                     self.way_in.rare = True
                 return False
-            values: list[Any] = empty.copy()
-            values[place] = image = images.get(found) or pictures.picture(found)
-            ref = image.slot
-            ref.generation = ref.pool.generations[ref.slot]
-            if nodes:
-                self._run(values)
-            for way in ways_out:
-                way.give(values)
-            self._frames += 1
-            if limited:
-                chain.pools.end_frame()
-            if nodes:
-                now = monotonic_ns()
-                started = started or now
-                if chain.stopped or now - started > LONGEST_NS:
-                    return True
-            head[FLAGS] = 0
+            self._picture_pass(found)
+            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
+                return True
         return False
 
     def _frames_pass(self, room: int) -> bool:

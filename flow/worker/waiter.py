@@ -8,6 +8,19 @@ from typing import Any
 import zmq
 
 READABLE = int(zmq.POLLIN)
+LOOK_NS = 50_000
+"""About what it costs two processes that one wakes the other."""
+
+
+class Patience:
+    """Whether to look for a moment before going to sleep: after a sleep that was no longer than that."""
+
+    def __init__(self) -> None:
+        self.short = False
+
+    def slept(self, ns: int) -> None:
+        """So long it took until something came."""
+        self.short = ns < LOOK_NS
 
 
 class Waiter:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import gcd
 from typing import Any
 
-from devices.kernels.links import CAPTURE, COUNT, EPOCH, FLAGS, PTS, SEQ, STREAM, TIME, TURN
+from devices.kernels.links import CAPTURE, EPOCH, FLAGS, PTS, SEQ, STREAM, TIME, TURN
 from flow.entry import HEAD, ITEM, Entry, EntryError, Kind, Place
 from flow.link.ring import RECORD, RingReceiver, RingSender
 from flow.pool import PoolError, SlotRef
@@ -90,7 +90,7 @@ class FramesIn:
     def finish(self) -> None:
         """Tells producers that everything taken so far is finished with."""
         if self.pictures is not None:
-            self.receivers[0].finish(self.pictures.words[COUNT])
+            self.pictures.finish()
             return
         for receiver in self.receivers:
             receiver.finish(receiver.taken)
