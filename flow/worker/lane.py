@@ -17,7 +17,7 @@ from flow.entry import EdgeCodec
 from flow.ledger import Block, Layout
 from flow.link.bell import Bell, Rest
 from flow.plan.shadow import SHADOW
-from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink, Stream
+from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
@@ -30,14 +30,15 @@ from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.links import LaneLinks
 from flow.worker.live import LiveSource
-from flow.worker.memory import OwnPools, picture_memory
+from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.sample import sample
 from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
-from flow.worker.source import SourceStage, WaitingSource
-from flow.worker.waiter import LOOK_NS, Patience, Waiter
+from flow.worker.source import SourceStage
+from flow.worker.sources import open_source, replays
+from flow.worker.waiter import Patience, Waiter
 from ops import catalog
 from ops.contract import Operator
 
@@ -209,7 +210,7 @@ class LaneWorker:
 
     def make_out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
         codec = EdgeCodec([self.wiring.spec(ref) for ref in edge.refs], edge.payload)
-        first, again = chain.stream is not None, _replays(self.plan.stream(self.wiring.stream_of(chain.id)))
+        first, again = chain.stream is not None, replays(self.plan.stream(self.wiring.stream_of(chain.id)))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
             consumers=self.wiring.replicas(edge.consumer), live=edge.every > 0 or (first and not again),
@@ -246,39 +247,13 @@ class LaneWorker:
         return ResultsTarget(self.control.rows(sink.id), order.seen, order.arrived)
 
     def _source(self, chain: Chain, name: str) -> SourceStage:
-        from flow.sources.stream import StreamReader
-
         stream = self.plan.stream(name)
-        seq = self.block.get(f"chain:{chain.id}.next_seq")
-        if not _replays(stream):
-            seq = max(seq, self.block.get(f"stream:{name}.in"))
-        pts = self.block.get(f"chain:{chain.id}.last_pts") if seq else -1
-        reader = StreamReader(stream, start_seq=seq, start_pts_ns=pts)
-        memory = picture_memory(self.own[chain.id].at(Ref(stream.address, "image")), fresh=stream.live)
-        stage: SourceStage
-        if stream.live:
-            stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
+        lease = self.own[chain.id].at(Ref(stream.address, "image"))
+        stage = open_source(stream, chain.id, self.block, lease, self.setup.frames)
+        if isinstance(stage, LiveSource):
             self._cameras[stage.waitable] = stage
-        else:
-            stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
-            stage.promised = self.block.get(f"stream:{name}.in")
-        self._recount(stream, seq)
-        self.block.set(f"stream:{name}.in_flight", 0)
-        if stage.waitable is not None:
             self.waiter.add(stage.waitable)
         return stage
-
-    def _recount(self, stream: Stream, seq: int) -> None:
-        """Frames from `seq` on, read but not settled by an earlier life, are read, and counted, again; or they died with it."""
-        key, block = f"stream:{stream.name}", self.block
-        if not _replays(stream):
-            dropped = sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:"))
-            block.add(f"{key}.dropped:death", block.get(f"{key}.in") - block.get(f"{key}.out") - dropped)
-            return
-        if stream.policy == "every":
-            block.set(f"{key}.dropped:every", seq - -(-seq // stream.every))
-        block.set(f"{key}.in", seq)
-        block.set(f"{key}.out", seq - sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:")))
 
     # ---- events
 
@@ -360,7 +335,7 @@ class LaneWorker:
                 until = Rest.FOR_ROOM
                 if chain.starved():
                     patience = STARVED_WAIT_MS
-        if self.control.late or (self.patience.short and self._looks(until)):
+        if self.control.late or (self.patience.short and self.patience.looks(lambda: self._stirs(until))):
             return
         self.bell.rest(until)
         if self._stirs(until):
@@ -375,14 +350,6 @@ class LaneWorker:
             if chain.stirs(room=until is Rest.FOR_ROOM):
                 return True
         return False
-
-    def _looks(self, until: Rest) -> bool:
-        """Looks for a moment whether something comes: where things come one after another that costs less than to be woken."""
-        end = time.monotonic_ns() + LOOK_NS
-        while not self._stirs(until):
-            if time.monotonic_ns() > end:
-                return False
-        return True
 
     def _unusual(self) -> tuple[float, Rest]:
         """How long to wait at most, and what for, when chains have more in hand than their common path."""
@@ -456,8 +423,3 @@ class LaneWorker:
         self.waiter.close()
         self.bell.close()
         self.zmq.destroy(linger=500)
-
-
-def _replays(stream: Stream) -> bool:
-    """Whether a successor of the source's worker can give the same frames again, in the same turns."""
-    return not stream.live and stream.policy in ("block", "every")

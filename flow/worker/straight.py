@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from devices import kernels
 from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
 from flow.entry import RESET
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
 from flow.link.ring import RingReceiver, RingSender
+from flow.worker.books import Books
 from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import Shot, SourceStage, WaitingSource
-from flow.worker.waiter import LOOK_NS, Patience
+from flow.worker.waiter import Patience
 from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame
 
@@ -77,8 +77,8 @@ class Straight:
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
         only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
-        self._give_only = only.give_picture if only is not None else None
-        self._prepare_settling()
+        self._give_only = only.give_only if only is not None else None
+        self._books = Books(chain, self.way_in, self.ways_out, self.head)
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
@@ -171,38 +171,41 @@ class Straight:
             return True if self._frames else None
         return more
 
-    def run_alone(self, bell: Bell, sleep: Callable[[], bool]) -> None:
-        """Takes pictures from the worker's only edge as they come, settled, until something else happens, or for a while.
+    def run_alone(self, bell: Bell, sleep: Callable[[], bool]) -> bool:
+        """Takes pictures from the worker's only edge as they come, settled, until something else happens, or for a while; whether any came.
 
         `sleep` waits for the bell, and says whether that alone has rung. What is left to do when frames wait is done before we sleep: who
         wakes up takes a picture first.
         """
         chain, pictures = self.chain, self._pictures
         if pictures is None or self.run() is None or not self.active:
-            return
+            return False
+        any_came = False
         take, one, limited, patience = pictures.take_entry, self._picture_pass, self._limited, self._patience
         end = monotonic_ns() + LISTEN_NS
-        room = 0 if chain.blocked else self._room()
+        words, stirs = self.block.words, pictures.stirs
+        room = self._settle_now(opens=True)
         while room > 0 and not chain.stopped and not chain.settling:
             found = take()
             if found >= 0:
+                if not self._frames:
+                    words[0] += 1  # the ledger's change begins
+                any_came = True
                 one(found)
                 if not (limited or self._frames >= room):
                     continue
             if self._frames:
-                self._settle_now()
-                chain.blocked = limited and not self._ready()
-                room = 0 if chain.blocked else self._room()
+                room = self._settle_now()
                 if found >= 0:
                     if monotonic_ns() > end:
                         break
                     continue
             if found != NOTHING:
                 break
-            if patience.short and self._looks():
+            if patience.short and patience.looks(stirs):
                 continue
             bell.rest(Rest.FOR_ENTRIES)
-            if not self.stirs(room=False):
+            if not stirs():
                 now = monotonic_ns()
                 if not sleep():
                     break
@@ -212,14 +215,20 @@ class Straight:
             bell.rise()
         if self._frames:
             self._settle_now()
+        return any_came
 
-    def _looks(self) -> bool:
-        """Looks for a moment whether something comes."""
-        end = monotonic_ns() + LOOK_NS
-        while not self.stirs(room=False):
-            if monotonic_ns() > end:
-                return False
-        return True
+    def _settle_now(self, *, opens: bool = False) -> int:
+        """Settles what was passed on, in the ledger's change that is open (unless it `opens` one); how many frames may come then."""
+        words = self.block.words
+        words[0] += opens
+        try:
+            if self._frames:
+                self._settle(self._frames)
+            self._frames = 0
+            self.chain.blocked = not self.active or (self._limited and not self._ready())
+            return 0 if self.chain.blocked else self._room()
+        finally:
+            words[0] += 1
 
     def _room(self) -> int:
         """How many frames there is room for, of as many as are settled together."""
@@ -227,15 +236,6 @@ class Straight:
         for way in self.ways_out:
             room = min(room, way.room())
         return room
-
-    def _settle_now(self) -> None:
-        words = self.block.words
-        words[0] += 1
-        try:
-            self._settle(self._frames)
-        finally:
-            self._frames = 0
-            words[0] += 1
 
     def _picture_pass(self, found: int) -> None:
         """A picture that was taken from a ring."""
@@ -409,31 +409,13 @@ class Straight:
 
     # ---- settlement
 
-    def _prepare_settling(self) -> None:
-        """The words that a settlement changes, in the order in which `_settle` fills them in."""
-        functions = kernels.functions()
-        self._commit = functions["ace_commit"]
-        key, index = f"chain:{self.chain.chain.id}", self.block.index
-        changed = [index(f"{key}.state")] if self.chain.state_area is not None else []
-        if self.source is not None:
-            changed += [index(f"{key}.next_seq"), index(f"{key}.last_pts")]
-        if self.way_in is not None:
-            changed += self.way_in.counts[2:]
-        for way in self.ways_out:
-            changed += way.counts[2:]
-        self._changes_array = np.zeros(2 * len(changed), np.int64)
-        self._changes_array[::2] = changed
-        self._changes: Any = self._changes_array.data
-        self._commit_what = self.block.journal_address, self.block.words_address, self._changes_array.ctypes.data, len(changed)
-
     def _settle(self, frames: int) -> None:
         """Everything so far is published: what a successor needs to know, in one piece.
 
         Results that there is no room for yet, and what comes after them, the chain settles when they are published.
         """
-        chain, block, way_in, head, changes = self.chain, self.block, self.way_in, self.head, self._changes
-        words = block.words
-        chain.last_head = tuple(head)
+        chain = self.chain
+        chain.last_head = tuple(self.head)
         for target in self._targets:
             if not target.settled():
                 self._settle_later(frames)
@@ -441,31 +423,7 @@ class Straight:
         if chain.settling:
             self._settle_later(frames)
             return
-        place = 1
-        if chain.state_area is not None:
-            state = chain.save()
-            number = words[changes[0]] + 1
-            if state:
-                block.save_state(chain.state_area, number, state)
-            changes[place] = number
-            place += 2
-        if self.source is not None:
-            changes[place], changes[place + 2] = head[SEQ] + 1, head[PTS]
-            place += 4
-        if way_in is not None:
-            taken, out, _, _ = way_in.counts
-            words[taken] += frames
-            words[out] += frames
-            way_in.edge.settled_turn = changes[place] = way_in.turn()
-            changes[place + 2] = words[taken]
-            place += 4
-        for way in self.ways_out:
-            changes[place], changes[place + 2] = way.finish(), words[way.counts[0]]
-            way.edge.forget()
-            place += 4
-        self._commit(*self._commit_what)
-        if way_in is not None:
-            way_in.finish()
+        self._books.settle(frames)
 
     def _settle_later(self, frames: int) -> None:
         """What has happened waits, in order, until results are published."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any
 
 import zmq
@@ -17,6 +19,14 @@ class Patience:
 
     def __init__(self) -> None:
         self.short = False
+
+    def looks(self, stirs: Callable[[], bool]) -> bool:
+        """Looks for a moment; whether something came."""
+        end = monotonic_ns() + LOOK_NS
+        while not stirs():
+            if monotonic_ns() > end:
+                return False
+        return True
 
     def slept(self, ns: int) -> None:
         """So long it took until something came."""

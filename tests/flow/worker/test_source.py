@@ -84,13 +84,13 @@ def bench() -> Iterator[Callable[..., Bench]]:
 
 def test_a_frame_that_nobody_can_take_is_dropped_before_it_is_written(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    copy = LiveSource._put.__globals__["_copy"]
+    copy = LiveSource._put.__globals__["copy"]
 
     def noted(captured: Captured, memory: Any) -> Any:
         written.append(captured.seq)
         return copy(captured, memory)
 
-    monkeypatch.setattr("flow.worker.source._copy", noted)
+    monkeypatch.setattr("flow.worker.live.copy", noted)
     one = bench()
     one.source.takes = lambda: False
     assert one.source.take() is None
