@@ -106,8 +106,8 @@ class Block:
         self._changes: dict[int, int] | None = None
         self._index = layout.index
         self._halves: dict[int, int] = {}
-        if self.words[0] & 1:  # its writer died between two increments
-            self.words[0] += 1
+        self._torn = bool(self.words[0] & 1)
+        """Whether an earlier writer died in a change."""
         self._apply()
 
     def rename(self, names: Sequence[str]) -> None:
@@ -127,6 +127,21 @@ class Block:
 
     def end(self) -> None:
         self.words[0] += 1
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """The same around what it holds, inside a change that is open or not."""
+        alone = 1 - self.words[0] % 2
+        self.words[0] += alone
+        try:
+            yield
+        finally:
+            self.words[0] += alone
+
+    def mend(self) -> None:
+        """The writer's: what an earlier one left half changed is whole again."""
+        self.words[0] += self._torn
+        self._torn = False
 
     def add(self, key: str, amount: int = 1) -> None:
         self.words[self._index[key]] += amount

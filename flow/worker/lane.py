@@ -118,6 +118,7 @@ class LaneWorker:
         self.links.begin(self.chains, self.received)
         for name in {*self.setup.stopped, *self._failed}:
             self._stop_business(name)
+        self.block.mend()
 
     def _chain(self, chain: Chain, area: int | None, results: dict[int, ResultsOrder]) -> ChainRunner:
         begins = self.setup.passage.begins if self.setup.passage is not None else ()

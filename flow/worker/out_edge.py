@@ -75,7 +75,8 @@ class OutEdge:
         self.credits = max(1, -(-edge.capacity // max(consumers, 1)))
         self.turn = block.get(f"edge:{edge.id}.turn") or replica
         self._counts: dict[int, int] = {}
-        self._recount()
+        with block.changing():
+            self._recount()
         self._in, self._out, self._in_flight = (block.index(f"edge:{edge.id}.{name}") for name in ("in", "out", "in_flight"))
         self.waiting = 0
         """Frames that its gate holds back."""

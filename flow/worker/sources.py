@@ -30,8 +30,9 @@ def open_source(stream: Stream, chain: int, block: Block, lease: Lease, frames: 
     else:
         stage = WaitingSource(stream, chain, reader, block, memory, frames)
         stage.promised = block.get(f"stream:{stream.name}.in")
-    _recount(stream, seq, block)
-    block.set(f"stream:{stream.name}.in_flight", 0)
+    with block.changing():
+        _recount(stream, seq, block)
+        block.set(f"stream:{stream.name}.in_flight", 0)
     return stage
 
 

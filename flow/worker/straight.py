@@ -114,14 +114,11 @@ class Straight:
         """From here on the chain knows."""
         if self.active:
             self.active = False
-            words = self.block.words
-            alone = 1 - words[0] % 2  # whether no change of the ledger is open
-            words[0] += alone
-            if self.way_in is not None:
-                self.way_in.hand_back()
-            for way in self.ways_out:
-                way.hand_back()
-            words[0] += alone
+            with self.block.changing():
+                if self.way_in is not None:
+                    self.way_in.hand_back()
+                for way in self.ways_out:
+                    way.hand_back()
 
     def stirs(self, *, room: bool) -> bool:
         """Whether a link has something new; `room`: also of what consumers have finished with. While it is room that we lack, frames that
@@ -180,7 +177,7 @@ class Straight:
         chain, pictures = self.chain, self._pictures
         if pictures is None or self.run() is None or not self.active:
             return False
-        any_came = False
+        self._frames, any_came = 0, False
         take, one, limited, patience = pictures.take_entry, self._picture_pass, self._limited, self._patience
         end = monotonic_ns() + LISTEN_NS
         words, stirs = self.block.words, pictures.stirs
