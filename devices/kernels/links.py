@@ -21,7 +21,9 @@ DONE = 12
 """Giving: how many pictures the other end has finished with."""
 BELL = 14
 """The other end's bell: an eventfd."""
-WORDS = 15
+REST = 15
+"""Taking: address of the word that says what we sleep for, or 0: who takes a picture sleeps no more."""
+WORDS = 16
 
 FLAGS, STREAM, EPOCH, SEQ, PTS, TIME, CAPTURE = range(7)
 """Words of a frame's head."""

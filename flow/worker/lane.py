@@ -312,7 +312,10 @@ class LaneWorker:
     def _run_alone(self, chain: ChainRunner) -> None:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes pictures on its common path."""
         if chain.straight is not None:
-            chain.straight.run_alone(self.bell, self._sleep_alone)
+            try:
+                chain.straight.run_alone(self.bell, self._sleep_alone)
+            except SourceError as error:
+                self._source_failed(chain, error)
 
     def _sleep_alone(self) -> bool:
         """Sleeps until somebody rings; False when something else has happened, or may have."""

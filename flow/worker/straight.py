@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
+from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, REST, SEQ, STREAM, TIME
 from flow.entry import RESET
 from flow.ledger import Block
 from flow.link.bell import Bell, Rest
@@ -25,7 +25,7 @@ from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import Shot, SourceStage, WaitingSource
-from flow.worker.waiter import Patience
+from flow.worker.waiter import LOOK_NS, Patience
 from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame
 
@@ -174,10 +174,13 @@ class Straight:
         `sleep` waits for the bell, and says whether that alone has rung. What is left to do when frames wait is done before we sleep: who
         wakes up takes a picture first.
         """
+        if self._waiting is not None:
+            return self._fill_alone()
         chain, pictures = self.chain, self._pictures
         if pictures is None or self.run() is None or not self.active:
             return False
         self._frames, any_came = 0, False
+        pictures.words[REST] = bell.word
         take, one, limited, patience = pictures.take_entry, self._picture_pass, self._limited, self._patience
         end = monotonic_ns() + LISTEN_NS
         words, stirs = self.block.words, pictures.stirs
@@ -202,16 +205,26 @@ class Straight:
             if patience.short and patience.looks(stirs):
                 continue
             bell.rest(Rest.FOR_ENTRIES)
-            if not stirs():
-                now = monotonic_ns()
-                if not sleep():
-                    break
-                woken = monotonic_ns()
-                patience.slept(woken - now)
-                end = woken + LISTEN_NS
-            bell.rise()
+            if stirs():
+                continue
+            now = monotonic_ns()
+            if not sleep():
+                break
+            woken = monotonic_ns()
+            patience.short = woken - now < LOOK_NS
+            end = woken + LISTEN_NS
+        bell.rise()
+        pictures.words[REST] = 0
         if self._frames:
             self._settle_now()
+        return any_came
+
+    def _fill_alone(self) -> bool:
+        """The same for a source that fills its pictures in: one after another, for a while."""
+        end = monotonic_ns() + LISTEN_NS
+        any_came = False
+        while self.run() and not self.chain.blocked and monotonic_ns() < end:
+            any_came = True
         return any_came
 
     def _settle_now(self, *, opens: bool = False) -> int:

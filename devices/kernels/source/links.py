@@ -136,4 +136,7 @@ def take(link, head):
     store_i64(head, at.CAPTURE, load_i64(start, 4))
     store_i64(link, at.COUNT, count + 1)
     store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
+    rest = load_i64(link, at.REST)
+    if rest != 0 and load_i64(rest, 0) != 0:
+        store_i64(rest, 0, 0)
     return (place << at.POOL_SHIFT) | (slot << at.SLOT_SHIFT) | changed
