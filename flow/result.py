@@ -25,6 +25,10 @@ def _encode(row: dict[str, Any]) -> str:
     return _encoder.encode(row) if _parts is None else "".join(_parts(row, 0))
 
 
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
+_new = tuple.__new__
+
+
 class Result(NamedTuple):
     """One frame of one output. `payload` holds the row's own key: detections, classes, landmarks, event, points or mask."""
 
@@ -40,7 +44,7 @@ class Result(NamedTuple):
     payload: dict[str, Any]
     inputs: tuple[dict[str, Any], ...] = ()
     reset: bool = False
-    extra: Mapping[str, Any] = MappingProxyType({})
+    extra: Mapping[str, Any] = NOTHING_MORE
 
     def __getattr__(self, name: str) -> Any:
         if name in self.payload:
@@ -86,19 +90,23 @@ def make_result(
 
     Pixels are rounded to a tenth, scores to four digits; a number that is not finite becomes null.
     """
-    return Result(
-        sink.business,
-        sink.version,
-        sink.output,
-        frame.stream,
-        frame.seq,
-        frame.pts_ns,
-        None if frame.time_ns is None else utc(frame.time_ns),
-        plan,
-        round(latency_ms, 1),
-        payload(sink.spec, value),
-        tuple([{"stream": other.stream, "seq": other.seq, "pts_ns": other.pts_ns} for other in inputs]) if inputs else (),
-        reset,
+    return _new(
+        Result,
+        (
+            sink.business,
+            sink.version,
+            sink.output,
+            frame.stream,
+            frame.seq,
+            frame.pts_ns,
+            None if frame.time_ns is None else utc(frame.time_ns),
+            plan,
+            int(latency_ms * 10 + 0.5) / 10,  # quicker than `round`
+            payload(sink.spec, value),
+            tuple([{"stream": other.stream, "seq": other.seq, "pts_ns": other.pts_ns} for other in inputs]) if inputs else (),
+            reset,
+            NOTHING_MORE,
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
+from flow.worker.alone import run_alone
 from flow.worker.batch import BatchRunner, runners
 from flow.worker.chain import ChainRunner
 from flow.worker.change import LaneChange
@@ -313,7 +314,7 @@ class LaneWorker:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes pictures on its common path."""
         if chain.straight is not None:
             try:
-                chain.straight.run_alone(self.bell, self._sleep_alone)
+                run_alone(chain.straight, self.bell, self._sleep_alone)
             except SourceError as error:
                 self._source_failed(chain, error)
 

@@ -9,23 +9,20 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, REST, SEQ, STREAM, TIME
+from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
 from flow.entry import RESET
 from flow.ledger import Block
-from flow.link.bell import Bell, Rest
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.books import Books
 from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import Shot, SourceStage, WaitingSource
-from flow.worker.waiter import LOOK_NS, Patience
 from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame
 
@@ -36,8 +33,6 @@ MOST_FRAMES = 16
 """Frames that share a settlement."""
 LONGEST_NS = 200_000
 """After so long those that wait for a settlement get it."""
-LISTEN_NS = 20_000_000
-"""After so long without a sleep the worker's loop must look at everything else."""
 new_tuple = tuple.__new__
 
 
@@ -61,19 +56,18 @@ class Straight:
             for out, out_places, room in gate.edges:
                 self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
         self._live = isinstance(self.source, LiveSource)
-        self._waiting = self.source if isinstance(self.source, WaitingSource) else None
+        self.waiting = self.source if isinstance(self.source, WaitingSource) else None
         if self.source is not None:
             self._due = self.source.due
             self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
         self._shot: Shot | None = None
-        self._limited = bool(self._targets) or chain.pools.owns()
-        self._frames = 0
+        self.limited = bool(self._targets) or chain.pools.owns()
+        self.frames = 0
         """Passed on and not settled yet."""
-        self._pictures = self.way_in.pictures if self.way_in is not None else None
+        self.pictures = self.way_in.pictures if self.way_in is not None else None
         self._empty: list[Any] = [None] * chain.size
-        self._patience = Patience()
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
         only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
@@ -146,96 +140,37 @@ class Straight:
         if not self.active and not self.take_over():
             return None
         words[0] += 1  # the ledger's change begins
-        self._frames = 0
+        self.frames = 0
         try:
             for target in self._targets:
                 if not target.settled():
                     self._take_in_results()
                     break
             room = self._room()
-            if self._pictures is not None:
+            if self.pictures is not None:
                 more = self._pictures_pass(room)
-            elif self._waiting is not None and (fillable := self._waiting.fillable()) > 0:
-                more = self._filled_pass(self._waiting, room, fillable)
+            elif self.waiting is not None and (fillable := self.waiting.fillable()) > 0:
+                more = self._filled_pass(self.waiting, room, fillable)
             else:
                 more = self._frames_pass(room)
         finally:
-            if self._frames:
-                self._settle(self._frames)
+            if self.frames:
+                self._settle(self.frames)
             words[0] += 1
         if chain.ended or chain.stopped or (self.way_in is not None and self.way_in.rare) or (chain.blocked and chain.thins):
             self.hand_back()
-            return True if self._frames else None
+            return True if self.frames else None
         return more
 
-    def run_alone(self, bell: Bell, sleep: Callable[[], bool]) -> bool:
-        """Takes pictures from the worker's only edge as they come, settled, until something else happens, or for a while; whether any came.
-
-        `sleep` waits for the bell, and says whether that alone has rung. What is left to do when frames wait is done before we sleep: who
-        wakes up takes a picture first.
-        """
-        if self._waiting is not None:
-            return self._fill_alone()
-        chain, pictures = self.chain, self._pictures
-        if pictures is None or self.run() is None or not self.active:
-            return False
-        self._frames, any_came = 0, False
-        pictures.words[REST] = bell.word
-        take, one, limited, patience = pictures.take_entry, self._picture_pass, self._limited, self._patience
-        end = monotonic_ns() + LISTEN_NS
-        words, stirs = self.block.words, pictures.stirs
-        room = self._settle_now(opens=True)
-        while room > 0 and not chain.stopped and not chain.settling:
-            found = take()
-            if found >= 0:
-                if not self._frames:
-                    words[0] += 1  # the ledger's change begins
-                any_came = True
-                one(found)
-                if not (limited or self._frames >= room):
-                    continue
-            if self._frames:
-                room = self._settle_now()
-                if found >= 0:
-                    if monotonic_ns() > end:
-                        break
-                    continue
-            if found != NOTHING:
-                break
-            if patience.short and patience.looks(stirs):
-                continue
-            bell.rest(Rest.FOR_ENTRIES)
-            if stirs():
-                continue
-            now = monotonic_ns()
-            if not sleep():
-                break
-            woken = monotonic_ns()
-            patience.short = woken - now < LOOK_NS
-            end = woken + LISTEN_NS
-        bell.rise()
-        pictures.words[REST] = 0
-        if self._frames:
-            self._settle_now()
-        return any_came
-
-    def _fill_alone(self) -> bool:
-        """The same for a source that fills its pictures in: one after another, for a while."""
-        end = monotonic_ns() + LISTEN_NS
-        any_came = False
-        while self.run() and not self.chain.blocked and monotonic_ns() < end:
-            any_came = True
-        return any_came
-
-    def _settle_now(self, *, opens: bool = False) -> int:
+    def settle_now(self, *, opens: bool = False) -> int:
         """Settles what was passed on, in the ledger's change that is open (unless it `opens` one); how many frames may come then."""
         words = self.block.words
         words[0] += opens
         try:
-            if self._frames:
-                self._settle(self._frames)
-            self._frames = 0
-            self.chain.blocked = not self.active or (self._limited and not self._ready())
+            if self.frames:
+                self._settle(self.frames)
+            self.frames = 0
+            self.chain.blocked = not self.active or (self.limited and not self._ready())
             return 0 if self.chain.blocked else self._room()
         finally:
             words[0] += 1
@@ -247,9 +182,9 @@ class Straight:
             room = min(room, way.room())
         return room
 
-    def _picture_pass(self, found: int) -> None:
+    def picture_pass(self, found: int) -> None:
         """A picture that was taken from a ring."""
-        pictures, chain = self._pictures, self.chain
+        pictures, chain = self.pictures, self.chain
         assert pictures is not None
         values = self._empty.copy()
         values[self._place] = image = pictures.images.get(found) or pictures.picture(found)
@@ -259,33 +194,33 @@ class Straight:
             self._run(values)
         for way in self.ways_out:
             way.give(values)
-        self._frames += 1
+        self.frames += 1
         if chain.pools.taken:
             chain.pools.end_frame()
         self.head[FLAGS] = 0
 
     def _pictures_pass(self, room: int) -> bool:
         """Pictures from a ring, as many as have come and there is room for; whether there may be more."""
-        chain, pictures, limited = self.chain, self._pictures, self._limited
+        chain, pictures, limited = self.chain, self.pictures, self.limited
         assert pictures is not None
         started = monotonic_ns()
         while self.active:
-            chain.blocked = self._frames >= room or (limited and not self._ready())
+            chain.blocked = self.frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return self._frames >= MOST_FRAMES
+                return self.frames >= MOST_FRAMES
             found = pictures.take_entry()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
                     self.way_in.rare = True
                 return False
-            self._picture_pass(found)
+            self.picture_pass(found)
             if chain.stopped or monotonic_ns() - started > LONGEST_NS:
                 return True
         return False
 
     def _frames_pass(self, room: int) -> bool:
         """The same for a source, and for frames that are no single picture."""
-        chain, way_in, limited, nodes, live = self.chain, self.way_in, self._limited, self._nodes, self._live
+        chain, way_in, limited, nodes, live = self.chain, self.way_in, self.limited, self._nodes, self._live
         pools, ways_out, empty = chain.pools, self.ways_out, [None] * chain.size
         frames = 0
         started = monotonic_ns()
@@ -303,7 +238,7 @@ class Straight:
             for way in ways_out:
                 way.give(values)
             frames += 1
-            self._frames = frames
+            self.frames = frames
             if pools.taken:
                 pools.end_frame()
             if way_in is None:
@@ -314,7 +249,7 @@ class Straight:
 
     def _filled_pass(self, source: WaitingSource, room: int, most: int) -> bool:
         """The same for `most` frames of a source that writes its pictures where consumers read them."""
-        chain, words, head, limited, give_only = self.chain, self.block.words, self.head, self._limited, self._give_only
+        chain, words, head, limited, give_only = self.chain, self.block.words, self.head, self.limited, self._give_only
         pools, ways_out, place, empty = chain.pools, self.ways_out, chain.source_place, [None] * chain.size
         if not chain.go:
             return False
@@ -344,7 +279,7 @@ class Straight:
                 for way in ways_out:
                     way.give(values)
             frames += 1
-            self._frames = frames
+            self.frames = frames
             if pools.taken:
                 pools.end_frame()
             source.gone()

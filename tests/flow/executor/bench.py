@@ -23,6 +23,7 @@ from flow.ledger import conserved
 from flow.plan.value import Plan
 from flow.wiring import LinkId, Seat, Wiring
 from flow.worker import control, lane
+from flow.worker.alone import run_alone
 from flow.worker.lane import LaneWorker
 from flow.worker.setup import Setup
 
@@ -183,7 +184,7 @@ class Bench:
             while life.control.pending():
                 life.control.take()
             if len(life.chains) == 1 and (straight := life.chains[0].straight) is not None:
-                moved[0] = straight.run_alone(life.bell, lambda: False)
+                moved[0] = run_alone(straight, life.bell, lambda: False)
             life.control.connect_late()
             moved[0] |= life.round()
             if not moved[0]:
