@@ -60,6 +60,7 @@ def onnxruntime(told: Mapping[str, Any]) -> tuple[Run, Callable[[], Outputs]]:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads, options.inter_op_num_threads = told["threads"], 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or its threads would take a core from who is next
     options.add_session_config_entry("session.x64quantprecision", "1" if told["engine"] == "exact" else "0")
     session = ort.InferenceSession(told["path"], options, providers=["CPUExecutionProvider"])
     given = feed(told)
