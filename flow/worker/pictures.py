@@ -47,15 +47,15 @@ class _Words:
 class PicturesOut:
     """Gives pictures that lie in slots."""
 
-    def __init__(self, edge: OutEdge, sender: RingSender, head: int, step: int) -> None:
-        self.edge, self.sender, self._head = edge, sender, head
+    def __init__(self, edge: OutEdge, sender: RingSender) -> None:
+        self.edge, self.sender, self._head = edge, sender, 0
         functions = kernels.functions()
         self._give, self._reap = functions["ace_give"], functions["ace_reap"]
         state = self._state = _Words(sender, sender.tail_word, sender.head_word)
         self.words = state.words
         self._holds = np.zeros(sender.shape.places, np.int64)
         self.words[at.HOLDS] = self._holds.ctypes.data
-        self.words[at.CREDITS], self.words[at.STEP] = edge.credits, step
+        self.words[at.CREDITS] = edge.credits
         self._address = state.address
         self._spec: ImageSpec | None = None
         self._transform: Affine | None = None
@@ -65,6 +65,10 @@ class PicturesOut:
         self._out_word = edge.block.index(f"{edge.key}.out")
         self.room: Callable[[], int] = partial(self._reap, self._address)
         """How many frames may be given now; lets go of what the consumer has finished with."""
+
+    def begin(self, head: int, step: int) -> None:
+        """From now on heads stand at `head`, and each turn here comes `step` after the last. What is under way stays so."""
+        self._head, self.words[at.STEP] = head, step
 
     def take_over(self, turn: int) -> None:
         """From here on we count for the edge's own end. `turn`: of what goes to this link next."""

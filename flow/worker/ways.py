@@ -116,7 +116,9 @@ class FramesOut:
         """After so many frames it is the first link's turn again."""
         if self.carries_pictures:
             for link, ring in zip(edge.links, self.rings, strict=True):
-                link.pictures = PicturesOut(edge, ring, address, self.round * edge.replicas)
+                if link.pictures is None or link.pictures.sender is not ring:
+                    link.pictures = PicturesOut(edge, ring)
+                link.pictures.begin(address, self.round * edge.replicas)
         self._lane, self._only = edge.links[0], edge.links[0].pictures if len(edge.links) == 1 else None
         """The pictures' one way, where there is but one: it knows the turn."""
         index = edge.block.index
