@@ -12,24 +12,32 @@ import mmap
 import os
 import time
 import zlib
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
+from devices.kernels import counts
+
 WORD = 8
 STATUS = ("node", "stream", "seq", "since_ns", "ended")
 STATUS_INDEX = {name: 1 + place for place, name in enumerate(STATUS)}
-LATENCY_BUCKETS = 208
+assert [STATUS_INDEX[name] for name in STATUS[:4]] == [counts.NODE, counts.STREAM, counts.SEQ, counts.SINCE]
+LATENCY_BUCKETS = counts.BUCKETS
 BUCKETS_PER_OCTAVE = 8
 STATE_BYTES = 1 << 20
 TOGETHER = -2
 """In place of the stream in a worker's status: it runs so many frames at once as stand in place of the seq."""
 
 
+LATENCY_BOUNDS = tuple(math.ceil(1000 * 2 ** ((bucket + 1) / BUCKETS_PER_OCTAVE)) for bucket in range(LATENCY_BUCKETS))
+"""ns: the latencies of a bucket are below its bound; eight buckets an octave from one microsecond on."""
+
+
 def latency_bucket(latency_ns: int) -> int:
-    """Which bucket a latency falls into: eight an octave from one microsecond on."""
-    return min(LATENCY_BUCKETS - 1, int(math.log2(max(1.0, latency_ns / 1000)) * BUCKETS_PER_OCTAVE))
+    """Which bucket a latency falls into."""
+    return min(LATENCY_BUCKETS - 1, bisect_right(LATENCY_BOUNDS, latency_ns))
 
 
 def quantile_ms(buckets: Sequence[int], quantile: float) -> float | None:

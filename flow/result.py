@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from json import encoder
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,11 @@ def _encode(row: dict[str, Any]) -> str:
     return _encoder.encode(row) if _parts is None else "".join(_parts(row, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
+_new = tuple.__new__
+
+
+class Result(NamedTuple):
     """One frame of one output. `payload` holds the row's own key: detections, classes, landmarks, event, points or mask."""
 
     business: str
@@ -40,13 +44,12 @@ class Result:
     payload: dict[str, Any]
     inputs: tuple[dict[str, Any], ...] = ()
     reset: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = NOTHING_MORE
 
     def __getattr__(self, name: str) -> Any:
-        payload = object.__getattribute__(self, "payload")
-        if name in payload:
-            return payload[name]
-        raise AttributeError(f"this result has {', '.join(payload) or 'no payload'}, not {name}")
+        if name in self.payload:
+            return self.payload[name]
+        raise AttributeError(f"this result has {', '.join(self.payload) or 'no payload'}, not {name}")
 
     def row(self) -> dict[str, Any]:
         """The row as a dict, keys in the order that sinks write them; `inputs` and `reset` only where they say something."""
@@ -87,19 +90,23 @@ def make_result(
 
     Pixels are rounded to a tenth, scores to four digits; a number that is not finite becomes null.
     """
-    return Result(
-        business=sink.business,
-        version=sink.version,
-        output=sink.output,
-        stream=frame.stream,
-        seq=frame.seq,
-        pts_ns=frame.pts_ns,
-        time=None if frame.time_ns is None else utc(frame.time_ns),
-        plan=plan,
-        latency_ms=round(latency_ms, 1),
-        payload=payload(sink.spec, value),
-        inputs=tuple({"stream": other.stream, "seq": other.seq, "pts_ns": other.pts_ns} for other in inputs),
-        reset=reset,
+    return _new(
+        Result,
+        (
+            sink.business,
+            sink.version,
+            sink.output,
+            frame.stream,
+            frame.seq,
+            frame.pts_ns,
+            None if frame.time_ns is None else utc(frame.time_ns),
+            plan,
+            int(latency_ms * 10 + 0.5) / 10,  # quicker than `round`
+            payload(sink.spec, value),
+            tuple([{"stream": other.stream, "seq": other.seq, "pts_ns": other.pts_ns} for other in inputs]) if inputs else (),
+            reset,
+            NOTHING_MORE,
+        ),
     )
 
 
@@ -108,11 +115,11 @@ def payload(spec: Spec, value: Any) -> dict[str, Any]:
 
     Items of a list are put into one, each with `parent`, the index of the item it came from. Raises TypeError for tensors.
     """
-    if isinstance(spec, ManySpec):
-        return _many(spec.item, value)
     match spec:
         case RecordsSpec():
             return {spec.record: [] if value is None else _records(spec, value)}
+        case ManySpec():
+            return _many(spec.item, value)
         case ImageSpec():
             return {"mask": _mask(value)}
         case TensorsSpec():

@@ -38,6 +38,8 @@ class Said:
         self._words = block.words
         self._places = [block.index(key) for key in keys]
         self._field = FIELDS.get(spec.record, "") if isinstance(spec, RecordsSpec) and said_labels(spec) != FOUND else ""
+        self.counts = bool(keys)
+        """Whether there is anything to count."""
 
     def count(self, value: Any) -> None:
         """One result."""

@@ -17,8 +17,8 @@ from typing import Any
 from devices.kernels.elf import link
 from devices.kernels.signatures import SIGNATURES, Signature, called
 
-LIBC = frozenset({"memset", "memcpy", "memmove"})
-"""What LLVM may call on its own; anything else that a kernel needs from outside is refused."""
+LIBC = frozenset({"memset", "memcpy", "memmove", "clock_gettime", "write"})
+"""What LLVM may call on its own, and what `source.system` calls; anything else that a kernel needs from outside is refused."""
 PYTHON = frozenset({"PyLong_AsLongLong", "PyLong_FromLongLong", "PyErr_BadArgument"})
 """What brief functions need of the interpreter that calls them, which has them in its stable ABI."""
 

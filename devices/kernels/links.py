@@ -19,7 +19,11 @@ POOLS, POOL_TABLE = 10, 11
 POOL_WORDS = 3
 DONE = 12
 """Giving: how many pictures the other end has finished with."""
-WORDS = 14
+BELL = 14
+"""The other end's bell: an eventfd."""
+REST = 15
+"""Taking: address of the word that says what we sleep for, or 0: who takes a picture sleeps no more."""
+WORDS = 16
 
 FLAGS, STREAM, EPOCH, SEQ, PTS, TIME, CAPTURE = range(7)
 """Words of a frame's head."""
@@ -28,6 +32,8 @@ HEAD_WORDS = 7
 RECORD_BYTES, HEAD_BYTES, ITEM_BYTES, PICTURE_BYTES = 16, 44, 24, 60
 """Layout of an entry as `flow.entry` and `flow.link.ring` define it."""
 ENTRY_BYTES = HEAD_BYTES + ITEM_BYTES + PICTURE_BYTES
+FOR_ROOM = 2
+"""What the word of a bell says when its owner also sleeps for what was finished with; above 0 it sleeps for entries."""
 NOTHING, RARE, NEW_PICTURE = -1, -2, 1
 """What `ace_take` answers when there is no entry, or another than one picture; and the flag of a picture unlike the last."""
 SLOT_SHIFT, POOL_SHIFT = 1, 32

@@ -35,7 +35,13 @@ SIGNATURES: Mapping[str, Signature] = {
         "devices.kernels.source.links", "give", ("link", "head", "pool_and_slot", "generation", "hold"), result=True, brief=True
     ),
     "ace_reap": Signature("devices.kernels.source.links", "reap", ("link",), result=True, brief=True),
+    "ace_finish": Signature("devices.kernels.source.links", "finish", ("link",), result=True, brief=True),
     "ace_take": Signature("devices.kernels.source.links", "take", ("link", "head"), result=True, brief=True),
     "ace_commit": Signature("devices.kernels.source.words", "commit", ("journal", "words", "changes", "count"), result=True, brief=True),
+    "ace_enter": Signature("devices.kernels.source.counts", "enter", ("words", "node", "stream", "seq"), result=True, brief=True),
+    "ace_leave": Signature("devices.kernels.source.counts", "leave", ("words", "places", "seq", "calls"), result=True, brief=True),
+    "ace_result": Signature(
+        "devices.kernels.source.counts", "result", ("words", "places", "seq", "now", "latency"), result=True, brief=True
+    ),
     "ace_observe": Signature("devices.kernels.source.words", "observe", ("word",), result=True, brief=True),
 }

@@ -13,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 
 from devices import kernels
+from devices.kernels import links
 
 
 class Rest(IntEnum):
@@ -20,7 +21,7 @@ class Rest(IntEnum):
 
     AWAKE = 0
     FOR_ENTRIES = 1
-    FOR_ROOM = 2
+    FOR_ROOM = links.FOR_ROOM
     """Also for what its consumers finish with."""
 
 

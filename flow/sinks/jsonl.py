@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -59,7 +58,7 @@ class JsonLines:
             name = f"{result.stream}-{result.seq:08d}.png"
             folder = self._folder()
             write_png(folder / name, picture)
-            result = replace(result, payload={"mask": {"file": f"{folder.name}/{name}", "width": width, "height": height}})
+            result = result._replace(payload={"mask": {"file": f"{folder.name}/{name}", "width": width, "height": height}})
         line = result.line()
         try:
             written = 0

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic_ns
 
 import numpy as np
 
 from devices.spec import ImageSpec
 from flow.plan.value import Stream
 from flow.sources import open_reader
-from flow.sources.contract import Reader, SourceError
+from flow.sources.contract import Picture, Reader, SourceError
 from flow.sources.secrets import read_secret
 from flow.sources.timeline import Timeline
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MOST_S = 15.0
-
-
-AtOnce = Callable[[int, int, int | None, int], None]
-"""Told a frame's seq, pts_ns, time_ns and mono_ns."""
 
 
 @dataclass(slots=True)
@@ -68,7 +64,7 @@ class StreamReader:
         self._corrupt_before = 0
         self._failures = 0
         self._stopped = threading.Event()
-        self._fills = False
+        self._fill: Callable[[tuple[np.ndarray, ...]], Picture | None] | None = None
 
     @property
     def repaired(self) -> int:
@@ -84,18 +80,23 @@ class StreamReader:
     def fills(self) -> bool:
         """Whether the source can write its pictures where they are wanted. Raises SourceError when it cannot be opened."""
         if self._reader is None:
-            self._fills = hasattr(self._open(), "fill")
-        return self._fills
+            self._open()
+        return self._fill is not None
 
-    def read(self, planes: tuple[np.ndarray, ...] | None = None, at_once: AtOnce | None = None) -> Captured | None:
-        """The next frame, in `planes` where the source `fills` them; None at the end of the stream and after `stop`. Raises SourceError.
+    def read(self) -> Captured | None:
+        """The next frame; None at the end of the stream and after `stop`. Raises SourceError."""
+        found = self.next()
+        if found is None:
+            return None
+        seq, pts_ns, mono_ns, picture = found
+        return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
 
-        `at_once` is told of the frame as soon as it is known.
-        """
+    def next(self, planes: tuple[np.ndarray, ...] | None = None) -> tuple[int, int, int, Picture] | None:
+        """As `read`, with (seq, pts_ns, mono_ns) apart; the picture is in `planes` where the source `fills` them."""
         while not self._stopped.is_set():
             try:
                 reader = self._reader or self._open()
-                picture = reader.read() if planes is None else reader.fill(planes)  # type: ignore[attr-defined]
+                picture = reader.read() if planes is None or self._fill is None else self._fill(planes)
             except SourceError as error:
                 if not (self.stream.live and self.stream.reconnect):
                     raise
@@ -110,14 +111,9 @@ class StreamReader:
                 self._failures = 0
             seq = self._seq
             self._seq = seq + 1
-            mono_ns = picture.mono_ns
-            if mono_ns is None:
-                mono_ns = time.monotonic_ns()
             pts_ns = self._timeline.next(picture.pts_ns)
             if seq >= self._first_seq:
-                if at_once is not None:
-                    at_once(seq, pts_ns, picture.time_ns, mono_ns)
-                return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
+                return seq, pts_ns, monotonic_ns() if picture.mono_ns is None else picture.mono_ns, picture
         return None
 
     def stop(self) -> None:
@@ -135,6 +131,7 @@ class StreamReader:
         self._timeline.begin()
         self._opened_at = self._seq
         reader = self._reader = open_reader(self.stream.source, self.stream.options, self._secret)
+        self._fill = getattr(reader, "fill", None)
         if self._stopped.is_set():  # `stop` came while the source was being opened
             reader.close()
         return reader

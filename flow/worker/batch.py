@@ -115,7 +115,7 @@ class BatchRunner:
                 if len(results) != len(frames):
                     raise OperatorError(f"{type(leader.operator).__name__}.run_many: expected {len(frames)} values, got {len(results)}")
                 for (_, node, _), result in zip(frames, results, strict=True):
-                    node.check(result)
+                    node.check_result(result)
             except Exception:  # an operator may raise anything; who is to blame shows when each is run by itself
                 results = None
             finally:

@@ -18,6 +18,7 @@ from flow.sinks.contract import SinkClosedError, SinkError
 from flow.worker.gate import gates, outgoing
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
+from flow.worker.live import LiveSource
 from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeRunner, counts_now
 from flow.worker.out_edge import OutEdge
@@ -25,7 +26,7 @@ from flow.worker.passage import ChainPassage
 from flow.worker.passing import Passing
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
-from flow.worker.source import LiveSource, Shot, SourceStage
+from flow.worker.source import Shot, SourceStage
 from flow.worker.state import ChainState
 from flow.worker.straight import Straight
 from flow.worker.ways import entry_of
@@ -193,7 +194,7 @@ class ChainRunner:
         settlement = Settlement([], [], [], shot.seq + 1, shot.pts_ns)
         self._process(entry, values, settlement)
         self.release_shot(shot)
-        source.published(shot)
+        source.gone()
         return True
 
     def release_shot(self, shot: Shot) -> None:
@@ -274,7 +275,8 @@ class ChainRunner:
         """The frame has gone through all nodes: to sinks and edges with it."""
         self.last, self.last_head = entry, None
         try:
-            self.write(entry, self.streams[entry.stream], values)
+            joined = tuple([Frame(self.streams[stream], seq, pts) for stream, seq, pts in entry.joined])
+            self.write(entry.frame(self.streams[entry.stream]), entry.flags, entry.capture_ns, values, joined)
             settlement.results = [(sink.target, sink.target.rows.given) for sink in self.sinks if isinstance(sink.target, ResultsTarget)]
             for gate in self.gates:
                 settlement.given += gate.offer([outgoing(entry, [values[place] for place in places]) for _, places, _ in gate.edges])
@@ -290,11 +292,11 @@ class ChainRunner:
         """A node has failed whose business stops then."""
         self._failed(node.node.businesses, f"{node.node.names[0]} failed and its business is set to stop on errors")
 
-    def write(self, entry: Entry, stream: str, values: list[Any]) -> None:
+    def write(self, frame: Frame, flags: int, capture_ns: int, values: list[Any], joined: tuple[Frame, ...] = ()) -> None:
         """The frame's values to every sink."""
         for sink in self.sinks:
             try:
-                sink.run(entry, stream, self.streams, values[sink.place])
+                sink.run(frame, flags, capture_ns, values[sink.place], joined)
             except SinkClosedError:
                 sink.stopped = True
                 self._closed(sink.sink.id)

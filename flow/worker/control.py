@@ -30,7 +30,7 @@ class ArrivingPools(dict[int, Pool]):
 
     def __contains__(self, number: object) -> bool:
         while not super().__contains__(number) and self._control.pending():
-            self._control.take()
+            self._control.take(passing=True)
         return super().__contains__(number)
 
 
@@ -47,6 +47,7 @@ class Control:
         self.sent: Callable[[], None] = lambda: None
         """Called before something is sent: sending may take in what the socket's descriptor would tell of."""
         self.connect: Callable[[RingGrant, Sequence[int]], None] = lambda grant, fds: None
+        self.late: list[tuple[RingGrant, Sequence[int]]] = []
         self._results: dict[int, RowSender] = {}
         """Where the executor takes results itself, by sink."""
 
@@ -68,18 +69,29 @@ class Control:
         """Whether something waits on the channel."""
         return channel.arrives(self.sock)
 
-    def take(self) -> dict[str, Any]:
-        """One message of the channel; pools are attached. Raises channel.Closed when the executor is gone."""
+    def take(self, *, passing: bool = False) -> dict[str, Any]:
+        """One message of the channel; pools are attached. While a frame is `passing`, its links stay as they are: rings wait in `late`.
+
+        Raises channel.Closed when the executor is gone.
+        """
         message, fds = channel.receive(self.sock)
         if message.get("kind") == "pool":
             grant = GRANT.validate_python(message["grant"])
             self.attach(grant, Pool(grant.shape, fds[0], fds[1], grant.row))
         elif message.get("kind") == "ring":
-            self.connect(RING.validate_python(message["grant"]), fds)
+            self.late.append((RING.validate_python(message["grant"]), fds))
+            if not passing:
+                self.connect_late()
         elif message.get("kind") == "results":
             ring, bell, word = fds
             self._results[int(message["sink"])] = RowSender(RingSender(SHAPE, ring, Bell(bell, word, own=False)))
         return message
+
+    def connect_late(self) -> None:
+        """Uses the rings that have come."""
+        late, self.late = self.late, []
+        for grant, fds in late:
+            self.connect(grant, fds)
 
     def rows(self, sink: int) -> RowSender:
         """Where the results of a sink go; the executor has said so before it asked for them."""
@@ -103,7 +115,7 @@ class Control:
             while not grown:
                 if not channel.arrives(self.sock, GROW_TIMEOUT_S):
                     raise NoMemory(f"expected a pool with slots of {nbytes} bytes, got no answer in {GROW_TIMEOUT_S:.0f} s")
-                message = self.take()
+                message = self.take(passing=True)
                 if message.get("kind") == "refused":
                     raise NoMemory(str(message["message"]))
         finally:

@@ -17,10 +17,11 @@ from flow.entry import EdgeCodec
 from flow.ledger import Block, Layout
 from flow.link.bell import Bell, Rest
 from flow.plan.shadow import SHADOW
-from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink, Stream
+from flow.plan.value import Chain, Edge, Node, Plan, Ref, Sink
 from flow.pool import Pool
 from flow.sources.contract import SourceError
 from flow.wiring import Seat, Wiring
+from flow.worker.alone import run_alone
 from flow.worker.batch import BatchRunner, runners
 from flow.worker.chain import ChainRunner
 from flow.worker.change import LaneChange
@@ -29,14 +30,16 @@ from flow.worker.fault import describe
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.links import LaneLinks
-from flow.worker.memory import OwnPools, picture_memory
+from flow.worker.live import LiveSource
+from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
 from flow.worker.sample import sample
 from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
-from flow.worker.source import LiveSource, SourceStage, WaitingSource
-from flow.worker.waiter import Waiter
+from flow.worker.source import SourceStage
+from flow.worker.sources import open_source, replays
+from flow.worker.waiter import Patience, Waiter
 from ops import catalog
 from ops.contract import Operator
 
@@ -78,6 +81,7 @@ class LaneWorker:
         self._stopping = self.rests = False
         """Whether its process waits for other work after it."""
         self.waiter = Waiter(bell)
+        self.patience = Patience()
         self._control_number = -1
         self._cameras: dict[int, LiveSource] = {}
         """By what is waited for."""
@@ -208,7 +212,7 @@ class LaneWorker:
 
     def make_out_edge(self, edge: Edge, chain: Chain) -> OutEdge:
         codec = EdgeCodec([self.wiring.spec(ref) for ref in edge.refs], edge.payload)
-        first, again = chain.stream is not None, _replays(self.plan.stream(self.wiring.stream_of(chain.id)))
+        first, again = chain.stream is not None, replays(self.plan.stream(self.wiring.stream_of(chain.id)))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
             consumers=self.wiring.replicas(edge.consumer), live=edge.every > 0 or (first and not again),
@@ -245,40 +249,13 @@ class LaneWorker:
         return ResultsTarget(self.control.rows(sink.id), order.seen, order.arrived)
 
     def _source(self, chain: Chain, name: str) -> SourceStage:
-        from flow.sources.stream import StreamReader
-
         stream = self.plan.stream(name)
-        seq = self.block.get(f"chain:{chain.id}.next_seq")
-        if not _replays(stream):
-            seq = max(seq, self.block.get(f"stream:{name}.in"))
-        pts = self.block.get(f"chain:{chain.id}.last_pts") if seq else -1
-        reader = StreamReader(stream, start_seq=seq, start_pts_ns=pts)
-        memory = picture_memory(self.own[chain.id].at(Ref(stream.address, "image")), fresh=stream.live)
-        stage: SourceStage
-        if stream.live:
-            stage = LiveSource(stream, chain.id, reader, self.block, memory, self.setup.frames, self.control.tell)
+        lease = self.own[chain.id].at(Ref(stream.address, "image"))
+        stage = open_source(stream, chain.id, self.block, lease, self.setup.frames, self.control.tell)
+        if isinstance(stage, LiveSource):
             self._cameras[stage.waitable] = stage
-        else:
-            stage = WaitingSource(stream, chain.id, reader, self.block, memory, self.setup.frames)
-            stage.promised = self.block.get(f"stream:{name}.in")
-        with self.block.change():
-            self._recount(stream, seq)
-            self.block.set(f"stream:{name}.in_flight", 0)
-        if stage.waitable is not None:
             self.waiter.add(stage.waitable)
         return stage
-
-    def _recount(self, stream: Stream, seq: int) -> None:
-        """Frames from `seq` on, read but not settled by an earlier life, are read, and counted, again; or they died with it."""
-        key, block = f"stream:{stream.name}", self.block
-        if not _replays(stream):
-            dropped = sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:"))
-            block.add(f"{key}.dropped:death", block.get(f"{key}.in") - block.get(f"{key}.out") - dropped)
-            return
-        if stream.policy == "every":
-            block.set(f"{key}.dropped:every", seq - -(-seq // stream.every))
-        block.set(f"{key}.in", seq)
-        block.set(f"{key}.out", seq - sum(block.get(one) for one in block.layout.keys if one.startswith(f"{key}.dropped:")))
 
     # ---- events
 
@@ -306,6 +283,8 @@ class LaneWorker:
         self._control_number = int(self.control.socket.getsockopt(zmq.FD))
         listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
         while not self._stopping:
+            if self.control.late:
+                self.control.connect_late()
             if len(self.chains) == 1:
                 self._run_alone(self.chains[0])
             if not self.round():
@@ -332,22 +311,19 @@ class LaneWorker:
         return more
 
     def _run_alone(self, chain: ChainRunner) -> None:
-        """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes frames on its common path."""
-        straight, waiter, bell = chain.straight, self.waiter, self.bell
-        if straight is None or straight.way_in is None:
-            return
-        listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-        while (more := straight.run()) is not None and not chain.blocked:
-            if not more:
-                bell.rest(Rest.FOR_ENTRIES)
-                if not straight.stirs(room=False):
-                    if waiter.unsure or waiter.wait(WAIT_MS) != waiter.bell_alone:
-                        return
-                    listen_at = time.monotonic_ns() + BUSY_LISTEN_NS
-                    continue
-                bell.rise()
-            if time.monotonic_ns() > listen_at:
-                return
+        """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes pictures on its common path."""
+        if chain.straight is not None:
+            try:
+                run_alone(chain.straight, self.bell, self._sleep_alone)
+            except SourceError as error:
+                self._source_failed(chain, error)
+
+    def _sleep_alone(self) -> bool:
+        """Sleeps until somebody rings; False when something else has happened, or may have."""
+        waiter = self.waiter
+        if waiter.unsure or self.control.late:
+            return False
+        return waiter.wait(WAIT_MS) == waiter.bell_alone
 
     def _rest(self) -> None:
         """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more.
@@ -364,12 +340,21 @@ class LaneWorker:
                 until = Rest.FOR_ROOM
                 if chain.starved():
                     patience = STARVED_WAIT_MS
+        if self.control.late or (self.patience.short and self.patience.looks(lambda: self._stirs(until))):
+            return
         self.bell.rest(until)
-        for chain in self.chains:
-            if chain.stirs(room=until is Rest.FOR_ROOM):
-                self.bell.rise()
-                return
+        if self._stirs(until):
+            self.bell.rise()
+            return
+        started = time.monotonic_ns()
         self._listen(patience)
+        self.patience.slept(time.monotonic_ns() - started)
+
+    def _stirs(self, until: Rest) -> bool:
+        for chain in self.chains:  # noqa: SIM110 - asked often, where a generator costs more than the question
+            if chain.stirs(room=until is Rest.FOR_ROOM):
+                return True
+        return False
 
     def _unusual(self) -> tuple[float, Rest]:
         """How long to wait at most, and what for, when chains have more in hand than their common path."""
@@ -443,8 +428,3 @@ class LaneWorker:
         self.waiter.close()
         self.bell.close()
         self.zmq.destroy(linger=500)
-
-
-def _replays(stream: Stream) -> bool:
-    """Whether a successor of the source's worker can give the same frames again, in the same turns."""
-    return not stream.live and stream.policy in ("block", "every")

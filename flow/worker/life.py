@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 from typing import Any
@@ -60,6 +61,8 @@ def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], born: i
             channel.send(sock, {"kind": "failed", "message": describe(error, "") if not str(error) else str(error)})
             return False
         worker.control.tell("ready")
+        if born is not None:
+            gc.freeze()  # what has been built lives on: looking through it again and again would hold frames up
         worker.run()
     finally:
         worker.close()

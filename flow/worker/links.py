@@ -84,14 +84,16 @@ class LaneLinks:
         """Gives an edge this end of a link, in the place of an older one."""
         edge = self.outbound[link.edge]
         self._change_waiting(edge.links[link.consumer].sender, sender)
-        edge.open(link.consumer, sender)
+        with edge.block.change():
+            edge.open(link.consumer, sender)
         self._changed(edge.edge.producer)
 
     def receive_from(self, link: LinkId, receiver: Receiver) -> None:
         """The same for the other end."""
         edge = self.inbound[link.edge]
         self._change_waiting(edge.links[link.producer], receiver)
-        edge.open(link.producer, receiver)
+        with edge.block.change():
+            edge.open(link.producer, receiver)
         self._changed(edge.edge.consumer)
 
     def _changed(self, chain: int) -> None:

@@ -111,19 +111,24 @@ class OwnPools:
 
 def picture_memory(lease: Lease, *, fresh: bool) -> Callable[[ImageSpec], tuple[np.ndarray, SlotRef | None] | None]:
     """Room for a source's pictures: a slot where they leave the chain, else our own memory (`fresh`: not used again)."""
-    kept = [np.empty(0, np.uint8)]
+    kept = np.empty(0, np.uint8)
+    known: ImageSpec | None = None
+    nbytes = 0
 
     def room(spec: ImageSpec) -> tuple[np.ndarray, SlotRef | None] | None:
+        nonlocal kept, known, nbytes
+        if spec is not known:
+            known, nbytes = spec, spec.nbytes
         if lease.pool is not None:
             if fresh:
-                return lease.keep(spec.nbytes)
-            found = lease.take(spec.nbytes)
+                return lease.keep(nbytes)
+            found = lease.take(nbytes)
             assert found is not None
             return found[1], found[0]
         if fresh:
-            return np.empty(spec.nbytes, np.uint8), None
-        if len(kept[0]) < spec.nbytes:
-            kept[0] = np.empty(spec.nbytes, np.uint8)
-        return kept[0], None
+            return np.empty(nbytes, np.uint8), None
+        if len(kept) < nbytes:
+            kept = np.empty(nbytes, np.uint8)
+        return kept, None
 
     return room

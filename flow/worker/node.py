@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 
+from devices import kernels
 from devices.engine import ModelInfo, Session
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec, TensorsSpec
 from flow.ledger import Block
@@ -75,11 +76,22 @@ class NodeRunner:
         self._specs: dict[str, Spec] = {}
         self._planned_specs: dict[str, Spec] = {}
         self._expected = {port: _expected(spec, lifted=bool(node.lifted)) for port, spec in node.outputs}
-        self._only = self.outputs[0][0] if len(self.outputs) == 1 else None
-        self._only_place = self.outputs[0][1] if len(self.outputs) == 1 else -1
+        self._only: str | None
+        self._only, self._only_place = self.outputs[0] if len(self.outputs) == 1 else (None, -1)
         self._only_kind = self._expected[self._only][0] if self._only is not None else None
-        self._count = {name: block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns", "next_seq")}
-        self._wanted = tuple((port, place, port in self.optional) for port, place in self.inputs)
+        self._plain: type | None = self._only_kind if self._only_kind in (Image, np.ndarray) else None
+        self._dtype: np.dtype[Any] | None = None
+        """What needs no further look: a picture, or records of the type that was found to be what the operator declares."""
+        self._lifted = bool(node.lifted)
+        self._counts = np.array([block.index(f"{self.key}.{name}") for name in ("runs", "calls", "busy_ns", "next_seq")], np.int64)
+        functions = kernels.functions()
+        self._enter, self._leave = functions["ace_enter"], functions["ace_leave"]
+        self._address, self._places = block.words_address, int(self._counts.ctypes.data)
+        self._called = 0
+        """How often the operator was called for the frame it is at."""
+        self._needed = tuple((port, place) for port, place in self.inputs if port not in self.optional)
+        self._optional = tuple((port, place) for port, place in self.inputs if port in self.optional)
+        self._pictures: tuple[str, ...] = ()
 
     def open(self) -> None:
         self.operator.open(self.context)
@@ -96,69 +108,70 @@ class NodeRunner:
     def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
         """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
         arguments: dict[str, Any] = {}
-        specs = self._specs
-        for port, place, optional in self._wanted:
-            value = values[place]
-            if value is not None:
-                arguments[port] = value
-            elif not optional:
+        for port, place in self._needed:
+            value = arguments[port] = values[place]
+            if value is None:
                 return True
-        block, count, words = self.block, self._count, self.block.words
-        started = time.monotonic_ns()
-        block.enter(self.number, stream, frame.seq, started)
+        for port, place in self._optional:
+            if values[place] is not None:
+                arguments[port] = values[place]
+        address, ran = self._address, -1
+        self._enter(address, self.number, stream, frame.seq)
+        result: Any
         try:
-            for port, value in arguments.items():
-                if type(value) is Image and specs.get(port) is not value.spec:
-                    self._check(port, value)
-            result = self._run_items(frame, arguments) if self.node.lifted else self._run_once(frame, arguments)
+            for port in self._pictures:
+                if port in arguments and arguments[port].spec is not self._specs.get(port):
+                    self._check(port, arguments[port])
+            if self._lifted:
+                result = self._run_items(frame, arguments)
+            else:
+                self._called = 1
+                result = self.operator.run(frame, **arguments)
+                if type(result) is not self._plain or (type(result) is np.ndarray and result.dtype is not self._dtype):
+                    self.check_result(result)
+            ran = frame.seq
         except SpecError as error:
             return self._failed("spec", f"this picture no longer fits: {error}", frame.seq)
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
             return self._failed("error", self.describe(error), frame.seq)
         finally:
-            words[1] = -1
-            words[count["busy_ns"]] += time.monotonic_ns() - started
-        if frame.seq >= words[count["next_seq"]]:
-            words[count["runs"]] += 1
-            words[count["next_seq"]] = frame.seq + 1
+            self._leave(address, self._places, ran, self._called)
+            self._called = 0
         if result is None:
             return True
-        if self._only_place >= 0 and not isinstance(result, Mapping):
+        if self._only_place >= 0 and type(result) is self._only_kind:
             values[self._only_place] = result
         else:
+            self._put(result, values)
+        return True
+
+    def _put(self, result: Any, values: list[Any]) -> None:
+        if isinstance(result, Mapping):
             for port, place in self.outputs:
                 values[place] = result.get(port)
-        return True
+        else:
+            values[self._only_place] = result
 
     def given(self, values: list[Any]) -> dict[str, Any] | None:
         """Its inputs by port, to be run together with other frames; None when this frame is for `run`: something is missing, or new."""
         arguments: dict[str, Any] = {}
-        for port, place, optional in self._wanted:
+        for port, place in (*self._needed, *self._optional):
             value = values[place]
             if value is not None:
                 if type(value) is Image and value.spec != self._planned_specs.get(port):
                     return None
                 arguments[port] = value
-            elif not optional:
+            elif port not in self.optional:
                 return None
         return arguments
 
-    def check(self, result: Any) -> None:
-        """Raises OperatorError for a value of one of several frames that is not what the operator declares."""
-        if result is not None:
-            self._check_result(result)
-
     def accept(self, result: Any, values: list[Any], busy_ns: int, *, seq: int, calls: int) -> None:
-        """Puts what the operator gave for one of several frames, `seq`, into the table."""
-        if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
-            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
-        words, count = self.block.words, self._count
-        words[count["calls"]] += calls
-        words[count["busy_ns"]] += busy_ns
-        words[count["runs"]] += counts_now(self.block, self.key, seq)
+        """Puts what the operator gave for one of several frames, `seq`, and was checked, into the table."""
+        words = self.block.words
+        for place, amount in zip(self._counts.tolist()[:3], (counts_now(self.block, self.key, seq), calls, busy_ns), strict=True):
+            words[place] += amount
         if result is not None:
-            for port, place in self.outputs:
-                values[place] = result.get(port) if isinstance(result, Mapping) else result
+            self._put(result, values)
 
     def _failed(self, cause: str, message: str, seq: int | None) -> bool:
         if seq is None or counts_now(self.block, self.key, seq):
@@ -169,19 +182,13 @@ class NodeRunner:
             self.renew()
         return False
 
-    def _run_once(self, frame: Frame, arguments: dict[str, Any]) -> Any:
-        self.block.words[self._count["calls"]] += 1
-        result = self.operator.run(frame, **arguments)
-        if type(result) is Image and self._only_kind is Image:
-            return result
-        if result is not None:
-            self._check_result(result)
-        if self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
-            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
-        return result
+    def check_result(self, result: Any) -> None:
+        """An operator that gives something else than it declared is named here, before others stumble over it. Raises OperatorError.
 
-    def _check_result(self, result: Any) -> None:
-        """An operator that gives something else than it declared is named here, before others stumble over it. Raises OperatorError."""
+        Tensors that the next run of the same session would write over are copied.
+        """
+        if result is None:
+            return
         if not isinstance(result, Mapping) and self._only is None:
             names = ", ".join(port for port, _ in self.outputs)
             raise OperatorError(f"{type(self.operator).__name__}.run: expected values by port ({names}), got {type(result).__name__}")
@@ -195,6 +202,10 @@ class NodeRunner:
             if value is not None and (not isinstance(value, kind) or (dtype is not None and getattr(value, "dtype", None) != dtype)):
                 got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise OperatorError(f"{type(self.operator).__name__}.run: expected {spec} for {port!r}, got {got}")
+        if isinstance(result, np.ndarray):
+            self._dtype = result.dtype
+        elif self.keep_outputs and isinstance(result, Tensors) and result.slot is None:
+            result.arrays = {name: array.copy() for name, array in result.arrays.items()}
 
     def _run_items(self, frame: Frame, arguments: dict[str, Any]) -> dict[str, Many]:
         lists = {port: arguments[port] for port in self.node.lifted if port in arguments}
@@ -203,9 +214,11 @@ class NodeRunner:
         for index, parent in enumerate(first.parents):
             self.context.index = max(len(many.items) for many in gathered.values())
             items = {**arguments, **{port: many.items[index] for port, many in lists.items()}}
-            result = self._run_once(frame, items)
+            self._called += 1
+            result = self.operator.run(frame, **items)
             if result is None:
                 continue
+            self.check_result(result)
             for port, value in result.items() if isinstance(result, Mapping) else ((self.outputs[0][0], result),):
                 gathered[port].items.append(value)
                 gathered[port].parents.append(parent)
@@ -227,10 +240,11 @@ class NodeRunner:
         self._planned_specs = {
             port: spec.item if isinstance(spec, ManySpec) and port in self.node.lifted else spec for port, spec in specs.items()
         }
+        self._pictures = tuple(port for port, spec in specs.items() if isinstance(spec, ImageSpec))
 
     def flush(self, values: list[Any], stream: int, seq: int) -> bool:
         """Puts what the operator still holds into the table, as frame `seq`; whether it held anything."""
-        self.block.enter(self.number, stream, seq, time.monotonic_ns())
+        self.block.enter(self.number, stream, seq, monotonic_ns())
         try:
             result = self.operator.flush()
         except Exception as error:  # counted and reported like any frame
@@ -241,8 +255,7 @@ class NodeRunner:
         if result is None:
             return False
         self.flushed = True
-        for port, place in self.outputs:
-            values[place] = result.get(port) if isinstance(result, Mapping) else result
+        self._put(result, values)
         return True
 
     def describe(self, error: BaseException) -> str:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from flow.entry import FINAL, Entry, Kind
 from flow.plan.value import Plan, Ref
 from flow.pool import SlotRef
+from flow.worker.live import LiveSource
 from flow.worker.out_edge import OutEdge
 from flow.worker.settlement import Settlement
 from flow.worker.setup import Passage
-from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
+from flow.worker.source import Shot, SourceStage, WaitingSource
 
 if TYPE_CHECKING:
     from flow.worker.chain import ChainRunner

@@ -41,21 +41,21 @@ class _Words:
         words = self.words
         words[at.BASE], words[at.PLACES], words[at.STRIDE] = link.base, link.shape.places, link.shape.stride
         words[at.OWN_WORD], words[at.OTHER_WORD], words[at.WATCHED] = own, other, link.other.word
-        words[at.PICTURE] = self.picture.ctypes.data
+        words[at.PICTURE], words[at.BELL] = self.picture.ctypes.data, link.other.fd
 
 
 class PicturesOut:
     """Gives pictures that lie in slots."""
 
-    def __init__(self, edge: OutEdge, sender: RingSender, head: int, step: int) -> None:
-        self.edge, self.sender, self._head = edge, sender, head
+    def __init__(self, edge: OutEdge, sender: RingSender) -> None:
+        self.edge, self.sender, self._head = edge, sender, 0
         functions = kernels.functions()
         self._give, self._reap = functions["ace_give"], functions["ace_reap"]
         state = self._state = _Words(sender, sender.tail_word, sender.head_word)
         self.words = state.words
         self._holds = np.zeros(sender.shape.places, np.int64)
         self.words[at.HOLDS] = self._holds.ctypes.data
-        self.words[at.CREDITS], self.words[at.STEP] = edge.credits, step
+        self.words[at.CREDITS] = edge.credits
         self._address = state.address
         self._spec: ImageSpec | None = None
         self._transform: Affine | None = None
@@ -65,6 +65,10 @@ class PicturesOut:
         self._out_word = edge.block.index(f"{edge.key}.out")
         self.room: Callable[[], int] = partial(self._reap, self._address)
         """How many frames may be given now; lets go of what the consumer has finished with."""
+
+    def begin(self, head: int, step: int) -> None:
+        """From now on heads stand at `head`, and each turn here comes `step` after the last. What is under way stays so."""
+        self._head, self.words[at.STEP] = head, step
 
     def take_over(self, turn: int) -> None:
         """From here on we count for the edge's own end. `turn`: of what goes to this link next."""
@@ -112,8 +116,7 @@ class PicturesOut:
             self._state.picture[:] = np.frombuffer(picture_bytes(image), np.uint8)
         ref: SlotRef = image.slot
         pool, slot = ref.pool, ref.slot
-        if self._give(self._address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot):
-            self.sender.other.ring()
+        self._give(self._address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot)
 
     def count(self) -> int:
         """How many frames were given, and finished with, since last asked: the first is returned, the second counted."""
@@ -134,6 +137,7 @@ class PicturesIn:
         self.words[at.STEP] = edge.replicas
         functions = kernels.functions()
         self._observe = functions["ace_observe"]
+        self._finish: Callable[[], int] = partial(functions["ace_finish"], state.address)
         self.take_entry: Callable[[], int] = partial(functions["ace_take"], state.address, head)
         self._pools: list[Pool] = []
         self.images: dict[int, Image] = {}
@@ -154,8 +158,14 @@ class PicturesIn:
     def take_over(self) -> None:
         """From here on we count for the edge's own end."""
         self.know(self.edge.pools)
+        self.words[at.BELL], self.words[at.WATCHED] = self.receiver.other.fd, self.receiver.other.word
         self.words[at.COUNT], self.words[at.SEEN] = self.receiver.taken, self.receiver.tail
         self.words[at.TURN] = self.edge.next_turn
+
+    def finish(self) -> None:
+        """Tells the producer that everything taken so far is finished with."""
+        self.receiver.head = self.words[at.COUNT]
+        self._finish()
 
     def stirs(self) -> bool:
         """Whether there are entries that were not taken."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic_ns
 from typing import Any
 
-from flow.entry import FINAL, RESET, Entry
-from flow.ledger import Block, latency_bucket
+import numpy as np
+
+from devices import kernels
+from devices.kernels import counts
+from flow.entry import FINAL, RESET
+from flow.ledger import LATENCY_BOUNDS, LATENCY_BUCKETS, Block
 from flow.link.rows import RowSender
 from flow.plan.value import Sink
 from flow.result import Result, make_result
 from flow.said import Said
 from flow.sinks.contract import Sink as SinkTarget
 from ops.value import Frame, Image
+
+COUNTS = ("results", "max_ns", "last_ns", "gap_ns", "next_seq", *(f"latency:{bucket}" for bucket in range(LATENCY_BUCKETS)))
+"""In the order of `devices.kernels.counts`."""
 
 
 class ResultsTarget:
@@ -82,9 +89,10 @@ class SinkRunner:
         self.tell: Callable[..., None] | None = None
         self._reset = False
         self._said = Said(sink.id, sink.spec, block)
-        self._results, self._latency, self._most, self._last, self._gap, self._next = (
-            block.index(f"{self.key}.{name}") for name in ("results", "latency:0", "max_ns", "last_ns", "gap_ns", "next_seq")
-        )
+        found = [block.index(f"{self.key}.{name}") for name in COUNTS]
+        self._counts = np.array([*found, *LATENCY_BOUNDS], np.int64)
+        self._places: int = self._counts.ctypes.data
+        self._count = kernels.functions()["ace_result"]
 
     def open(self, *, resume: bool) -> None:
         """Raises SinkError."""
@@ -94,48 +102,42 @@ class SinkRunner:
         elif not isinstance(self.target, Unopened):
             self.written = self.target.open(resume=resume)
             if getattr(self.target, "lasting", False):
-                self.written = {self.sink.stream: self.block.words[self._next] - 1, **self.written}
+                self.written = {self.sink.stream: self.block.words[self._counts[counts.COMING]] - 1, **self.written}
         self.opened = True
 
     def succeed(self, target: SinkTarget | ResultsTarget | Nowhere, last_ns: int) -> None:
         """Goes on with an output that another worker has written so far, its last row at `last_ns`. Raises SinkError."""
         self.target = target
-        words = self.block.words
-        words[self._last] = words[self._last] or last_ns
+        words, last = self.block.words, self._counts[counts.LAST]
+        words[last] = words[last] or last_ns
         self.open(resume=True)
 
     def ready(self) -> bool:
         return not isinstance(self.target, ResultsTarget) or self.stopped or self.target.ready()
 
-    def run(self, entry: Entry, stream: str, streams: list[str], value: Any) -> None:
-        """Writes the frame's row or picture. Raises SinkError."""
-        self._reset |= bool(entry.flags & RESET)
-        if value is None or self.stopped or self.written.get(stream, -1) >= entry.seq:
+    def run(self, frame: Frame, flags: int, capture_ns: int, value: Any, joined: tuple[Frame, ...] = ()) -> None:
+        """Writes the frame's row or picture; `joined` are the frames that met in it. Raises SinkError."""
+        if flags:
+            self._reset |= bool(flags & RESET)
+            if flags & FINAL and not self.ends_here:
+                return
+        if value is None or self.stopped or (self.written and self.written.get(frame.stream, -1) >= frame.seq):
             return
-        if entry.flags & FINAL and not self.ends_here:
-            return
-        now, words = time.monotonic_ns(), self.block.words
-        if words[self._last]:
-            words[self._gap] = max(words[self._gap], now - words[self._last])
-        words[self._last] = now
-        latency = now - entry.capture_ns
-        joined = tuple(Frame(streams[index], seq, pts) for index, seq, pts in entry.joined)
-        frame = entry.frame(stream)
-        picture = value if self.target.wants == "picture" else None
+        now, target = monotonic_ns(), self.target
+        latency = now - capture_ns
+        picture = value if target.wants == "picture" else None
         result = make_result(
             self.sink, frame, None if picture is not None else value,
             plan=self.plan, latency_ms=latency / 1e6, reset=self._reset, inputs=joined,
         )  # fmt: skip
-        assert not isinstance(self.target, Unopened)
-        self.target.write(result, picture)
-        words[self._next] = entry.seq + 1
-        if self.every and entry.seq % self.every == 0 and picture is None and self.tell is not None:
+        assert not isinstance(target, Unopened)
+        target.write(result, picture)
+        if self.every and frame.seq % self.every == 0 and picture is None and self.tell is not None:
             self.tell("row", sink=self.sink.id, row=result.row())
         self._reset = False
-        self._said.count(value)
-        words[self._results] += 1
-        words[self._latency + latency_bucket(latency)] += 1
-        words[self._most] = max(words[self._most], latency)
+        if self._said.counts:
+            self._said.count(value)
+        self._count(self.block.words_address, self._places, frame.seq, now, latency)
 
     def poll(self) -> bool:
         return isinstance(self.target, ResultsTarget) and self.target.poll()

@@ -1,23 +1,15 @@
-"""The first stage of a source chain: frames from the reader into slots, at the source's pace or at ours.
-
-A file is read when the chain asks for a frame. A live source is read by a thread of its own that never waits for the chain: the newest
-frame replaces the one that waits (`latest`), or the oldest of several gives way (`drop_oldest`), and every one that went is counted.
-"""
+"""The first stage of a source chain: frames from the reader into slots. Here what all share, and sources that wait until they are asked."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from devices.kernels.links import CAPTURE, HEAD_WORDS, PTS, SEQ, TIME
 from devices.spec import ImageSpec
 from flow.ledger import Block
 from flow.plan.value import Stream
@@ -29,8 +21,9 @@ if TYPE_CHECKING:
 
 Memory = tuple[np.ndarray, SlotRef | None]
 Tell = Callable[..., None]
-
-LOSSES_TOLD = 5
+MANY = 1 << 60
+NOTED_EVERY = 16
+"""After so many frames of a source that waits, what its reader has repaired is counted."""
 
 
 @dataclass(slots=True)
@@ -48,7 +41,8 @@ class NoMemory(Exception):
     """A picture larger than the memory that the device has left for it."""
 
 
-def _copy(captured: Captured, memory: Memory) -> Shot:
+def copy(captured: Captured, memory: Memory) -> Shot:
+    """The frame in our memory."""
     buffer, ref = memory
     spec = captured.spec
     planes = spec.split(buffer)
@@ -70,6 +64,7 @@ class SourceStage(ABC):
         index = block.index
         self._in, self._out, self._in_flight = (index(f"{self.key}.{name}") for name in ("in", "out", "in_flight"))
         self._noted = (0, 0, 0)
+        self._thins = stream.policy == "every"
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
@@ -126,7 +121,13 @@ class SourceStage(ABC):
         """A frame has moved out of this slot."""
         return
 
-    def published(self, shot: Shot) -> None:
+    def came(self) -> None:
+        """A frame has been read."""
+        words = self.block.words
+        words[self._in] += 1
+        words[self._in_flight] += 1
+
+    def gone(self) -> None:
         """The frame has gone through the chain."""
         words = self.block.words
         words[self._out] += 1
@@ -166,8 +167,7 @@ class WaitingSource(SourceStage):
         super().__init__(stream, chain, reader, block, memory, frames)
         self._images: dict[int, Image] = {}
         """Pictures over memory that was filled before."""
-        self.at_once: Callable[[Image, int, int, int | None, int], None] | None = None
-        """Who sends a picture (with seq, pts_ns, time_ns, mono_ns) that was filled in, before anything else is done with it."""
+        self.spec = stream.spec
 
     def drain(self) -> None:
         self.draining = True
@@ -180,12 +180,11 @@ class WaitingSource(SourceStage):
             if (self.draining and self.next_seq >= self.promised) or (self.frames is not None and self.next_seq >= self.frames):
                 self.ended = True
                 break
-            self._note()
-            room = self._room() if self.reader.fills else None
-            if room is None:
-                captured = self.reader.read()
-            else:
-                captured = self.reader.read(room.planes, None if self.at_once is None else partial(self.at_once, room))
+            if self.next_seq % NOTED_EVERY == 0:
+                self._note()
+            if self.reader.fills and not self._thins:
+                return self._shot_filled()
+            captured = self.reader.read()
             if captured is None or (self.frames is not None and captured.seq >= self.frames):
                 self._note()
                 self.ended = True
@@ -193,12 +192,10 @@ class WaitingSource(SourceStage):
             self.next_seq = captured.seq + 1
             with self.block.change():
                 words[self._in] += 1
-                if not self._wanted(captured):
+                if self._thins and not self._wanted(captured):
                     self.block.add(f"{self.key}.dropped:every")
                     continue
                 words[self._in_flight] += 1
-            if room is not None:
-                return Shot(captured.seq, captured.pts_ns, captured.time_ns, captured.mono_ns, room)
             try:
                 memory = self.memory(captured.spec)
             except NoMemory:
@@ -208,8 +205,42 @@ class WaitingSource(SourceStage):
                 continue
             if memory is None:
                 raise AssertionError("a frame was asked for while no slot was free")
-            return _copy(captured, memory)
+            return copy(captured, memory)
         return None
+
+    def fillable(self) -> int:
+        """How many frames `fill` may be asked for now. Raises SourceError."""
+        if self._thins or self.draining or self.ended or self._returned is not None or not self.reader.fills:
+            return 0
+        return MANY if self.frames is None else self.frames - self.next_seq
+
+    def fill(self, head: Any) -> Image | None:
+        """The next frame as `take` gives it: the picture, with its numbers in the words of `head`. None at the end. `came` is to be called.
+
+        For a source that writes its pictures where consumers read them.
+        """
+        image = self._room()
+        found = self.reader.next(image.planes)
+        if found is None:
+            self._note()
+            self.ended = True
+            return None
+        seq, pts_ns, mono_ns, picture = found
+        time_ns = picture.time_ns
+        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
+        self.next_seq = seq + 1
+        if seq % NOTED_EVERY == 0:
+            self._note()
+        return image
+
+    def _shot_filled(self) -> Shot | None:
+        head = [0] * HEAD_WORDS
+        image = self.fill(head)
+        if image is None:
+            return None
+        with self.block.change():
+            self.came()
+        return Shot(head[SEQ], head[PTS], None if head[TIME] < 0 else head[TIME], head[CAPTURE], image)
 
     def renewed(self, shot: Shot) -> Shot | None:
         self._images.clear()
@@ -217,223 +248,14 @@ class WaitingSource(SourceStage):
 
     def _room(self) -> Image:
         """Where a source that fills its pictures in writes the next one."""
-        memory = self.memory(self.stream.spec)
+        memory = self.memory(self.spec)
         if memory is None:
             raise AssertionError("a frame was asked for while no slot was free")
         buffer, ref = memory
         key = -1 if ref is None else ref.pool.number_word | ref.slot
         image = self._images.get(key)
         if image is None:
-            spec = self.stream.spec
+            spec = self.spec
             image = self._images[key] = Image(spec, spec.split(buffer), rotation_transform(spec), ref)
         image.slot = ref
         return image
-
-
-class LiveSource(SourceStage):
-    """A thread reads all the time; the chain takes what is newest. Slots go to the thread through `_room` and come back in shots."""
-
-    def __init__(
-        self, stream: Stream, chain: int, reader: StreamReader, block: Block,
-        memory: Callable[[ImageSpec], Memory | None], frames: int | None, tell: Tell = lambda event, **fields: None,
-    ) -> None:  # fmt: skip
-        super().__init__(stream, chain, reader, block, memory, frames)
-        self._tell, self._told = tell, 0
-        self._lost: deque[str] = deque()
-        reader.lost = self._hear
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._lock = threading.Lock()
-        self._room: deque[Memory] = deque()
-        self._waiting: deque[Shot] = deque()
-        self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
-        self._finished = False
-        self._needed: ImageSpec = stream.spec
-        self._error: BaseException | None = None
-        self._keep = stream.queue if stream.policy == "drop_oldest" else 1
-        policy = "drop_oldest" if stream.policy == "drop_oldest" else "latest"
-        self._let_go, self._switched, *self._refused = (
-            block.index(f"{self.key}.dropped:{cause}") for cause in (policy, "switch", "every", "memory")
-        )
-        self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
-        self._started = False
-        self.rang = False
-        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
-        self.takes: Callable[[], bool] = lambda: True
-        """Whether anybody could take a frame now. If not, it is dropped before it is written anywhere: the next one will be newer."""
-
-    @property
-    def waitable(self) -> int:
-        return self._bell
-
-    def due(self) -> bool:
-        return self.rang or bool(self._waiting) or not self._started or self.draining or self._returned is not None
-
-    def _capture(self) -> None:
-        try:
-            while not self.draining:
-                captured = self.reader.read()
-                if self._over(captured):
-                    break
-                assert captured is not None
-                self._put(captured)
-        except BaseException as error:  # handed to the chain, which reports it
-            self._error = error
-        finally:
-            with self._lock:
-                self._finished = True
-            os.eventfd_write(self._bell, 1)
-
-    def _hear(self, error: str) -> None:
-        """The camera is away; the thread goes on trying."""
-        self._lost.append(error)
-        os.eventfd_write(self._bell, 1)
-
-    def _tell_losses(self) -> None:
-        while self._lost:
-            error, self._told = self._lost.popleft(), self._told + 1
-            more = " (more of these are counted, not shown)" if self._told == LOSSES_TOLD else ""
-            if self._told <= LOSSES_TOLD:
-                self._tell("stream_lost", stream=self.stream.name, message=f"{error}; trying again{more}")
-
-    def _put(self, captured: Captured) -> None:
-        takes = self.takes()
-        with self._lock:
-            if not takes:
-                self._captured += 1
-                self._dropped_policy += 1
-                return
-            if not self._wanted(captured):
-                self._captured += 1
-                self._dropped_every += 1
-                return
-            memory = self._find_room(captured.spec)
-            if memory is None:
-                self._captured += 1
-                if captured.spec.nbytes > self._needed.nbytes:
-                    self._needed = captured.spec
-                    self._dropped_memory += 1
-                else:
-                    self._dropped_policy += 1
-        if memory is not None:
-            shot = _copy(captured, memory)
-            with self._lock:
-                self._captured += 1
-                self._waiting.append(shot)
-                while len(self._waiting) > self._keep:
-                    self._give_room(self._waiting.popleft())
-                    self._dropped_policy += 1
-        os.eventfd_write(self._bell, 1)
-
-    def _find_room(self, spec: ImageSpec) -> Memory | None:
-        for _ in range(len(self._room)):
-            memory = self._room.popleft()
-            if len(memory[0]) >= spec.nbytes:
-                return memory
-            self._room.append(memory)
-        if len(self._waiting) >= self._keep:
-            memory = self._memory_of(self._waiting.popleft())
-            self._dropped_policy += 1
-            if len(memory[0]) >= spec.nbytes:
-                return memory
-            self._room.append(memory)
-        return None
-
-    @staticmethod
-    def _memory_of(shot: Shot) -> Memory:
-        ref = shot.image.slot
-        if isinstance(ref, SlotRef):
-            return ref.pool.view(ref.slot), ref
-        plane = shot.image.planes[0]
-        base = plane.base if plane.base is not None else plane
-        assert isinstance(base, np.ndarray)
-        return base.reshape(-1), None
-
-    def _give_room(self, shot: Shot) -> None:
-        self._room.append(self._memory_of(shot))
-
-    def take(self) -> Shot | None:
-        if not self._started:
-            self._started = True
-            self._thread.start()
-        if self._returned is not None:
-            return self._again()
-        self.rang = False
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
-        self._tell_losses()
-        self._refill()
-        with self._lock:
-            shot = self._waiting.popleft() if self._waiting else None
-            self._write_ledger(1 if shot is not None else 0, self._let_go)
-            finished = self._finished and not self._waiting
-        if shot is not None and self.stale is not None:
-            kept = self.renewed(shot)
-            if kept is None and isinstance(shot.image.slot, SlotRef):
-                self.let_go(shot.image.slot)
-                self._dropped_policy += 1
-            shot = kept
-        self._refill()
-        if shot is None and finished:
-            if self._error is not None:
-                raise self._error
-            self.ended = True
-        return shot
-
-    def let_go_for_switch(self, held: int) -> None:
-        """What was let go since a frame was last taken is lost to a switch of plans; `held` frames were taken and have not gone out."""
-        with self._lock:
-            self._write_ledger(held, self._switched)
-
-    def _write_ledger(self, taken: int, let_go: int) -> None:
-        words = self.block.words
-        counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
-        with self.block.change():
-            for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
-                words[index] += count
-            words[self._in_flight] = len(self._waiting) + taken
-        self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
-        self._note()
-
-    def let_go(self, ref: SlotRef) -> None:
-        ref.pool.release(ref)
-
-    def renewed(self, shot: Shot) -> Shot | None:
-        self._let_go_of_stale_room()
-        return super().renewed(shot)
-
-    def _let_go_of_stale_room(self) -> None:
-        stale = self.stale
-        assert stale is not None
-        with self._lock:
-            room, self._room = self._room, deque()
-            for memory in room:
-                if memory[1] is not None and stale(memory[1]):
-                    self.let_go(memory[1])
-                else:
-                    self._room.append(memory)
-
-    def _refill(self) -> None:
-        """Two free buffers for the thread: one being written, one to go on with."""
-        while len(self._room) + len(self._waiting) < self._keep + 1:
-            try:
-                memory = self.memory(self._needed)
-            except NoMemory:
-                return
-            if memory is None:
-                return
-            with self._lock:
-                self._room.append(memory)
-
-    def release_room(self) -> None:
-        """Gives unused slots back at the end."""
-        while self._room:
-            _, ref = self._room.popleft()
-            if ref is not None:
-                ref.pool.release(ref)
-
-    def close(self) -> None:
-        super().close()
-        if self._started:
-            self._thread.join(timeout=2.0)
-        self.release_room()
-        os.close(self._bell)

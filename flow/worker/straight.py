@@ -9,21 +9,22 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
-import time
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from devices import kernels
 from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
 from flow.entry import RESET
 from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
+from flow.worker.books import Books
+from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget
-from flow.worker.source import LiveSource, Shot, SourceStage, WaitingSource
-from flow.worker.ways import FramesIn, FramesOut, entry_of
-from ops.value import Frame, Image
+from flow.worker.source import Shot, SourceStage, WaitingSource
+from flow.worker.ways import FramesIn, FramesOut
+from ops.value import Frame
 
 if TYPE_CHECKING:
     from flow.worker.chain import ChainRunner
@@ -55,26 +56,23 @@ class Straight:
             for out, out_places, room in gate.edges:
                 self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
         self._live = isinstance(self.source, LiveSource)
+        self.waiting = self.source if isinstance(self.source, WaitingSource) else None
         if self.source is not None:
             self._due = self.source.due
             self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sinks = [(sink, sink.place) for sink in chain.sinks]
         self._shot: Shot | None = None
-        self._limited = bool(self._targets) or chain.pools.owns()
-        self._frames = 0
+        self.limited = bool(self._targets) or chain.pools.owns()
+        self.frames = 0
         """Passed on and not settled yet."""
-        self._pictures = self.way_in.pictures if self.way_in is not None else None
+        self.pictures = self.way_in.pictures if self.way_in is not None else None
+        self._empty: list[Any] = [None] * chain.size
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
-        self._sent_at_once = False
-        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures else None
-        if isinstance(self.source, WaitingSource):
-            blocks = self.source.stream.policy == "block"  # what thins out is counted before it is sent, or a successor would send it again
-            self.source.at_once = self._send_at_once if only is not None and blocks and not self._nodes else None
-        if only is not None:
-            self._only_way = only
-        self._prepare_settling()
+        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
+        self._give_only = only.give_only if only is not None else None
+        self._books = Books(chain, self.way_in, self.ways_out, self.head)
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
@@ -110,14 +108,11 @@ class Straight:
         """From here on the chain knows."""
         if self.active:
             self.active = False
-            words = self.block.words
-            alone = 1 - words[0] % 2  # whether no change of the ledger is open
-            words[0] += alone
-            if self.way_in is not None:
-                self.way_in.hand_back()
-            for way in self.ways_out:
-                way.hand_back()
-            words[0] += alone
+            with self.block.change():
+                if self.way_in is not None:
+                    self.way_in.hand_back()
+                for way in self.ways_out:
+                    way.hand_back()
 
     def stirs(self, *, room: bool) -> bool:
         """Whether a link has something new; `room`: also of what consumers have finished with. While it is room that we lack, frames that
@@ -145,87 +140,153 @@ class Straight:
         if not self.active and not self.take_over():
             return None
         words[0] += 1  # the ledger's change begins
-        self._frames = 0
+        self.frames = 0
         try:
             for target in self._targets:
                 if not target.settled():
                     self._take_in_results()
                     break
-            room = MOST_FRAMES
-            for way in self.ways_out:
-                room = min(room, way.room())
-            more = self._pictures_pass(room) if self._pictures is not None else self._frames_pass(room)
+            room = self._room()
+            if self.pictures is not None:
+                more = self._pictures_pass(room)
+            elif self.waiting is not None and (fillable := self.waiting.fillable()) > 0:
+                more = self._filled_pass(self.waiting, room, fillable)
+            else:
+                more = self._frames_pass(room)
         finally:
-            if self._frames:
-                self._settle(self._frames)
+            if self.frames:
+                self._settle(self.frames)
             words[0] += 1
         if chain.ended or chain.stopped or (self.way_in is not None and self.way_in.rare) or (chain.blocked and chain.thins):
             self.hand_back()
-            return True if self._frames else None
+            return True if self.frames else None
         return more
+
+    def settle_now(self, *, opens: bool = False) -> int:
+        """Settles what was passed on, in the ledger's change that is open (unless it `opens` one); how many frames may come then."""
+        words = self.block.words
+        words[0] += opens
+        try:
+            if self.frames:
+                self._settle(self.frames)
+            self.frames = 0
+            self.chain.blocked = not self.active or (self.limited and not self._ready())
+            return 0 if self.chain.blocked else self._room()
+        finally:
+            words[0] += 1
+
+    def _room(self) -> int:
+        """How many frames there is room for, of as many as are settled together."""
+        room = MOST_FRAMES
+        for way in self.ways_out:
+            room = min(room, way.room())
+        return room
+
+    def picture_pass(self, found: int) -> None:
+        """A picture that was taken from a ring."""
+        pictures, chain = self.pictures, self.chain
+        assert pictures is not None
+        values = self._empty.copy()
+        values[self._place] = image = pictures.images.get(found) or pictures.picture(found)
+        ref = image.slot
+        ref.generation = ref.pool.generations[ref.slot]
+        if self._nodes:
+            self._run(values)
+        for way in self.ways_out:
+            way.give(values)
+        self.frames += 1
+        if chain.pools.taken:
+            chain.pools.end_frame()
+        self.head[FLAGS] = 0
 
     def _pictures_pass(self, room: int) -> bool:
         """Pictures from a ring, as many as have come and there is room for; whether there may be more."""
-        chain, pictures, head, nodes, ways_out, limited = self.chain, self._pictures, self.head, self._nodes, self.ways_out, self._limited
+        chain, pictures, limited = self.chain, self.pictures, self.limited
         assert pictures is not None
-        take, images, empty, place = pictures.take_entry, pictures.images, [None] * chain.size, self._place
-        started = 0
+        started = monotonic_ns()
         while self.active:
-            chain.blocked = self._frames >= room or (limited and not self._ready())
+            chain.blocked = self.frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return self._frames >= MOST_FRAMES
-            found = take()
+                return self.frames >= MOST_FRAMES
+            found = pictures.take_entry()
             if found < 0:
                 if found != NOTHING and self.way_in is not None:
                     self.way_in.rare = True
                 return False
-            values: list[Any] = empty.copy()
-            values[place] = image = images.get(found) or pictures.picture(found)
-            ref = image.slot
-            ref.generation = ref.pool.generations[ref.slot]
-            if nodes:
-                self._run(values)
-            for way in ways_out:
-                way.give(values)
-            self._frames += 1
-            if limited:
-                chain.pools.end_frame()
-            if nodes:
-                now = time.monotonic_ns()
-                started = started or now
-                if chain.stopped or now - started > LONGEST_NS:
-                    return True
-            head[FLAGS] = 0
+            self.picture_pass(found)
+            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
+                return True
         return False
 
     def _frames_pass(self, room: int) -> bool:
         """The same for a source, and for frames that are no single picture."""
-        chain, way_in, limited = self.chain, self.way_in, self._limited
-        started = time.monotonic_ns()
+        chain, way_in, limited, nodes, live = self.chain, self.way_in, self.limited, self._nodes, self._live
+        pools, ways_out, empty = chain.pools, self.ways_out, [None] * chain.size
+        frames = 0
+        started = monotonic_ns()
         while self.active:
-            if self._live and self._frames and not self._due():
+            if live and frames and not self._due():
                 return False
-            chain.blocked = self._frames >= room or (limited and not self._ready())
+            chain.blocked = frames >= room or (limited and not self._ready())
             if chain.blocked:
-                return self._frames >= MOST_FRAMES
-            values: list[Any] = [None] * chain.size
+                return frames >= MOST_FRAMES
+            values: list[Any] = empty.copy()
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
-            if self._sent_at_once:
-                self._sent_at_once = False
-            else:
-                if self._nodes:
-                    self._run(values)
-                for way in self.ways_out:
-                    way.give(values)
-            self._frames += 1
-            if limited:
-                chain.pools.end_frame()
+            if nodes:
+                self._run(values)
+            for way in ways_out:
+                way.give(values)
+            frames += 1
+            self.frames = frames
+            if pools.taken:
+                pools.end_frame()
             if way_in is None:
                 self._published()
-            if chain.stopped or time.monotonic_ns() - started > LONGEST_NS:
+            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
                 return True
         return False
+
+    def _filled_pass(self, source: WaitingSource, room: int, most: int) -> bool:
+        """The same for `most` frames of a source that writes its pictures where consumers read them."""
+        chain, words, head, limited, give_only = self.chain, self.block.words, self.head, self.limited, self._give_only
+        pools, ways_out, place, empty = chain.pools, self.ways_out, chain.source_place, [None] * chain.size
+        if not chain.go:
+            return False
+        frames = 0
+        started = monotonic_ns()
+        while self.active and frames < most:
+            chain.blocked = frames >= room or (limited and not self._ready())
+            if chain.blocked:
+                return frames >= MOST_FRAMES
+            words[0] += 1  # a picture may take as long as frames are apart: the ledger must be readable meanwhile
+            try:
+                image = source.fill(head)
+            finally:
+                words[0] += 1
+            if image is None:
+                pools.end_frame()
+                chain.ended = True
+                return False
+            source.came()
+            if give_only is not None:
+                give_only(image)
+            else:
+                values: list[Any] = empty.copy()
+                values[place] = image
+                if self._nodes:
+                    self._run(values)
+                for way in ways_out:
+                    way.give(values)
+            frames += 1
+            self.frames = frames
+            if pools.taken:
+                pools.end_frame()
+            source.gone()
+            head[FLAGS] = 0
+            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
+                return True
+        return True
 
     def _take_in_results(self) -> None:
         for sink, _ in self._sinks:
@@ -265,29 +326,21 @@ class Straight:
         head[TIME] = -1 if shot.time_ns is None else shot.time_ns
         return True
 
-    def _send_at_once(self, image: Image, seq: int, pts_ns: int, time_ns: int | None, mono_ns: int) -> None:
-        """A picture that lies in its slot: consumers have it before we do anything else."""
-        if not self.active:
-            return
-        head = self.head
-        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
-        self._sent_at_once = True
-        self._only_way.give_picture(image)
-
     def _published(self) -> None:
-        assert self._shot is not None
-        assert self.source is not None
-        self.chain.release_shot(self._shot)
-        self.source.published(self._shot)
+        shot, source = self._shot, self.source
+        assert shot is not None
+        assert source is not None
+        if self._live:
+            self.chain.release_shot(shot)
+        source.gone()
         self.head[FLAGS] = 0
 
     def _run(self, values: list[Any]) -> None:
         """One frame through the nodes and into the sinks."""
         chain, head = self.chain, self.head
-        stream, time_ns = head[STREAM], head[TIME]
-        name = chain.streams[stream]
-        frame = new_tuple(Frame, (name, head[SEQ], head[PTS], head[EPOCH], None if time_ns < 0 else time_ns))
-        flags = head[FLAGS] & RESET
+        flags, stream, epoch, seq, pts, time_ns, capture_ns = head
+        frame = new_tuple(Frame, (chain.streams[stream], seq, pts, epoch, None if time_ns < 0 else time_ns))
+        flags &= RESET
         for node in chain.nodes:
             if not node.run(frame, stream, values) and node.node.on_error == "stop":
                 chain.fail(node)
@@ -297,36 +350,18 @@ class Straight:
         head[FLAGS] = flags
         for _, place in self._sinks:
             if values[place] is not None or flags:
-                chain.write(entry_of(head), name, values)
+                chain.write(frame, flags, capture_ns, values)
                 break
 
     # ---- settlement
-
-    def _prepare_settling(self) -> None:
-        """The words that a settlement changes, in the order in which `_settle` fills them in."""
-        functions = kernels.functions()
-        self._commit = functions["ace_commit"]
-        key, index = f"chain:{self.chain.chain.id}", self.block.index
-        changed = [index(f"{key}.state")] if self.chain.state_area is not None else []
-        if self.source is not None:
-            changed += [index(f"{key}.next_seq"), index(f"{key}.last_pts")]
-        if self.way_in is not None:
-            changed += self.way_in.counts[2:]
-        for way in self.ways_out:
-            changed += way.counts[2:]
-        self._changes_array = np.zeros(2 * len(changed), np.int64)
-        self._changes_array[::2] = changed
-        self._changes: Any = self._changes_array.data
-        self._commit_what = self.block.journal_address, self.block.words_address, self._changes_array.ctypes.data, len(changed)
 
     def _settle(self, frames: int) -> None:
         """Everything so far is published: what a successor needs to know, in one piece.
 
         Results that there is no room for yet, and what comes after them, the chain settles when they are published.
         """
-        chain, block, way_in, head, changes = self.chain, self.block, self.way_in, self.head, self._changes
-        words = block.words
-        chain.last_head = tuple(head)
+        chain = self.chain
+        chain.last_head = tuple(self.head)
         for target in self._targets:
             if not target.settled():
                 self._settle_later(frames)
@@ -334,31 +369,7 @@ class Straight:
         if chain.settling:
             self._settle_later(frames)
             return
-        place = 1
-        if chain.state_area is not None:
-            state = chain.save()
-            number = words[changes[0]] + 1
-            if state:
-                block.save_state(chain.state_area, number, state)
-            changes[place] = number
-            place += 2
-        if self.source is not None:
-            changes[place], changes[place + 2] = head[SEQ] + 1, head[PTS]
-            place += 4
-        if way_in is not None:
-            taken, out, _, _ = way_in.counts
-            words[taken] += frames
-            words[out] += frames
-            way_in.edge.settled_turn = changes[place] = way_in.turn()
-            changes[place + 2] = words[taken]
-            place += 4
-        for way in self.ways_out:
-            changes[place], changes[place + 2] = way.finish(), words[way.counts[0]]
-            way.edge.forget()
-            place += 4
-        self._commit(*self._commit_what)
-        if way_in is not None:
-            way_in.finish()
+        self._books.settle(frames)
 
     def _settle_later(self, frames: int) -> None:
         """What has happened waits, in order, until results are published."""

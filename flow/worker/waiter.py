@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any
 
 import zmq
 
 READABLE = int(zmq.POLLIN)
+LOOK_NS = 50_000
+"""About what it costs two processes that one wakes the other."""
+
+
+class Patience:
+    """Whether to look for a moment before going to sleep: after a sleep that was no longer than that."""
+
+    def __init__(self) -> None:
+        self.short = False
+
+    def looks(self, stirs: Callable[[], bool]) -> bool:
+        """Looks for a moment; whether something came."""
+        end = monotonic_ns() + LOOK_NS
+        while not stirs():
+            if monotonic_ns() > end:
+                return False
+        return True
+
+    def slept(self, ns: int) -> None:
+        """So long it took until something came."""
+        self.short = ns < LOOK_NS
 
 
 class Waiter:

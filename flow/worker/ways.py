@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import gcd
 from typing import Any
 
-from devices.kernels.links import CAPTURE, COUNT, EPOCH, FLAGS, PTS, SEQ, STREAM, TIME, TURN
+from devices.kernels.links import CAPTURE, EPOCH, FLAGS, PTS, SEQ, STREAM, TIME, TURN
 from flow.entry import HEAD, ITEM, Entry, EntryError, Kind, Place
 from flow.link.ring import RECORD, RingReceiver, RingSender
 from flow.pool import PoolError, SlotRef
@@ -90,7 +90,7 @@ class FramesIn:
     def finish(self) -> None:
         """Tells producers that everything taken so far is finished with."""
         if self.pictures is not None:
-            self.receivers[0].finish(self.pictures.words[COUNT])
+            self.pictures.finish()
             return
         for receiver in self.receivers:
             receiver.finish(receiver.taken)
@@ -116,9 +116,18 @@ class FramesOut:
         """After so many frames it is the first link's turn again."""
         if self.carries_pictures:
             for link, ring in zip(edge.links, self.rings, strict=True):
-                link.pictures = PicturesOut(edge, ring, address, self.round * edge.replicas)
+                if link.pictures is None or link.pictures.sender is not ring:
+                    link.pictures = PicturesOut(edge, ring)
+                link.pictures.begin(address, self.round * edge.replicas)
+        self._lane, self._only = edge.links[0], edge.links[0].pictures if len(edge.links) == 1 else None
+        """The pictures' one way, where there is but one: it knows the turn."""
         index = edge.block.index
         self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "in_flight", "turn", "settled"))
+
+    @property
+    def give_only(self) -> Callable[[Image], None] | None:
+        """Sends a picture that lies in a slot, where there is but one link."""
+        return None if self._only is None else self._only.give
 
     def _links(self) -> list[tuple[int, Lane]]:
         """The links that frames go to next, with their turns."""
@@ -134,6 +143,10 @@ class FramesOut:
 
     def room(self) -> int:
         """How many frames may be sent."""
+        if self._only is not None:
+            if self._lane.unacked:
+                self.edge.poll()
+            return self._only.room()
         if not self.carries_pictures or any(link.unacked for link in self.edge.links):
             self.edge.poll()
         if self.round == 1:
@@ -161,6 +174,9 @@ class FramesOut:
 
     def give_picture(self, image: Image) -> None:
         """Sends a picture that lies in a slot."""
+        if self._only is not None:
+            self._only.give(image)
+            return
         edge = self.edge
         pictures = edge.links[edge.turn % len(edge.links)].pictures
         assert pictures is not None
@@ -168,12 +184,20 @@ class FramesOut:
         edge.turn += edge.replicas
 
     def _count(self) -> None:
+        if self._only is not None:
+            self.edge.turn = self._only.words[TURN]
         given = sum(link.pictures.count() for link in self.edge.links if link.pictures is not None)
         self.edge.block.words[self.counts[0]] += given
 
     def finish(self) -> int:
         """Counts what was given; the turn of the next."""
-        edge = self.edge
+        edge, only = self.edge, self._only
+        if only is not None and not self._lane.unacked:
+            words, turn = edge.block.words, only.words[TURN]
+            words[self.counts[0]] += only.count()
+            words[self.counts[1]] = only.under_way() + edge.waiting
+            edge.turn = turn
+            return int(turn)
         if self.carries_pictures:
             self._count()
         edge.note()

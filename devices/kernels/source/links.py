@@ -8,6 +8,7 @@ import numpy as np
 from devices.kernels import links as at
 from devices.kernels.source.memory import load_i32, load_i64, load_u8, load_u16, store_i32, store_i64, store_u8, store_u16
 from devices.kernels.source.rows import kernel
+from devices.kernels.source.system import ring
 from devices.kernels.source.words import observe, publish
 
 FRAME, SLOT = np.uint8(1), np.uint8(2)
@@ -18,9 +19,8 @@ PICTURE = ITEM + at.ITEM_BYTES
 
 @kernel
 def give(link, head, pool_and_slot, generation, hold):
-    """Publishes one picture; the worker's hold of its slot, counted at `hold`, is taken. The caller has seen that there is room.
-
-    Gives the word of the other end's bell.
+    """Publishes one picture, and rings where somebody sleeps for it; the worker's hold of its slot, counted at `hold`, is taken. The
+    caller has seen that there is room.
     """
     count = load_i64(link, at.COUNT)
     turn = load_i64(link, at.TURN)
@@ -53,7 +53,17 @@ def give(link, head, pool_and_slot, generation, hold):
     store_i64(load_i64(link, at.HOLDS), place, hold)
     store_i64(link, at.COUNT, count + 1)
     store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
-    return publish(load_i64(link, at.OWN_WORD), count + 1, load_i64(link, at.WATCHED))
+    if publish(load_i64(link, at.OWN_WORD), count + 1, load_i64(link, at.WATCHED)) != 0:
+        ring(load_i64(link, at.BELL))
+    return np.int64(0)
+
+
+@kernel
+def finish(link):
+    """Says that everything taken so far is finished with, and rings where somebody sleeps for room."""
+    if publish(load_i64(link, at.OWN_WORD), load_i64(link, at.COUNT), load_i64(link, at.WATCHED)) >= at.FOR_ROOM:
+        ring(load_i64(link, at.BELL))
+    return np.int64(0)
 
 
 @kernel
@@ -126,4 +136,7 @@ def take(link, head):
     store_i64(head, at.CAPTURE, load_i64(start, 4))
     store_i64(link, at.COUNT, count + 1)
     store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
+    rest = load_i64(link, at.REST)
+    if rest != 0 and load_i64(rest, 0) != 0:
+        store_i64(rest, 0, 0)
     return (place << at.POOL_SHIFT) | (slot << at.SLOT_SHIFT) | changed

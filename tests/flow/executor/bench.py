@@ -23,6 +23,7 @@ from flow.ledger import conserved
 from flow.plan.value import Plan
 from flow.wiring import LinkId, Seat, Wiring
 from flow.worker import control, lane
+from flow.worker.alone import run_alone
 from flow.worker.lane import LaneWorker
 from flow.worker.setup import Setup
 
@@ -95,6 +96,7 @@ class Line(control.Control):
         self.sock, self.name = sock, name
         self.attach = lambda grant, pool: None
         self.connect = lambda grant, fds: None
+        self.late = []
 
     def tell(self, event: str, **fields: Any) -> None:
         self.bench.told(self.name, {"event": event, **fields})
@@ -181,7 +183,10 @@ class Bench:
         def go() -> None:
             while life.control.pending():
                 life.control.take()
-            moved[0] = life.round()
+            if len(life.chains) == 1 and (straight := life.chains[0].straight) is not None:
+                moved[0] = run_alone(straight, life.bell, lambda: False)
+            life.control.connect_late()
+            moved[0] |= life.round()
             if not moved[0]:
                 for chain in life.chains:
                     chain.idle()

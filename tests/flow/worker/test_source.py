@@ -16,7 +16,7 @@ from flow.ledger import Block, Layout, conserved, make_block
 from flow.plan.value import Stream
 from flow.sources.stream import Captured
 from flow.wiring import STREAM_CAUSES
-from flow.worker.source import LiveSource
+from flow.worker.live import LiveSource
 
 SPEC = ImageSpec(8, 4, "gray8")
 
@@ -85,13 +85,13 @@ def bench() -> Iterator[Callable[..., Bench]]:
 
 def test_a_frame_that_nobody_can_take_is_dropped_before_it_is_written(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    copy = LiveSource._put.__globals__["_copy"]
+    copy = LiveSource._put.__globals__["copy"]
 
     def noted(captured: Captured, memory: Any) -> Any:
         written.append(captured.seq)
         return copy(captured, memory)
 
-    monkeypatch.setattr("flow.worker.source._copy", noted)
+    monkeypatch.setattr("flow.worker.live.copy", noted)
     one = bench()
     one.source.takes = lambda: False
     assert one.source.take() is None
@@ -104,7 +104,7 @@ def test_a_frame_that_nobody_can_take_is_dropped_before_it_is_written(bench: Cal
     assert shot is not None
     assert (shot.seq, int(shot.image.planes[0][0, 0])) == (3, 3)
     assert written == [3]
-    one.source.published(shot)
+    one.source.gone()
     one.check(**{"in": 4, "out": 1, "dropped:latest": 3, "in_flight": 0})
 
 
@@ -117,7 +117,7 @@ def test_it_is_due_when_there_is_something_to_take(bench: Callable[..., Bench]) 
     assert one.source.due()
     shot = one.source.take()
     assert shot is not None
-    one.source.published(shot)
+    one.source.gone()
     assert not one.source.due()
     one.source.rang = True
     assert one.source.due(), "a bell that nobody answered would ring on"
@@ -135,7 +135,7 @@ def test_a_newer_frame_takes_the_place_of_one_that_waits(bench: Callable[..., Be
     shot = one.source.take()
     assert shot is not None
     assert shot.seq == 2
-    one.source.published(shot)
+    one.source.gone()
     one.check(**{"in": 3, "out": 1, "dropped:latest": 2})
 
 
