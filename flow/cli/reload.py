@@ -37,7 +37,7 @@ def reload(
 ) -> None:
     """Have a device run another version of a model or business.
 
-    A model's in every business that takes it.
+    A model is changed in every business that takes it.
     """
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed, foreseen

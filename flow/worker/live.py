@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flow.sources.stream import Captured, StreamReader
 
 LOSSES_TOLD = 5
+"""So often it is said that a camera was lost; after that it is only counted."""
 
 
 class LiveSource(SourceStage):

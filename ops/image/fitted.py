@@ -41,4 +41,4 @@ class Fitted(Operator):
 
     def geometry(self, spec: ImageSpec) -> Geometry:
         """Where the pixels of the output lie in a picture of this spec."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define geometry")

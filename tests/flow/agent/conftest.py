@@ -9,7 +9,17 @@ import pytest
 pytest.importorskip("fastapi", reason="the cloud needs the extra `cloud`")
 pytest.importorskip("sqlalchemy", reason="the cloud needs the extra `cloud`")
 
-from .world import Device
+from .world import Cloud, Device
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    """A cloud on SQLite, or on PostgreSQL where that is asked for."""
+    url = request.getfixturevalue("postgres") if getattr(request, "param", "") == "postgresql" else ""
+    made = Cloud(tmp_path, url)
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture

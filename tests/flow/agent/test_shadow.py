@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from .world import Cloud, Device, assert_contiguous, bundle, wait_for
+from .world import Cloud, Device, assert_contiguous, bundle
 
 SHADOW = {"seconds": 3.0, "share": 0.5, "cpu": 64.0, "frames": 5, "agreement": 0.9}
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(tmp_path)
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_a_rollout_switches_only_what_agrees(tmp_path: Path, cloud: Cloud, device: Callable[..., Device]) -> None:
@@ -32,14 +22,7 @@ def test_a_rollout_switches_only_what_agrees(tmp_path: Path, cloud: Cloud, devic
 
     def rolled_out(version: str) -> dict[str, Any]:
         body = {"cohort": "home", "item": f"business/level@{version}", "stages": ["1"], "abort": 0.0, "probation_s": 1.0, "shadow": SHADOW}
-        number = cloud.call("POST", "/v1/rollouts", body)["id"]
-
-        def show() -> dict[str, Any]:
-            found: dict[str, Any] = cloud.call("GET", f"/v1/rollouts/{number}")
-            return found
-
-        wait_for(lambda: show()["state"] in ("done", "aborted", "paused"), lambda: (show(), cloud.history("porch"), porch.said))
-        return show()
+        return cloud.rolled_out(body, lambda: (cloud.history("porch"), porch.said))
 
     assert rolled_out("1.1.0")["state"] == "done"
     porch.wait_version("1.1.0")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from manifests import examples
 from manifests.bundle.pack import pack
@@ -23,14 +21,6 @@ businesses:
   - {use: pet@^1, bind: {camera: front}}
   - {use: gesture@^1, bind: {camera: front}}
 """
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    made = Cloud(tmp_path)
-    made.start()
-    yield made
-    made.stop()
 
 
 def models(folder: Path, version: str, *others: str, device: bool = False) -> Path:
@@ -72,14 +62,7 @@ def test_one_model_of_two_businesses(tmp_path: Path, cloud: Cloud, device: Calla
 
     def rolled_out(version: str, **more: Any) -> dict[str, Any]:
         body = {"cohort": "home", "item": f"model/scenes@{version}", "stages": ["1"], "probation_s": 2.0, **more}
-        number = cloud.call("POST", "/v1/rollouts", body)["id"]
-
-        def show() -> dict[str, Any]:
-            found: dict[str, Any] = cloud.call("GET", f"/v1/rollouts/{number}")
-            return found
-
-        wait_for(lambda: show()["state"] in ("done", "aborted", "paused"), lambda: (show(), cloud.history("hall"), hall.said))
-        return show()
+        return cloud.rolled_out(body, lambda: (cloud.history("hall"), hall.said))
 
     assert rolled_out("1.1.0")["devices"] == {"done": 1}
     wait_for(lambda: runs() == {"pet": "1.1.0", "gesture": "1.1.0"}, runs)

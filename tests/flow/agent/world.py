@@ -175,6 +175,17 @@ class Cloud:
         body = {"device": name, "items": [f"business/level@{version}"], "probation_s": probation_s}
         return int(self.call("POST", "/v1/reload", body)["devices"][0]["revision"])
 
+    def rolled_out(self, body: Mapping[str, Any], about: Callable[[], object] = lambda: "") -> dict[str, Any]:
+        """A rollout, and how it ended; `about`: what is told when it does not end."""
+        number = self.call("POST", "/v1/rollouts", dict(body))["id"]
+
+        def show() -> dict[str, Any]:
+            found: dict[str, Any] = self.call("GET", f"/v1/rollouts/{number}")
+            return found
+
+        wait_for(lambda: show()["state"] in ("done", "aborted", "paused"), lambda: (show(), about()))
+        return show()
+
     def send_as_thief(self, device: str, change: Callable[[Desired], Desired]) -> None:
         """Somebody who holds the server, its database and its online key makes this the newest desired state of a device."""
         from manifests.cloud.database import Database, sqlite_url
