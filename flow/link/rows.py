@@ -54,8 +54,8 @@ class RowSender:
         return not self._waiting and self._room()
 
     def stirs(self) -> bool:
-        """Whether there is room where there was none."""
-        return self._full() and self._ring.stirs()
+        """Whether there is room where there was none; told once."""
+        return self._full() and self._ring.poll()
 
     def close(self) -> None:
         self._ring.close()

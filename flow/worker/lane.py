@@ -352,7 +352,7 @@ class LaneWorker:
 
     def _stirs(self, until: Rest) -> bool:
         for chain in self.chains:  # noqa: SIM110 - asked often, where a generator costs more than the question
-            if chain.stirs(room=until is Rest.FOR_ROOM):
+            if chain.stirs(room=until is Rest.FOR_ROOM and chain.wants_room()):
                 return True
         return False
 

@@ -64,7 +64,7 @@ class LiveSource(SourceStage):
         return self._bell
 
     def due(self) -> bool:
-        return self.rang or bool(self._waiting) or not self._started or self.draining or self._returned is not None
+        return self.rang or self._finished or bool(self._waiting) or not self._started or self.draining or self._returned is not None
 
     def _capture(self) -> None:
         try:

@@ -108,3 +108,17 @@ def test_what_a_dead_writer_began_is_no_part_of_its_successors_first_row(way: Wa
     second.give(b"again")
     assert list(way.receiver.rows()) == [b"again"]
     second.close()
+
+
+def test_room_is_told_of_once(way: Way) -> None:
+    """Who has nothing to give is not woken for it over and over."""
+    sender = way.sender()
+    for _ in range(SHAPE.entries):
+        sender.give(b"row")
+    assert not sender.stirs()
+    list(way.receiver.rows())
+    way.receiver.keep(0)
+    assert sender.stirs()
+    assert not sender.stirs()
+    assert sender.ready()
+    sender.close()

@@ -149,3 +149,16 @@ def test_losses_are_told_but_not_for_ever(bench: Callable[..., Bench]) -> None:
     assert told[0] == "gone 0; trying again"
     assert told[4] == "gone 4; trying again (more of these are counted, not shown)"
     assert len(told) == 5
+
+
+def test_an_end_that_comes_with_the_last_frame_is_heard(bench: Callable[..., Bench]) -> None:
+    """The camera's thread rings for the last frame and for the end; whoever takes the frame has heard both."""
+    one = bench()
+    one.source.take()
+    one.show(0)
+    one.camera.frames.put(None)
+    one.source._thread.join(10)
+    assert one.source.take() is not None
+    assert one.source.due(), "nobody rings any more"
+    assert one.source.take() is None
+    assert one.source.ended
