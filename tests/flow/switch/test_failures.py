@@ -51,7 +51,7 @@ def test_what_cannot_be_loaded_leaves_the_old_plan_running(write: Write, how: st
 
 
 def test_what_is_staged_can_be_given_up(write: Write) -> None:
-    plans = [live_plan(summing(write, wait), bind={"camera": "stamps:frames=300"}) for wait in (0.5, 0.6)]
+    plans = [live_plan(summing(write, wait), bind={"camera": "stamps:frames=2000"}) for wait in (0.5, 0.6)]
     with running(plans[0]) as (run, reader):
         workers = len(run._supervisor.workers)
         run.stage(plans[1])
@@ -59,7 +59,7 @@ def test_what_is_staged_can_be_given_up(write: Write) -> None:
         run.unstage()
         assert len(run._supervisor.workers) == workers
     assert {result.plan for result in reader.results["add.sum"]} == {plans[0].digest}
-    in_order(reader.results["add.sum"], 300)
+    in_order(reader.results["add.sum"], 2000)
 
 
 def test_plans_that_cannot_follow_are_refused(write: Write) -> None:
