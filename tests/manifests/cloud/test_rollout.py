@@ -51,7 +51,7 @@ def show(cloud: Cloud, number: int = 1) -> dict[str, Any]:
     with cloud.database.read() as connection:
         query = select(table.c.state, func.count()).where(table.c.rollout == number).group_by(table.c.state)
         shown = rollout.show(connection, number)
-        assert shown["devices"] == dict(connection.execute(query))
+        assert shown["devices"] == {row[0]: row[1] for row in connection.execute(query)}
     return shown
 
 
