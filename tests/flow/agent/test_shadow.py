@@ -11,7 +11,7 @@ from flow.cli.query import lines
 
 from .world import COMMAND, Cloud, Device, assert_contiguous, bundle, environment
 
-SHADOW = {"seconds": 3.0, "share": 0.5, "cpu": 64.0, "frames": 5, "agreement": 0.9}
+SHADOW = {"seconds": 2.0, "share": 0.5, "cpu": 64.0, "frames": 5, "agreement": 0.9}
 REFUSED = "level.levels: expected an agreement of at least 0.9, got 0"
 
 
