@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def memory(supervisor: Supervisor, workers: Iterable[Worker]) -> Steps:
-    """Their bytes. They are counted in a thread that steps back: the kernel takes milliseconds for each worker, and frames are under way."""
+    """Their bytes. They are counted in a thread that steps back: the kernel takes milliseconds for each, and frames are under way."""
     found: list[int] = []
     chosen = list(workers)
 
