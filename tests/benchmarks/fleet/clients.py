@@ -28,6 +28,8 @@ from manifests.trust.store import TrustStore
 EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 LOOK_S = 0.1
 """So long at most nobody looks whether it is to end."""
+LAST_WORDS_S = 30.0
+"""So long acknowledgements that are on their way are waited for at the end."""
 IDLE_S = 2.0
 """So often a device to which nothing has happened looks whether it is time to say something."""
 
@@ -133,8 +135,8 @@ class Device:
 def main() -> None:
     """`clients PLAN`: runs until SIGTERM, then prints what each device has done."""
     plan = json.loads(Path(sys.argv[1]).read_text())
-    stopped = []
-    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    stopped: list[float] = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(time.monotonic()))
     raise_limit()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 4 * len(plan["secrets"]) + 16)
@@ -147,7 +149,7 @@ def main() -> None:
             number = int(socket.getsockopt(zmq.FD))
             whose[number] = place
             epoll.register(number, select.EPOLLIN)
-    while not stopped:
+    while not stopped or (any(device.waiting for device in devices) and time.monotonic() < stopped[0] + LAST_WORDS_S):
         wait = max(0.0, min(LOOK_S, timers[0][0] - time.monotonic()))
         turned = {whose[number] for number, _ in epoll.poll(wait)}
         now = time.monotonic()
