@@ -32,7 +32,7 @@ def frail(write: Write, how: str) -> Path:
 
 @pytest.mark.parametrize(("how", "why"), [("raise", "asked not to open"), ("kill", "SIGKILL")])
 def test_what_cannot_be_loaded_leaves_the_old_plan_running(write: Write, how: str, why: str) -> None:
-    bind = {"camera": "stamps:frames=400&fps=25"}
+    bind = {"camera": "stamps:frames=1000&fps=25"}
     plans = [live_plan(frail(write, one), bind=bind) for one in ("none", how)]
     with running(plans[0]) as (run, reader):
         shared = run.snapshot()["shared_memory_bytes"]
@@ -44,8 +44,8 @@ def test_what_cannot_be_loaded_leaves_the_old_plan_running(write: Write, how: st
         assert run.snapshot()["shared_memory_bytes"] == shared
         assert run.failed is None
     results = reader.results["add.sum"]
-    in_order(results, 400)
-    assert xs(results) == sums(levels(400))
+    in_order(results, 1000)
+    assert xs(results) == sums(levels(1000))
     assert {result.plan for result in results} == {plans[0].digest}
     assert run.leaked_slots == 0
 
