@@ -52,4 +52,24 @@ def lines(told: dict[str, Any], models: bool, businesses: bool) -> list[str]:
     said += [f"problem: {problem}" for problem in reported["problems"]]
     for step in told["history"][:3]:
         said.append(f"revision {step['revision']}: {step['outcome']} ({step['state']}{', ' + step['detail'] if step['detail'] else ''})")
+    said += tried(next((step["evidence"]["shadow"] for step in told["history"] if "shadow" in step["evidence"]), {}))
     return list(dict.fromkeys(said))
+
+
+def tried(said: Any) -> list[str]:
+    """What the last trial beside what runs has shown, as lines of text; none of what is no such report."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from manifests.sync.runtime import Shadowed
+
+    try:
+        outputs = TypeAdapter(Shadowed).validate_python(said).outputs
+    except ValidationError:
+        return []
+    found = []
+    for name, output in sorted(outputs.items()):
+        line = f"tried beside what runs: {name} agrees {output.agreement:.2f} over {output.frames} frames"
+        if "p50" in output.latency_ms and "p50" in output.trial_latency_ms:
+            line += f", median {output.trial_latency_ms['p50']:g} ms (what runs: {output.latency_ms['p50']:g} ms)"
+        found.append(line)
+    return found

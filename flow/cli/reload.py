@@ -7,6 +7,7 @@ import typer
 
 from flow.cli.options import pairs
 from flow.cli.remote import ADDRESS, Cloud, Device
+from flow.cli.shadow import Agreement, Cpu, Memory, Shadow, Share, Slower, condition
 
 Item = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="model/NAME or business/NAME.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="Refuse the whole reload where one business refuses the model.")]
@@ -32,6 +33,12 @@ def reload(
     all: All = False,
     set: Set = None,
     probation: Probation = None,
+    shadow: Shadow = None,
+    agreement: Agreement = None,
+    slower: Slower = None,
+    memory: Memory = None,
+    share: Share = None,
+    cpu: Cpu = None,
     impact: Impact = False,
     cloud: Cloud = ADDRESS,
 ) -> None:
@@ -42,6 +49,7 @@ def reload(
     from flow.cli.failure import failures
     from flow.cli.remote import ask, changed, foreseen
 
+    tried = condition(shadow, agreement=agreement, slower=slower, memory=memory, share=share, cpu=cpu)
     with failures():
         body = {
             "device": device,
@@ -49,6 +57,7 @@ def reload(
             "all": all,
             "probation_s": probation,
             "set": {key: value(text) for key, _, text in (each.partition("=") for each in set or ())},
+            "shadow": tried,
         }
         if impact:
             foreseen(ask(cloud, "POST", "/v1/impact/reload", body))

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from flow.cli.remote import ADDRESS, Cloud
+from flow.cli.shadow import Agreement, Cpu, Memory, Shadow, Share, Slower, condition
 
 rollout = typer.Typer(no_args_is_help=True, help="Take a change to a cohort in stages.", rich_markup_mode=None)
 
@@ -31,31 +32,6 @@ Probation = Annotated[
     float | None,
     typer.Option("--probation", metavar="SECONDS", min=0, help="How long it must prove itself on each device.", show_default=False),
 ]
-Shadow = Annotated[
-    float | None,
-    typer.Option(
-        "--shadow",
-        metavar="SECONDS",
-        min=1,
-        help="First run it so long beside what runs, on each device; switch only where its results agree.",
-        show_default=False,
-    ),
-]
-Agreement = Annotated[
-    float | None, typer.Option("--agreement", min=0, max=1, help="Of a shadow: least agreement. Default: 0.9.", show_default=False)
-]
-Slower = Annotated[
-    float | None, typer.Option("--slower", metavar="TIMES", help="Of a shadow: most times the median latency.", show_default=False)
-]
-Memory = Annotated[
-    int | None, typer.Option("--memory", metavar="MB", min=0, help="Of a shadow: most memory beside what runs.", show_default=False)
-]
-Frames = Annotated[
-    float | None, typer.Option("--share", help="Of a shadow: share of the frames. Default: 0.1.", show_default=False, min=0.001, max=1)
-]
-Cpu = Annotated[
-    float | None, typer.Option("--cpu", metavar="CORES", help="Of a shadow: most of a core. Default: 0.25.", show_default=False)
-]
 Download = Annotated[bool, typer.Option("--download", help="Only fetch and keep.")]
 
 
@@ -73,7 +49,7 @@ def create(
     agreement: Agreement = None,
     slower: Slower = None,
     memory: Memory = None,
-    share: Frames = None,
+    share: Share = None,
     cpu: Cpu = None,
     download: Download = False,
     cloud: Cloud = ADDRESS,
@@ -88,17 +64,9 @@ def create(
         "deadline_s": deadline,
         "probation_s": probation,
     }
-    limits = {"agreement": agreement, "latency": slower, "memory_bytes": memory and memory * 10**6, "share": share, "cpu": cpu}
-    given["shadow"] = _condition(shadow, {key: value for key, value in limits.items() if value is not None})
+    given["shadow"] = condition(shadow, agreement=agreement, slower=slower, memory=memory, share=share, cpu=cpu)
     body |= {key: value for key, value in given.items() if value is not None}
     _say(cloud, "POST", "/v1/rollouts", body)
-
-
-def _condition(seconds: float | None, limits: dict[str, Any]) -> dict[str, Any] | None:
-    """What a shadow must show."""
-    if seconds is None and limits:
-        raise typer.BadParameter("expected --shadow SECONDS beside what it must show, got none; say how long it is to run")
-    return None if seconds is None else {"seconds": seconds, **limits}
 
 
 @rollout.command()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from flow.executor.workers import Worker
+from flow.plan.shadow import MARK
 from flow.switch.stage import Stage
 
 if TYPE_CHECKING:
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
 PASSING = (".last_ns", ".gap_ns", ".max_ns", ".next_seq")
 """Figures of a sink that do not add up."""
+WHERE = (".turn", ".settled")
+"""How far an edge was, which says nothing once it is gone."""
+PAST = "past"
+"""In the place of an edge's number or a node's address: all of those together that are gone."""
 
 
 class Bank:
-    """Counters of the past, under the numbers that things have now."""
+    """Counters of the past, under the numbers that things have now. It does not grow with the plans that there were."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -27,7 +32,13 @@ class Bank:
         """Keeps what a worker has counted (or `only` some of it); outputs that go on count on."""
         names = {f"sink:{old}.": f"sink:{new}." for new, old in stage.succession.sinks.items()}
         received = tuple(f"sink:{new}." for new in stage.succession.sinks if new in self.supervisor.inboxes)
-        self.counts = Counter({_renamed(key, names): value for key, value in self.counts.items()})
+        plans = stage.succession.before, stage.succession.after
+        known = {node.address for plan in plans for node in plan.nodes} | {PAST}
+        sinks = {str(sink.id) for sink in stage.succession.after.sinks}
+        before, self.counts = self.counts, Counter()
+        for key, value in before.items():
+            if (still := _still(_renamed(key, names), known, sinks)) is not None:
+                self.counts[still] += value
         if only is None:
             self.counts["restarts"] += worker.restarts
         wanted = None if only is None else set(only)
@@ -39,6 +50,10 @@ class Bank:
                 continue
             if now.startswith(received) and key.endswith(".results"):  # the inbox has counted them, and tells the next worker
                 continue
+            if now.startswith("edge:"):
+                if now.endswith(WHERE):
+                    continue
+                now = f"edge:{PAST}.{now.partition('.')[2]}"  # its number is never used again
             self.counts[now] += value
 
 
@@ -50,3 +65,14 @@ def lost_frames(workers: Iterable[Worker]) -> int:
 def _renamed(key: str, names: Mapping[str, str]) -> str:
     """The counter under the number that its output has now."""
     return next((new + key.removeprefix(old) for old, new in names.items() if key.startswith(old)), key)
+
+
+def _still(key: str, addresses: Container[str], sinks: Container[str]) -> str | None:
+    """The counter as it is kept while these nodes and sinks are known: None for what nobody asks about any more."""
+    kind, _, rest = key.partition(":")
+    owner, _, name = rest.partition(".")
+    if kind == "sink":
+        return key if owner in sinks else None
+    if kind != "node" or owner in addresses:
+        return key
+    return None if owner.startswith(MARK) else f"node:{PAST}.{name}"

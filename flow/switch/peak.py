@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from flow.courtesy import courteously
 from flow.executor.workers import Worker
 from flow.switch.cut import Steps
 from flow.switch.proof import memory_of
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def memory(supervisor: Supervisor, workers: Iterable[Worker]) -> Steps:
-    """Their bytes. They are counted in a thread: the kernel takes milliseconds for each worker, and results pass through the supervisor."""
+    """Their bytes. They are counted in a thread that steps back: the kernel takes milliseconds for each, and frames are under way."""
     found: list[int] = []
     chosen = list(workers)
 
     def count() -> None:
-        found.append(memory_of(chosen) + supervisor.shared_bytes())
+        found.append(courteously(lambda: memory_of(chosen)) + supervisor.shared_bytes())
         supervisor.poke()
 
     threading.Thread(target=count, name="ace-memory", daemon=True).start()

@@ -40,6 +40,7 @@ from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
 from flow.worker.source import SourceStage
 from flow.worker.sources import open_source, replays
 from flow.worker.waiter import Patience, Waiter
+from flow.worker.warm import warm
 from ops import catalog
 from ops.contract import Operator
 
@@ -208,6 +209,8 @@ class LaneWorker:
         key = (model.digest, model.dims, model.batch, node.engine, precision)
         if key not in self.sessions:
             self.sessions[key] = devices.load(model, engine=node.engine or "auto", threads=self.lane.threads, precision=precision)
+            if self.setup.beside and self.lane.device == "cpu":
+                warm(self.sessions[key])
         return self.sessions[key]
 
     def make_out_edge(self, edge: Edge, chain: Chain) -> OutEdge:

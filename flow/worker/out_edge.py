@@ -336,3 +336,4 @@ class OutEdge:
             if link.sender is not None:
                 link.sender.close()
                 link.sender = None
+            link.pictures = None  # it leads to us, and to the link's memory

@@ -41,6 +41,8 @@ class ChainPassage:
         self._round = 0
         self._held: Shot | None = None
         self._borrowed: SlotRef | None = None
+        self._early = self._untold = False
+        """Whether a frame of the old plan has gone since the cut was told, and whether the first one after it is still to be told."""
         self._last: Settlement | None = None
         """What is to be noted of the last frame of the old plan."""
         found = passage.cuts.get(self._stream())
@@ -113,12 +115,18 @@ class ChainPassage:
                 self.tell("at", stream=self._stream(), pts=NEVER, round=self._round)
             elif self._forced and not source.ended and (self.crossed or self.ready()):
                 self._go_without()
+            elif self._early and not self.crossed and not source.ended:
+                self._go_early()
             return None
         if self.crossed:
+            self._tell_first(shot.seq)
             return self._go(shot)
         if self._from is not None and not self._leads and not self._told:
             self._answer()
         if self._recorded() is None and self._owes():
+            return self._go(shot)
+        if self.at == 0 and self._from is None and isinstance(source, LiveSource) and self._recorded() is None and not self._early:
+            self._early = True
             return self._go(shot)
         if self.at is not None and shot.pts_ns >= self.at:
             self._hold(shot)
@@ -223,8 +231,30 @@ class ChainPassage:
             for gate in chain.gates:
                 gate.offer([bound] * len(gate.edges))
 
+    def _go_early(self) -> None:
+        """Goes over between two frames of a camera: what leaves ends, and what comes takes over from it, before the next one is there."""
+        chain, (seq, pts) = self.chain, self.last_sent()
+        if seq < 0 or any(gate.pending for gate in chain.gates) or not self.ready():
+            return
+        self._record(pts + 1, -1)
+        self.enter()
+        self._untold = True
+        bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, pts, None, 0)
+        begins = [edge for edge, _ in self.begins]
+        for gate in chain.gates:
+            if any(edge not in begins for edge, _, _ in gate.edges):  # they go over as well
+                gate.offer([bound] * len(gate.edges))
+
+    def _tell_first(self, seq: int) -> None:
+        """The first frame of the new plan, or -1: there is none."""
+        if self._untold:
+            self._untold = False
+            self.chain.block.set(f"{self.key}.cut_first", seq)
+            self._tell_crossed()
+
     def finish(self) -> None:
         """No frame of the old plan comes any more."""
+        self._tell_first(-1)
         if not self.crossed:
             if self.chain.source is not None:
                 self._cross(self.last_sent()[1] + 1, -1)
@@ -252,13 +282,21 @@ class ChainPassage:
 
     def _cross(self, at: int, first: int) -> None:
         """A source goes over: frames from `at` on belong to the new plan, `first` is the first. A successor goes over there again."""
-        block, words = self.chain.block, ("cut", "cut_last", "cut_first", "cut_epoch")
         if self._recorded() is None:
-            with block.together():
-                for word, value in zip(words, (at, self.last_sent()[0], first, self.passage.epoch), strict=True):
-                    block.set(f"{self.key}.{word}", value)
+            self._record(at, first)
+        elif self.chain.block.get(f"{self.key}.cut_first") < 0:
+            self.chain.block.set(f"{self.key}.cut_first", first)
         self.enter()
-        last, first = (block.get(f"{self.key}.{word}") for word in words[1:3])
+        self._tell_crossed()
+
+    def _record(self, at: int, first: int) -> None:
+        block, words = self.chain.block, ("cut", "cut_last", "cut_first", "cut_epoch")
+        with block.together():
+            for word, value in zip(words, (at, self.last_sent()[0], first, self.passage.epoch), strict=True):
+                block.set(f"{self.key}.{word}", value)
+
+    def _tell_crossed(self) -> None:
+        last, first = (self.chain.block.get(f"{self.key}.{word}") for word in ("cut_last", "cut_first"))
         self.tell("crossed", stream=self._stream(), last=last, first=first)
 
     def _recorded(self) -> int | None:

@@ -18,6 +18,7 @@ from manifests.cloud.errors import Refusal, Unauthorised, Unknown, Wrong
 from manifests.cloud.people import Person
 from manifests.cloud.service import Ask, Cloud
 from manifests.schema.common import Name, Strict
+from manifests.sync.desired import Shadow
 
 MAX_JSON = 1 << 20
 MAX_BUNDLE = 8 << 30
@@ -49,9 +50,11 @@ class Change(Strict):
     set: Annotated[dict[str, Any], Field(max_length=256)] = Field(default={})
     reason: Text = ""
     probation_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    shadow: Shadow | None = None
+    """Of a reload: what it must show beside what runs, before anything is switched."""
 
     def ask(self) -> Ask:
-        return Ask(self.items, self.device, self.cohort, self.all, self.set, self.reason, self.probation_s)
+        return Ask(self.items, self.device, self.cohort, self.all, self.set, self.reason, self.probation_s, self.shadow)
 
 
 class Reset(Strict):

@@ -61,14 +61,16 @@ class Desk:
         self._open_until = 0.0
         self.refresh()
 
-    def refresh(self) -> None:
-        """Reads who is let in, and what is open. From any thread."""
+    def refresh(self, ids: Sequence[str] | None = None) -> None:
+        """Reads who of these (or of all) is let in, and whether more may enrol. From any thread."""
+        query = select(devices.c.id, devices.c.name, devices.c.state)
         with self.database.read() as connection:
-            rows = connection.execute(select(devices.c.id, devices.c.name, devices.c.state)).all()
+            parts = [query] if ids is None else [query.where(devices.c.id.in_(part)) for part in chunks(ids)]
+            rows = [row for part in parts for row in connection.execute(part)]
             open_until = enrolment.open_until(connection)
         with self._lock:
-            self._standing = {row.id: row.state for row in rows}
-            self._names = {row.id: row.name for row in rows}
+            self._standing.update((row.id, row.state) for row in rows)
+            self._names.update((row.id, row.name) for row in rows)
             self._open_until = open_until
 
     def changed(self, ids: Sequence[str]) -> None:
@@ -89,7 +91,7 @@ class Desk:
                 name, state = enrolment.spend(connection, device, envelope.body.token, envelope.body.about)
         except Refusal as refusal:
             return Answer((Refused(reason=refusal.reason, retry_s=600),), envelope.session)
-        self.refresh()
+        self.refresh([device])
         if state == "revoked":
             return Answer((Refused(reason="this key was revoked", retry_s=3600),), envelope.session)
         return Answer((Enrolled(state="approved" if state == "approved" else "pending", name=name),), envelope.session)

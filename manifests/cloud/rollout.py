@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
+from manifests.cloud import participants as taking_part
 from manifests.cloud.audit import record
 from manifests.cloud.desire import Change, Sign, issue, name_of
 from manifests.cloud.edits import Edit
 from manifests.cloud.errors import Refusal, Unknown, Wrong
 from manifests.cloud.inventory import ONLINE_S, chunks, cohort, online
 from manifests.cloud.people import Person
-from manifests.cloud.tables import desired, devices, participants, rollouts, seen, transitions
+from manifests.cloud.tables import desired, devices, participants, rollouts, transitions
 from manifests.schema.common import Name, Strict
 from manifests.sync.desired import Desired, Shadow
 from manifests.sync.reported import Transition
@@ -92,9 +89,7 @@ def create(connection: Connection, person: Person, spec: Spec) -> int:
     key = connection.execute(insert(rollouts).values(**row)).inserted_primary_key
     assert key is not None
     number = int(key[0])
-    ids.sort(key=lambda device: hashlib.sha256(f"{number}.{device}".encode()).digest())
-    empty = {"rollout": number, "stage": 0, "state": "waiting", "before": 0, "revision": 0, "sent": 0.0}
-    connection.execute(insert(participants), [{**empty, "device": device} for device in ids])
+    taking_part.draw(connection, number, ids)
     record(connection, person.name, "rollout.create", str(number), **spec.model_dump(mode="json"))
     return number
 
@@ -117,15 +112,12 @@ def find(connection: Connection, number: int) -> Row[Any]:
 def show(connection: Connection, number: int) -> dict[str, Any]:
     """How it stands. Raises Unknown."""
     row = find(connection, number)
-    counts = _counts(connection, number)
-    failed = connection.execute(
-        select(participants.c.device).where(participants.c.rollout == number, participants.c.state == "failed").limit(20)
-    ).scalars()
+    shown = {name: value for name, value in row._mapping.items() if name not in ("reached", "looked")}
     return {
-        **row._mapping,
+        **shown,
         "spec": json.loads(row.spec),
-        "devices": dict(counts),
-        "failed": [name_of(connection, device) for device in failed],
+        "devices": dict(taking_part.counts(connection, number)),
+        "failed": [name_of(connection, device) for device in taking_part.in_state(connection, number, "failed", 20)],
     }
 
 
@@ -137,7 +129,7 @@ def turn(connection: Connection, person: Person, number: int, action: Literal["p
         raise Refusal(f"rollout {number} is {row.state}: expected {' or '.join(allowed)}")
     values: dict[str, Any] = {
         "pause": {"state": "paused", "why": f"paused by {person.name}"},
-        "resume": {"state": "running", "why": "", "stage": row.stage + (1 if row.why.startswith("stage") else 0)},
+        "resume": {"state": "running", "why": "", "reached": 0, "stage": row.stage + (1 if row.why.startswith("stage") else 0)},
         "abort": {"state": "aborting", "why": f"aborted by {person.name}"},
     }[action]
     connection.execute(update(rollouts).where(rollouts.c.id == number).values(**values))
@@ -146,17 +138,8 @@ def turn(connection: Connection, person: Person, number: int, action: Literal["p
 
 def heard(connection: Connection, steps: Sequence[tuple[str, Transition]]) -> None:
     """Devices have said how it stands with a revision."""
-    states = {"done": "done", "failed": "failed", "refused": "failed", "superseded": "skipped"}
-    told = [(device, states[step.outcome], step.revision) for device, step in steps if step.outcome in states]
-    for (state, known), group in groupby(told, key=lambda each: (each[1], each[2] > 0)):
-        # What was refused unread has no revision: it was the last one sent.
-        which = participants.c.revision == bindparam("which") if known else participants.c.state == "sent"
-        # A failure may be made good by a later try, on the device's own account.
-        open_to = ("sent", "offline", "failed") if state == "done" else ("sent", "offline")
-        still = or_(*(participants.c.state == each for each in open_to))
-        rows = update(participants).where(participants.c.device == bindparam("who"), which, still).values(state=state)
-        values = [{"who": device, "which": revision} if known else {"who": device} for device, _, revision in group]
-        connection.execute(rows, values)
+    states: dict[str, taking_part.State] = {"done": "done", "failed": "failed", "refused": "failed", "superseded": "skipped"}
+    taking_part.answered(connection, [(device, states[step.outcome], step.revision) for device, step in steps if step.outcome in states])
 
 
 def advance(connection: Connection, tools: Tools, now: float | None = None) -> list[str]:
@@ -171,7 +154,7 @@ def advance(connection: Connection, tools: Tools, now: float | None = None) -> l
 
 def _go_on(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now: float) -> list[str]:
     _time_out(connection, row.id, now, now - spec.deadline_s)
-    counts = _counts(connection, row.id)
+    counts = taking_part.counts(connection, row.id)
     done, failed, sent = counts["done"], counts["failed"], counts["sent"]
     answered = done + failed
     if failed > spec.abort * answered and answered >= (min(spec.minimum, answered + sent) if sent else 1):
@@ -181,8 +164,8 @@ def _go_on(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now:
     total = sum(counts.values())
     missing = wanted_by(spec.stages[row.stage], total) - (total - counts["waiting"])
     if missing > 0:
-        changed = _send(connection, tools, row, spec, min(missing, AT_ONCE), now)
-        if changed or _counts(connection, row.id)["waiting"] < counts["waiting"]:
+        changed = _send(connection, tools, row, spec, total, missing, now)
+        if changed is not None:
             return changed
     if sent:
         return []
@@ -193,41 +176,38 @@ def _go_on(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now:
     if not answered and not last:
         return []  # nobody is online: nothing is known yet
     if not last:
-        connection.execute(update(rollouts).where(rollouts.c.id == row.id).values(stage=row.stage + 1))
+        connection.execute(update(rollouts).where(rollouts.c.id == row.id).values(stage=row.stage + 1, reached=0))
         return []
     return _finish(connection, tools, row, spec, now)
 
 
 def _finish(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now: float) -> list[str]:
     """What has proven itself also goes to those who were not there; they get it when they come back."""
-    wanted = wanted_by(spec.stages[-1], sum(_counts(connection, row.id).values()))
-    absent = select(participants.c.device).where(
-        participants.c.rollout == row.id, participants.c.state == "offline", participants.c.revision == 0
-    )
-    late = list(connection.execute(absent.limit(AT_ONCE)).scalars())
-    if late and wanted:
+    late = taking_part.unsent(connection, row.id, "offline", AT_ONCE)
+    if late:
         return _issue(connection, tools, row, spec, late, "offline", now)
     _end(connection, row.id, "done", "")
     return []
 
 
-def _send(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, room: int, now: float) -> list[str]:
-    """Gives the next devices that are online the change; in the last stage the others are set apart."""
-    waiting = select(participants.c.device).where(participants.c.rollout == row.id, participants.c.state == "waiting")
-    here = waiting.join(seen, seen.c.device == participants.c.device).where(seen.c.at >= now - ONLINE_S)
-
-    def drawn(device: str) -> bytes:
-        return hashlib.sha256(f"{row.id}.{device}".encode()).digest()
-
-    chosen = heapq.nsmallest(room, connection.execute(here).scalars(), key=drawn)
+def _send(
+    connection: Connection, tools: Tools, row: Row[Any], spec: Spec, total: int, missing: int, now: float
+) -> list[str] | None:  # fmt: skip
+    """Gives the next devices that are online the change; in the last stage the others are set apart. None where nobody is left."""
+    chosen = taking_part.next_here(connection, row, total, min(missing, AT_ONCE), now - ONLINE_S, now)
     if chosen:
         return _issue(connection, tools, row, spec, chosen, "sent", now)
-    if row.stage + 1 == len(spec.stages):
-        _mark(connection, row.id, heapq.nsmallest(room, connection.execute(waiting).scalars(), key=drawn), state="offline")
+    if chosen is None and row.stage + 1 < len(spec.stages):
+        return None
+    if chosen is None:
+        away = taking_part.unsent(connection, row.id, "waiting", min(missing, taking_part.MOST_LOOKED_AT))
+        taking_part.mark(connection, row.id, away, "offline")
     return []
 
 
-def _issue(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, chosen: list[str], state: str, now: float) -> list[str]:
+def _issue(
+    connection: Connection, tools: Tools, row: Row[Any], spec: Spec, chosen: list[str], state: taking_part.State, now: float
+) -> list[str]:  # fmt: skip
     refused: dict[str, str] = {}
     person, reason = Person(row.by, "operator"), f"rollout {row.id}"
     before = _revisions(connection, chosen)
@@ -249,18 +229,9 @@ def _issue(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, chos
     chosen = [device for device in chosen if device not in refused]
     change = tools.plan(connection, spec, chosen)
     issued = issue(connection, tools.sign, person, spec.verb, chosen, change, reason=reason, target=spec.item, refused=refused)
-    _note_issued(connection, row, state, now, [(each.device, before[each.device], each.revision) for each in issued])
-    _mark(connection, row.id, list(refused), state="skipped")
+    taking_part.note_sent(connection, row, state, now, {each.device: (before[each.device], each.revision) for each in issued})
+    taking_part.mark(connection, row.id, list(refused), "skipped")
     return [each.device for each in issued]
-
-
-def _note_issued(connection: Connection, row: Row[Any], state: str, now: float, issued: list[tuple[str, int, int]]) -> None:
-    """Devices with the revision before and that of the change."""
-    if issued:
-        changed: dict[str, Any] = {"before": bindparam("old"), "revision": bindparam("new")}
-        rows = update(participants).where(participants.c.rollout == row.id, participants.c.device == bindparam("who"))
-        values = [{"who": device, "old": old, "new": new} for device, old, new in issued]
-        connection.execute(rows.values(state=state, stage=row.stage, sent=now, **changed), values)
 
 
 def _revisions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -274,26 +245,15 @@ def _revisions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
 
 def _time_out(connection: Connection, number: int, now: float, before: float) -> None:
     """Those that did not answer: failed where they are online, left out where not."""
-    query = select(participants.c.device).where(
-        participants.c.rollout == number, participants.c.state == "sent", participants.c.sent < before
-    )
-    late = list(connection.execute(query).scalars())
+    late = taking_part.silent(connection, number, before)
     here = online(connection, late, now)
-    _mark(connection, number, [device for device in late if device in here], state="failed")
-    _mark(connection, number, [device for device in late if device not in here], state="offline")
+    taking_part.mark(connection, number, [device for device in late if device in here], "failed")
+    taking_part.mark(connection, number, [device for device in late if device not in here], "offline")
 
 
 def _return(connection: Connection, tools: Tools, row: Row[Any]) -> list[str]:
     """Gives those that got the change what they had before, as a new revision; others have changed since, and are left alone."""
-    query = (
-        select(participants.c.device, participants.c.before, participants.c.revision, devices.c.revision.label("now"))
-        .join(devices, devices.c.id == participants.c.device)
-        .where(
-            participants.c.rollout == row.id, participants.c.revision > 0, participants.c.state.in_(("sent", "done", "failed", "offline"))
-        )
-        .limit(AT_ONCE)
-    )
-    got = connection.execute(query).all()
+    got = taking_part.changed(connection, row.id, AT_ONCE)
     if not got:
         _end(connection, row.id, "aborted", row.why)
         return []
@@ -322,13 +282,8 @@ def _return(connection: Connection, tools: Tools, row: Row[Any]) -> list[str]:
             target=str(row.id),
             refused={},
         )
-    _mark(connection, row.id, [each.device for each in got], state="returned")
+    taking_part.mark(connection, row.id, [each.device for each in got], "returned")
     return known
-
-
-def _mark(connection: Connection, number: int, ids: Sequence[str], **values: Any) -> None:
-    for part in chunks(ids):
-        connection.execute(update(participants).where(participants.c.rollout == number, participants.c.device.in_(part)).values(**values))
 
 
 def _end(connection: Connection, number: int, state: str, why: str) -> None:
@@ -346,8 +301,3 @@ def _reason(connection: Connection, number: int) -> str:
     )
     said = connection.execute(query.limit(1)).first()
     return "" if said is None else f"; {name_of(connection, said.device)}: {said.detail[:MOST_SAID]}"
-
-
-def _counts(connection: Connection, number: int) -> Counter[str]:
-    query = select(participants.c.state, func.count().label("many")).where(participants.c.rollout == number).group_by(participants.c.state)
-    return Counter({row.state: row.many for row in connection.execute(query)})

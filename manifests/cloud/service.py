@@ -121,14 +121,14 @@ class Cloud:
         by.must_be("operator")
         with self.database.write() as connection:
             token = enrolment.invite(connection, by.name, name, cohort, lasts_s)
-        self.desk.refresh()
+        self.desk.refresh([])
         return token
 
     def set_state(self, by: Person, device: str, state: str) -> None:
         by.must_be("approver")
         with self.database.write() as connection:
             key = inventory.set_state(connection, by.name, device, state)
-        self.desk.refresh()
+        self.desk.refresh([key])
         self.gateway.notify([key])
 
     # The four verbs
@@ -170,6 +170,8 @@ class Cloud:
 
     def _edit(self, by: Person, verb: str, ask: Ask) -> dict[str, Any]:
         by.must_be("operator")
+        if ask.shadow is not None and verb != "reload":
+            raise Wrong(f"{verb}: expected no `shadow`, got one; what is reloaded can be tried out, nothing else")
         with self.database.write() as connection:
             ids = self._devices(connection, ask)
             there = Library(connection, self.repository.signed)
@@ -271,6 +273,8 @@ class Cloud:
 
     def begin(self, by: Person, spec: rollout.Spec) -> int:
         by.must_be("operator")
+        if spec.shadow is not None and spec.verb != "reload":
+            raise Wrong(f"{spec.verb}: expected no `shadow`, got one; what is reloaded can be tried out, nothing else")
         with self.database.write() as connection:
             Library(connection, self.repository.signed).find(spec.item)
             return rollout.create(connection, by, spec)

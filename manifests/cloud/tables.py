@@ -184,7 +184,10 @@ rollouts = Table(
     Column("why", Text, nullable=False),
     Column("by", String(64), nullable=False),
     Column("created", Float, nullable=False),
+    Column("reached", Integer, nullable=False, server_default="0"),
+    Column("looked", Float, nullable=False, server_default="0"),
 )
+"""`reached`: participants drawn before this place were looked at in this stage, at the time `looked`."""
 
 participants = Table(
     "participants",
@@ -196,9 +199,22 @@ participants = Table(
     Column("before", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("sent", Float, nullable=False),
+    Column("place", Integer, nullable=False, server_default="0"),
     Index("ix_participants_device", "device"),
+    Index("ix_participants_rollout_state", "rollout", "state", "sent", "place"),
 )
-"""`state`: waiting, offline, sent, done, failed, returned, skipped. `before` and `revision`: what was desired until then, and since."""
+"""`state`: waiting, offline, sent, done, failed, returned, skipped. `before` and `revision`: what was desired until then, and since; 0 is
+the time `sent` until then. `place`: in the order that was drawn.
+"""
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("rollout", Serial, ForeignKey("rollouts.id"), primary_key=True),
+    Column("state", String(16), primary_key=True),
+    Column("devices", Integer, nullable=False),
+)
+"""How many participants of each rollout are in each state."""
 
 resets = Table(
     "resets",

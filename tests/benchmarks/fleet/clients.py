@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import secrets
+import select
 import signal
 import sys
 import time
@@ -24,6 +26,12 @@ from manifests.trust.policy import Held
 from manifests.trust.store import TrustStore
 
 EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+LOOK_S = 0.1
+"""So long at most nobody looks whether it is to end."""
+LAST_WORDS_S = 30.0
+"""So long acknowledgements that are on their way are waited for at the end."""
+IDLE_S = 2.0
+"""So often a device to which nothing has happened looks whether it is time to say something."""
 
 
 class Device:
@@ -82,6 +90,13 @@ class Device:
         self.count += 1
         self.waiting.append((self.count, Transition(revision=revision, outcome=outcome, state=state, at=datetime.now(UTC))))
 
+    def turns(self, now: float) -> int:
+        """All there is to do. Sending may take in what the sockets' descriptors would tell of: they are asked once more."""
+        passed = self.turn(now)
+        while any(socket.getsockopt(zmq.EVENTS) & zmq.POLLIN for socket in (self.socket, self.monitor)):
+            passed += self.turn(now)
+        return passed
+
     def turn(self, now: float) -> int:
         """What has come, and what is to be said; the number of messages."""
         passed = 0
@@ -113,25 +128,38 @@ class Device:
                 self.socket.send(message, zmq.NOBLOCK)
                 passed += 1
                 self.bytes += len(message)
-            self.due = now + min(self.talk.wait(now), 1.0)
+            self.due = now + (min(self.talk.wait(now), 1.0) if passed else IDLE_S)
         return passed
 
 
 def main() -> None:
     """`clients PLAN`: runs until SIGTERM, then prints what each device has done."""
     plan = json.loads(Path(sys.argv[1]).read_text())
-    stopped = []
-    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    stopped: list[float] = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(time.monotonic()))
     raise_limit()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 4 * len(plan["secrets"]) + 16)
     trust = TrustStore(Path(plan["trust"]), Path(plan["root"]).read_bytes())
     devices = [Device(context, plan, secret, trust) for secret in plan["secrets"]]
-    messages = 0
-    while not stopped:
-        began = time.monotonic()
-        messages += sum(device.turn(began) for device in devices)
-        time.sleep(max(0.01, 0.1 - (time.monotonic() - began)))
+    messages, timers = 0, [(0.0, place) for place in range(len(devices))]
+    epoll, whose = select.epoll(), {}
+    for place, device in enumerate(devices):
+        for socket in (device.socket, device.monitor):
+            number = int(socket.getsockopt(zmq.FD))
+            whose[number] = place
+            epoll.register(number, select.EPOLLIN)
+    while not stopped or (any(device.waiting for device in devices) and time.monotonic() < stopped[0] + LAST_WORDS_S):
+        wait = max(0.0, min(LOOK_S, timers[0][0] - time.monotonic()))
+        turned = {whose[number] for number, _ in epoll.poll(wait)}
+        now = time.monotonic()
+        while timers and timers[0][0] <= now:
+            due, place = heapq.heappop(timers)
+            if due in (devices[place].due, 0.0):  # it has not been put off since
+                turned.add(place)
+        for place in turned:
+            messages += devices[place].turns(now)
+            heapq.heappush(timers, (devices[place].due, place))
     sums = {
         "messages": messages,
         "bytes": sum(device.bytes for device in devices),

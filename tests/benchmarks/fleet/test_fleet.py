@@ -63,7 +63,7 @@ def _played(rig: Rig, patience: float, rest_s: float) -> Figures:
     note("rollout", seconds, cpu)
 
     second = rig.rollout("model/detector@1.0.0")
-    sent = "SELECT count(*) FROM participants WHERE rollout = ? AND state != 'waiting'"
+    sent = "SELECT coalesce(sum(devices), 0) FROM tallies WHERE rollout = ? AND state != 'waiting'"
     rig.wait("the second rollout is under way", lambda: rig.number(sent, second) > rig.count // 3, patience)
     rig.kill()
     moment = time.time()

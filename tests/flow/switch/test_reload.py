@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import flow
+from flow.executor.workers import Worker
+from flow.switch.change import PlanChange
 from flow.switch.error import SwitchError
 
 from .conftest import in_order, levels, live_plan, running, sums
@@ -115,6 +117,36 @@ def test_fifty_reloads_of_what_two_businesses_share_under_a_camera(write: Write)
     assert [result.seq for result in one] == [result.seq for result in two]
     assert [result.event[0]["value"] for result in two] == list(range(1, len(two) + 1))
     assert run.leaked_slots == 0
+
+
+def test_a_camera_goes_over_between_two_frames(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes has inherited, and what leaves is done, before the first frame is there; machines that take long may need a second try."""
+    plans = [live_plan(summing(write, wait), bind={"camera": "stamps:frames=100000&fps=3&live=1"}) for wait in (0.0, 0.1)]
+    told: list[str] = []
+    handle = PlanChange.handle
+
+    def listen(self: PlanChange, worker: Worker, event: dict[str, Any]) -> bool:
+        told.append(event["event"])
+        return handle(self, worker, event)
+
+    monkeypatch.setattr(PlanChange, "handle", listen)
+    early = False
+    with running(plans[0]) as (run, reader):
+        reader.wait_for("add.sum", 1)
+        for number in range(1, 6):
+            run.stage(plans[number % 2], timeout_s=60)
+            told.clear()
+            proof = run.switch(timeout_s=60)
+            assert proof.first_new["camera"] == proof.last_old["camera"] + 1
+            early = {"left", "inherited"} <= set(told[: told.index("crossed")])
+            if early:
+                break
+        run.drain()
+    assert early
+    results = reader.results["add.sum"]
+    in_order(results)
+    assert xs(results) == sums(levels(len(results)))
+    assert not any(result.reset for result in results)
 
 
 def test_what_is_kept_runs_on(write: Write) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import update
+from sqlalchemy import event, func, select, update
 
-from manifests.cloud import inventory, resets, rollout
+from manifests.cloud import inventory, participants, resets, rollout
 from manifests.cloud.errors import Forbidden, Refusal, Unknown, Wrong
 from manifests.cloud.people import Person
 from manifests.cloud.rollout import Spec, Tools
 from manifests.cloud.service import Ask, Cloud
+from manifests.cloud.tables import participants as table
 from manifests.cloud.tables import seen
 from manifests.sync.desired import Shadow
 from manifests.sync.reported import Reported, Transition
@@ -46,8 +47,12 @@ def go(cloud: Cloud, *, now: float | None = None) -> None:
 
 
 def show(cloud: Cloud, number: int = 1) -> dict[str, Any]:
+    """As people see it; what is counted as states change is what there is."""
     with cloud.database.read() as connection:
-        return rollout.show(connection, number)
+        query = select(table.c.state, func.count()).where(table.c.rollout == number).group_by(table.c.state)
+        shown = rollout.show(connection, number)
+        assert shown["devices"] == {row[0]: row[1] for row in connection.execute(query)}
+    return shown
 
 
 def sent(cloud: Cloud) -> dict[str, int]:
@@ -220,6 +225,71 @@ def test_one_rollout_of_a_cohort_at_a_time_and_stages_that_grow(cloud: Cloud) ->
     for stage in ("0", "101%", "-1", "x"):
         with pytest.raises(ValidationError):
             Spec(cohort="home", item=NEW, stages=(stage,))
+
+
+def test_devices_are_drawn_once_and_passed_over_while_they_are_away(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(participants, "PAGE", 3)
+    ids = populate(cloud, 20, online=0)
+    begin(cloud, stages=("2", "50%", "100%"))
+    with cloud.database.read() as connection:
+        drawn = list(connection.execute(select(table.c.device).order_by(table.c.place)).scalars())
+    assert sorted(drawn) == sorted(ids)
+    here = [drawn[place] for place in (1, 8, 9, 19)]
+    with cloud.database.write() as connection:
+        inventory.note_seen(connection, dict.fromkeys(here, time.time()))
+    go(cloud)
+    assert sorted(sent(cloud)) == sorted(here[:2])
+    answer(cloud, lambda _: "done")
+    with cloud.database.write() as connection:
+        inventory.note_seen(connection, dict.fromkeys([drawn[0]], time.time()))
+    go(cloud)
+    assert sorted(sent(cloud)) == sorted([drawn[0], *here]), "who is back has its turn in the next stage"
+    answer(cloud, lambda _: "done")
+    go(cloud)
+    assert (show(cloud)["state"], show(cloud)["devices"]) == ("done", {"done": 5, "offline": 15})
+    assert len(sent(cloud)) == 20
+
+
+def test_a_device_costs_the_same_in_a_larger_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instructions of the database's machine, and statements, of a whole rollout."""
+    monkeypatch.setattr(rollout, "AT_ONCE", 10)
+    monkeypatch.setattr(participants, "PAGE", 10)
+
+    def cost(devices: int) -> tuple[float, float]:
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        cloud = make_cloud(folder)
+        populate(cloud, devices, online=devices * 2 // 3)
+        begin(cloud, stages=("10", "100%"))
+        counted = [0, 0]
+
+        def instructions() -> int:
+            counted[0] += 100
+            return 0
+
+        def statement(*_: object) -> None:
+            counted[1] += 1
+
+        with cloud.database.write() as connection:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            raw.set_progress_handler(instructions, 100)  # type: ignore[attr-defined]
+        event.listen(cloud.database.engine, "before_cursor_execute", statement)
+        tools = Tools(cloud.sign, cloud._planned, cloud._base)
+        state = "running"
+        while state == "running":
+            with cloud.database.write() as connection:
+                revisions = dict.fromkeys(rollout.advance(connection, tools), 2)
+                told = [Transition(revision=revision, outcome="done", state="x", at=datetime.now(UTC)) for revision in revisions.values()]
+                rollout.heard(connection, list(zip(revisions, told, strict=True)))
+                state = rollout.find(connection, 1).state
+        assert show(cloud)["devices"] == {"done": devices}
+        cloud.stop()
+        return counted[0] / devices, counted[1] / devices
+
+    small, large = cost(60), cost(240)
+    assert large[0] < 1.1 * small[0], (small, large)
+    assert large[1] < 1.1 * small[1], (small, large)
 
 
 # What is foreseen
