@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is."""
 
 GAIN_DB = 0.05
-"""What a way of doing it has to bring to be taken by `auto`."""
+"""What smoothing or equalization has to bring to be taken by `auto`."""
 
 
 def quantize(
@@ -94,10 +94,10 @@ def quantize(
     choices = Choices(method, correct, kept)
 
     def better(name: str, other: Choices, always: bool = False) -> None:
-        """Takes other choices where they are better."""
+        """Takes other choices where they are better: they change numbers only, so that any gain counts."""
         nonlocal choices, accuracy
         found = measured(name, scheme, other)
-        if always or found.mean_db > accuracy.mean_db + GAIN_DB:
+        if always or found.mean_db > accuracy.mean_db:
             choices, accuracy = other, found
 
     if settings.second_order != "off":
