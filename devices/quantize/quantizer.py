@@ -86,7 +86,8 @@ def quantize(
         if settings.smooth == "on" or found.mean_db > accuracy.mean_db + GAIN_DB:
             scheme, method, accuracy, smooth = other, other_method, found, True
     equalized = False
-    if settings.equalize != "off" and (other := scheme.equalized()) is not None:
+    equalize = settings.equalize == "on" or (settings.equalize == "auto" and not smooth)  # it would undo what smoothing balanced
+    if equalize and (other := scheme.equalized()) is not None:
         watch("calibrating the equalized model", other)
         found = measured("equalized", other, Choices(method, correct, kept))
         if settings.equalize == "on" or found.mean_db > accuracy.mean_db + GAIN_DB:
