@@ -41,6 +41,8 @@ class Runner:
             )
         except Exception as error:
             raise EngineError(f"onnxruntime: expected a model it can load, got: {' '.join(str(error).split())[:300]}") from error
+        self._options = onnxruntime.RunOptions()
+        self._options.only_execute_path_to_fetches = True
         told = self._session.get_outputs()
         self.outputs = [output.name for output in told if output.name not in set(values)]
         self._sizes = {
@@ -67,6 +69,6 @@ class Runner:
 
     def _run(self, names: Sequence[str], feed: Feed) -> dict[str, np.ndarray]:
         try:
-            return dict(zip(names, self._session.run(list(names), dict(feed)), strict=True))
+            return dict(zip(names, self._session.run(list(names), dict(feed), self._options), strict=True))
         except Exception as error:
             raise EngineError(f"onnxruntime: the run failed: {' '.join(str(error).split())[:300]}") from error

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from devices.engine import EngineError
+from devices.quantize.correct import last_layers, shift_of, shifts_of
 from devices.quantize.equalize import equalized
-from devices.quantize.execute import Feed
+from devices.quantize.execute import Feed, Runner
 from devices.quantize.function import functions_of
 from devices.quantize.network import Network
 from devices.quantize.observe import Seen, merged, observe
 from devices.quantize.placement import Placement, place
 from devices.quantize.ranges import Histogram, Method, Step, choose, step_of
+from devices.quantize.second_order import grams, round_weights
 from devices.quantize.settings import Settings
 from devices.quantize.smooth import smoothed
 from devices.quantize.units import Layer, find_units
-from devices.quantize.weights import BIAS_MOST, StoredWeights, real_weight, store_weights
+from devices.quantize.weights import BIAS_MOST, Fitted, StoredWeights, real_weight, store_weights
 from devices.quantize.write import Written, write
 
 
@@ -30,6 +32,8 @@ class Choices:
     method: Method
     correct_bias: bool = False
     kept_float: tuple[str, ...] = ()
+    second_order: bool = False
+    correct_outputs: bool = False
 
 
 class Scheme:
@@ -46,6 +50,8 @@ class Scheme:
         self._seen: Seen | None = None
         self._steps: dict[tuple[tuple[str, ...], Method], Step] = {}
         self._weights: dict[str, StoredWeights] = {}
+        self._rounded: dict[str, StoredWeights] = {}
+        self._shifts: dict[str, np.ndarray] = {}
         self._functions = functions_of(network, self.units)
 
     def observe(self, feeds: Callable[[], Iterable[Feed]], tick: Callable[[], None]) -> None:
@@ -91,10 +97,33 @@ class Scheme:
 
     def write(self, choices: Choices) -> Written:
         """The quantized model."""
-        assert self._seen is not None
         placement = self.place(choices.kept_float)
-        means = self._seen.means if choices.correct_bias else {}
-        return write(self.network, placement, self.steps(placement, choices.method), self._stored, means)
+        steps = self.steps(placement, choices.method)
+        return write(self.network, placement, steps, lambda layer, x_scale: self._fitted(layer, x_scale, choices))
+
+    def round(self, feeds: Sequence[Feed], progress: Callable[[str, int, int], None]) -> None:
+        """Rounds all weights by second order over what layers read in the float network."""
+        layers = [unit.layer for unit in self.units if unit.layer is not None]
+        values = {layer.x for layer in layers} - set(self.network.inputs)
+        runner = Runner(self.float_model(), values=sorted(values), threads=self.settings.threads)
+        sums: dict[str, np.ndarray] = {}
+        total = len(feeds) + len(layers)
+        for number in range(len(feeds)):
+            progress("rounding weights", number, total)
+            for name, gram in grams(self.network, layers, runner, feeds, number):
+                sums[name] = sums[name] + gram if name in sums else gram.astype(np.float64)
+        for number, layer in enumerate(layers):
+            progress("rounding weights", len(feeds) + number, total)
+            weight = real_weight(layer, self.network.constants[layer.weight])
+            self._rounded[layer.name] = round_weights(layer, weight, sums.pop(layer.name), pair_safe=self.settings.pair_safe)
+        progress("rounding weights", total, total)
+
+    def measure_shifts(self, choices: Choices, feeds: Iterable[Feed]) -> None:
+        """Measures what `correct_outputs` takes from the biases of the last layers."""
+        last = last_layers(self.network, self.units)
+        real = Runner(self.float_model(), values=[unit.outputs[0] for unit in last], threads=self.settings.threads)
+        model = self.write(replace(choices, correct_outputs=False)).model
+        self._shifts = shifts_of(last, real, model, feeds, threads=self.settings.threads)
 
     def equalized(self) -> Scheme | None:
         """The same with equalized layers; None where there are none to equalize."""
@@ -113,12 +142,25 @@ class Scheme:
     def _alone(self, placement: Placement, value: str) -> bool:
         return placement.sources[placement.groups[value]] == (value,)
 
-    def _stored(self, layer: Layer, x_scale: float) -> StoredWeights:
+    def _fitted(self, layer: Layer, x_scale: float, choices: Choices) -> Fitted:
+        """A layer's weights and bias."""
+        assert self._seen is not None
+        stored = self._stored(layer, x_scale, self._rounded if choices.second_order else self._weights)
+        bias = self.network.constant(layer.bias)
+        bias = None if bias is None else bias.ravel()
+        if choices.correct_bias and layer.x in self._seen.means and self.network.nodes[layer.node].op_type != "MatMul":
+            shift = shift_of(layer, real_weight(layer, self.network.constants[layer.weight]), stored, self._seen.means[layer.x])
+            bias = (np.zeros(len(stored.scales)) if bias is None else bias) - shift
+        if choices.correct_outputs and layer.name in self._shifts:
+            bias = (np.zeros(len(stored.scales)) if bias is None else bias) - self._shifts[layer.name]
+        return Fitted(stored, bias)
+
+    def _stored(self, layer: Layer, x_scale: float, made: dict[str, StoredWeights]) -> StoredWeights:
         """A layer's weights. They depend on the scale of its input only where its bias would not fit otherwise."""
         real, bias = real_weight(layer, self.network.constants[layer.weight]), self.network.constant(layer.bias)
-        if layer.name not in self._weights:
-            self._weights[layer.name] = store_weights(layer, real, None, x_scale, pair_safe=self.settings.pair_safe)
-        stored = self._weights[layer.name]
+        if layer.name not in made:
+            made[layer.name] = store_weights(layer, real, None, x_scale, pair_safe=self.settings.pair_safe)
+        stored = made[layer.name]
         if bias is not None and (np.abs(bias.ravel()) > stored.scales.astype(np.float64) * x_scale * BIAS_MOST).any():
             return store_weights(layer, real, bias.ravel(), x_scale, pair_safe=self.settings.pair_safe)
         return stored

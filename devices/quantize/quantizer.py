@@ -6,6 +6,7 @@ import difflib
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is."""
 
 GAIN_DB = 0.05
-"""What equalization or bias correction has to bring to be taken by `auto`."""
+"""What smoothing or equalization has to bring to be taken by `auto`."""
 
 
 def quantize(
@@ -85,21 +86,35 @@ def quantize(
         if settings.smooth == "on" or found.mean_db > accuracy.mean_db + GAIN_DB:
             scheme, method, accuracy, smooth = other, other_method, found, True
     equalized = False
-    if settings.equalize != "off" and (other := scheme.equalized()) is not None:
+    equalize = settings.equalize == "on" or (settings.equalize == "auto" and not smooth)  # it would undo what smoothing balanced
+    if equalize and (other := scheme.equalized()) is not None:
         watch("calibrating the equalized model", other)
         found = measured("equalized", other, Choices(method, correct, kept))
         if settings.equalize == "on" or found.mean_db > accuracy.mean_db + GAIN_DB:
             scheme, accuracy, equalized = other, found, True
+    choices = Choices(method, correct, kept)
+
+    def better(name: str, other: Choices, always: bool = False) -> None:
+        """Takes other choices where they are better: they change numbers only, so that any gain counts."""
+        nonlocal choices, accuracy
+        found = measured(name, scheme, other)
+        if always or found.mean_db > accuracy.mean_db:
+            choices, accuracy = other, found
+
+    if settings.second_order != "off":
+        scheme.round([samples[index] for index in calibration], progress)
+        better("second-order rounding", replace(choices, second_order=True), settings.second_order == "on")
     if settings.correct_bias == "auto":
-        found = measured("bias correction", scheme, Choices(method, True, kept))
-        if found.mean_db > accuracy.mean_db + GAIN_DB:
-            accuracy, correct = found, True
+        better("bias correction", replace(choices, correct_bias=True))
+    if settings.correct_bias != "off":
+        scheme.measure_shifts(choices, (samples[index] for index in calibration))
+        better("bias correction of the outputs", replace(choices, correct_outputs=True), settings.correct_bias == "on")
     if settings.keep_float == "auto" and accuracy.worst_db < settings.min_sqnr_db:
-        kept, accuracy = kept_float_for(scheme, Choices(method, correct), told, settings.min_sqnr_db, progress)
-    written = scheme.write(Choices(method, correct, kept))
+        choices, accuracy = kept_float_for(scheme, choices, told, settings.min_sqnr_db, progress)
+    written = scheme.write(choices)
     size = _save(written.model, output)
     before = path.stat().st_size
-    layers = _layers(scheme, Choices(method, correct, kept), written)
+    layers = _layers(scheme, choices, written)
     return Report(
         model=str(path),
         output=str(output),
@@ -107,7 +122,8 @@ def quantize(
         pair_safe=settings.pair_safe,
         smoothed=smooth,
         equalized=equalized,
-        bias_corrected=correct,
+        second_order=choices.second_order,
+        bias_corrected=choices.correct_bias or choices.correct_outputs,
         tried=tried,
         layers=layers,
         accuracy=accuracy,

@@ -39,6 +39,7 @@ class Report:
     pair_safe: bool
     smoothed: bool
     equalized: bool
+    second_order: bool
     bias_corrected: bool
     tried: Mapping[str, float]
     """Mean SQNR in dB of what `auto` measured, by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from devices.quantize.measure import Accuracy, Yardstick
 from devices.quantize.plan import Choices, Scheme
@@ -16,8 +17,9 @@ RUNS = 3
 
 
 def kept_float_for(
-    scheme: Scheme, choices: Choices, told: Yardstick, bar_db: float, progress: Callable[[str, int, int], None]
-) -> tuple[tuple[str, ...], Accuracy]:
+    scheme: Scheme, choices: Choices, told: Yardstick, bar_db: float,
+    progress: Callable[[str, int, int], None],
+) -> tuple[Choices, Accuracy]:  # fmt: skip
     """Greedy: the layer without which the error falls most goes first, until the worst output reaches the bar; then each that the bar
     holds without is quantized after all.
 
@@ -26,7 +28,7 @@ def kept_float_for(
     """
 
     def measured(kept: tuple[str, ...], most: int | None = None) -> Accuracy:
-        return told.measure(scheme.write(Choices(choices.method, choices.correct_bias, kept)).model, most)
+        return told.measure(scheme.write(replace(choices, kept_float=kept)).model, most)
 
     layers = scheme.layers
     length = math.isqrt(len(layers)) or 1
@@ -57,4 +59,4 @@ def kept_float_for(
         fewer = tuple(each for each in kept if each != name)
         if (found := measured(fewer)).worst_db >= bar_db:
             kept, accuracy = fewer, found
-    return kept, accuracy
+    return replace(choices, kept_float=kept), accuracy

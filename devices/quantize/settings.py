@@ -26,6 +26,7 @@ class Settings:
     smooth: Choice = "auto"
     equalize: Choice = "auto"
     correct_bias: Choice = "auto"
+    second_order: Choice = "auto"
     keep_float: tuple[str, ...] | Literal["auto"] = "auto"
     min_sqnr_db: float = BAR_DB
     threads: int = 1

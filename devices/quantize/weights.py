@@ -29,6 +29,14 @@ class StoredWeights:
         return np.asarray(self.weight * along(self.scales, self.weight.ndim, self.axis))
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A layer's weights, and its bias [outputs], None for a layer without."""
+
+    weights: StoredWeights
+    bias: np.ndarray | None
+
+
 def real_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:
     """The float weight with its output channels along `layer.axis`, a Gemm's alpha inside it."""
     found = weight.T if layer.turned else weight
@@ -90,6 +98,17 @@ def store_bias(bias: np.ndarray, scales: np.ndarray) -> np.ndarray:
 def has_pairs(layer: Layer, weight: np.ndarray) -> bool:
     """Whether products of this layer are summed in pairs: not where each output reads one channel."""
     return layer.axis == 1 or weight.shape[1] > 1 or layer.group == 1
+
+
+def partners_of(layer: Layer, weight: np.ndarray) -> list[np.ndarray]:
+    """For each column of a row of weights those that it is summed with in 16 bits."""
+    found: list[set[int]] = [set() for _ in range(weight.size // weight.shape[layer.axis])]
+    for order in _orders(layer, weight) if has_pairs(layer, weight) else []:
+        for one, other in order.reshape(-1, 2).tolist():
+            if one >= 0 and other >= 0:
+                found[one].add(other)
+                found[other].add(one)
+    return [np.array(sorted(each), np.int64) for each in found]
 
 
 def is_pair_safe(layer: Layer, stored: np.ndarray) -> bool:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from devices.quantize.correct import shift_of
 from devices.quantize.network import Network
 from devices.quantize.placement import Placement
 from devices.quantize.ranges import Step
 from devices.quantize.units import Layer, Unit
-from devices.quantize.weights import StoredWeights, real_weight, store_bias, weight_noise_ratio
+from devices.quantize.weights import Fitted, real_weight, store_bias, weight_noise_ratio
 
 __all__ = ["Written", "write"]
 
@@ -28,24 +27,18 @@ class Written:
     weights: Mapping[str, float]
 
 
-def write(
-    network: Network, placement: Placement, steps: Mapping[str, Step], store: Callable[[Layer, float], StoredWeights],
-    means: Mapping[str, np.ndarray],
-) -> Written:  # fmt: skip
+def write(network: Network, placement: Placement, steps: Mapping[str, Step], store: Callable[[Layer, float], Fitted]) -> Written:
     """The model with values stored as `placement` says, in the `steps` of their groups.
 
-    `store` gives a layer's weights for the scale of its input; `means` of layers' inputs correct their biases.
+    `store` gives a layer's weights and bias for the scale of its input.
     """
-    writer = _Writer(network, placement, steps, store, means)
+    writer = _Writer(network, placement, steps, store)
     return Written(writer.model(), writer.ratios)
 
 
 class _Writer:
-    def __init__(
-        self, network: Network, placement: Placement, steps: Mapping[str, Step], store: Callable[[Layer, float], StoredWeights],
-        means: Mapping[str, np.ndarray],
-    ) -> None:  # fmt: skip
-        self.network, self.placement, self.steps, self.store, self.means = network, placement, steps, store, means
+    def __init__(self, network: Network, placement: Placement, steps: Mapping[str, Step], store: Callable[[Layer, float], Fitted]) -> None:
+        self.network, self.placement, self.steps, self.store = network, placement, steps, store
         self.ratios: dict[str, float] = {}
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
@@ -122,16 +115,12 @@ class _Writer:
     def _layer(self, node: Any, layer: Layer) -> None:
         """Gives a layer int8 weights and an int32 bias."""
         real = real_weight(layer, self.network.constants[layer.weight])
-        bias = self.network.constant(layer.bias)
-        bias = None if bias is None else bias.ravel()
         x_scale = self.steps[self.placement.groups[layer.x]].scale
-        stored = self.store(layer, x_scale)
+        fitted = self.store(layer, x_scale)
+        stored, bias = fitted.weights, fitted.bias
         self.ratios[layer.name] = weight_noise_ratio(real, stored)
         node.input[1] = self._dequantized(f"{layer.name}/weight", stored.weight, stored.scales, stored.axis)
         self._plain(node)
-        if layer.x in self.means and node.op_type != "MatMul":
-            shift = shift_of(layer, real, stored, self.means[layer.x])
-            bias = (np.zeros(len(stored.scales)) if bias is None else bias) - shift
         if bias is not None:
             steps = np.float32(x_scale) * stored.scales
             name = self._dequantized(f"{layer.name}/bias", store_bias(bias, steps), steps, 0)

@@ -53,6 +53,9 @@ Equalize = Annotated[
     str, typer.Option("--equalize", metavar="auto|on|off", help="Cross-layer equalization of weights.", callback=one_of(*CHOICES))
 ]
 Correct = Annotated[str, typer.Option("--correct-bias", metavar="auto|on|off", help="Bias correction.", callback=one_of(*CHOICES))]
+SecondOrder = Annotated[
+    str, typer.Option("--second-order", metavar="auto|on|off", help="Round weights for what layers give.", callback=one_of(*CHOICES))
+]
 ReportFile = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.", show_default=False)]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="Threads of one run.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Which model of the manifest.", show_default=False)]
@@ -83,6 +86,7 @@ def quantize(
     smooth: Smooth = "auto",
     equalize: Equalize = "auto",
     correct_bias: Correct = "auto",
+    second_order: SecondOrder = "auto",
     report: ReportFile = None,
     threads: Threads = 1,
     name: Name = None,
@@ -129,6 +133,7 @@ def quantize(
         names = tuple(filter(None, keep_float.split(",")))
         settings = Settings(
             ranges=ranges, pair_safe=pair_safe, smooth=smooth, equalize=equalize, correct_bias=correct_bias,  # type: ignore[arg-type]
+            second_order=second_order,  # type: ignore[arg-type]
             keep_float="auto" if keep_float == "auto" else () if keep_float == "none" else names,
             min_sqnr_db=Settings().min_sqnr_db if bar is None else bar, threads=threads,
         )  # fmt: skip
@@ -189,7 +194,10 @@ def _print(made: Report) -> None:
     ]
     show(made.output, ["output", "SQNR dB", "largest error", "equal"], outputs)
     print()
-    used = {"smoothed": made.smoothed, "equalized": made.equalized, "biases corrected": made.bias_corrected, "pair-safe": made.pair_safe}
+    used = {
+        "smoothed": made.smoothed, "equalized": made.equalized, "rounded by second order": made.second_order,
+        "biases corrected": made.bias_corrected, "pair-safe": made.pair_safe,
+    }  # fmt: skip
     print(", ".join((f"ranges: {made.ranges}", *(word for word, was in used.items() if was))))
     if made.accuracy.top1 is not None:
         print(f"same best class: {100 * made.accuracy.top1:.1f} % of {made.accuracy.samples} held-out samples")

@@ -11,6 +11,8 @@ import importlib.util
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +28,7 @@ from devices.quantize.execute import Runner
 from devices.quantize.measure import Yardstick, compare
 from devices.quantize.network import read_network
 from devices.quantize.plan import Choices, Scheme
+from devices.quantize.ranges import Method
 from flow import calibration
 from flow.cli import one_model
 
@@ -100,7 +103,13 @@ def quantizers(source: Path, pixels: dict[str, Any], samples: Sequence[Arrays], 
     for name in ("ACE", "ACE, all bits"):
         begin = time.perf_counter()
         report = ours(source, found[name], pixels, samples, pair_safe=name == "ACE", **settings)
-        used = [word for word, was in (("smoothed", report.smoothed), ("equalized", report.equalized)) if was]
+        ways = {
+            "smoothed": report.smoothed,
+            "equalized": report.equalized,
+            "second order": report.second_order,
+            "biases": report.bias_corrected,
+        }
+        used = [word for word, was in ways.items() if was]
         kept = f"{len(report.kept_float)} layers float"
         print(f"{name}: {report.ranges}, {', '.join((*used, kept))}; {time.perf_counter() - begin:.0f} s")
     theirs(source, found["ONNX Runtime"], samples)
@@ -127,15 +136,44 @@ def test_a_classifier_on_photos(benchmark: Any, data: Path, tmp_path: Path) -> N
         size = 100 * (made[name].stat().st_size / source.stat().st_size - 1)
         parts = [f"{100 * part.mean():.1f} %" for part in (same["imagenet"], others, every)]
         print(f"{name:14s} {right[name]:6d}  {parts[0]:>14s}  {parts[1]:>11s}  {parts[2]:>7s}  {noise[name]:6.1f}  {size:+.1f} %")
+    told, mine = (np.concatenate([*each.values()]) for each in (real, outputs["ACE"]))
+    by_margin(told, mine)
+    float32_with_noise(source, photos, told)
     for name in ("ACE", "ACE, all bits"):
         assert right[name] >= right["float32"] - 1
         assert noise[name] >= noise["ONNX Runtime"] - 1
 
 
-KEPT: dict[str, tuple[int, ...]] = {
-    "none": (), "the first": (0,), "the first two": (0, 1), "the first three": (0, 1, 2), "the first five": (0, 1, 2, 3, 4),
-    "the last": (-1,), "the first two and the last": (0, 1, -1),
+MARGINS = (0.0, 0.25, 0.5, 1.0, 2.0, np.inf)
+"""By how much float32's best score is above its second one."""
+
+
+def by_margin(real: np.ndarray, got: np.ndarray) -> None:
+    """Prints how often the class is the same where float32 itself is less and more certain."""
+    ordered = np.sort(real, axis=1)
+    margins, same = ordered[:, -1] - ordered[:, -2], got.argmax(1) == real.argmax(1)
+    for low, high in pairwise(MARGINS):
+        within = (margins >= low) & (margins < high)
+        if within.any():
+            print(f"margin of float32 {low:g} to {high:g}: same class {100 * same[within].mean():.1f} % of {within.sum()}")
+
+
+def float32_with_noise(source: Path, photos: Mapping[str, Sequence[Arrays]], real: np.ndarray) -> None:
+    """Prints how often float32 agrees with itself where each pixel is off by at most half a level, as rounding it to 8 bits does."""
+    random = np.random.default_rng(0)
+    level = 1 / np.array(CLASSIFIER["std"], np.float32).reshape(1, 3, 1, 1)
+    noisy = {
+        folder: [{name: x + random.uniform(-0.5, 0.5, x.shape).astype(np.float32) * level for name, x in each.items()} for each in group]
+        for folder, group in photos.items()
+    }
+    got = np.concatenate([*classified(source, noisy).values()])
+    print(f"float32, its pixels off by up to half a level: same class {100 * (got.argmax(1) == real.argmax(1)).mean():.1f} %")
+
+
+KEPT: dict[str, tuple[Method, tuple[int, ...]]] = {
+    "none": ("percentile", ()), "none, mse": ("mse", ()), "the first two": ("percentile", (0, 1)), "the first two, mse": ("mse", (0, 1)),
 }  # fmt: skip
+"""How ranges are taken, and which layers stay float."""
 
 
 def test_layers_kept_float(benchmark: Any, data: Path, tmp_path: Path) -> None:
@@ -158,15 +196,18 @@ def test_layers_kept_float(benchmark: Any, data: Path, tmp_path: Path) -> None:
 
 def kept_float(source: Path, folder: Path, samples: Sequence[Arrays], bounds: Mapping[str, tuple[float, float]]) -> dict[str, Path]:
     """The quantized models of `KEPT`, by name; the ways that `auto` takes for this network."""
-    made = {}
+    made: dict[str, Path] = {}
     scheme = Scheme(read_network(source), Settings(threads=2), bounds)
     scheme.observe(lambda: iter(samples), lambda: None)
     smooth = scheme.smoothed()
     assert smooth is not None
     smooth.observe(lambda: iter(samples), lambda: None)
-    for name, layers in KEPT.items():
+    smooth.round(samples, lambda what, done, of: None)
+    for name, (method, layers) in KEPT.items():
         made[name] = folder / f"{len(made)}.onnx"
-        onnx.save(smooth.write(Choices("percentile", True, tuple(smooth.layers[at] for at in layers))).model, made[name])
+        choices = Choices(method, True, tuple(smooth.layers[at] for at in layers), second_order=True)
+        smooth.measure_shifts(choices, samples)
+        onnx.save(smooth.write(replace(choices, correct_outputs=True)).model, made[name])
     return made
 
 
