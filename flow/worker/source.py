@@ -220,18 +220,32 @@ class WaitingSource(SourceStage):
         For a source that writes its pictures where consumers read them.
         """
         image = self._room()
+        found = self.next(image)
+        if found is None:
+            return None
+        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = found
+        return image
+
+    def next(self, image: Image) -> tuple[int, int, int, int] | None:
+        """Fills the next frame into `image`: seq, pts_ns, monotonic ns and UTC ns (or -1) of its capture. None at the end.
+
+        Raises SourceError.
+        """
         found = self.reader.next(image.planes)
         if found is None:
             self._note()
             self.ended = True
             return None
         seq, pts_ns, mono_ns, picture = found
-        time_ns = picture.time_ns
-        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
         self.next_seq = seq + 1
         if seq % NOTED_EVERY == 0:
             self._note()
-        return image
+        time_ns = picture.time_ns
+        return seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
+
+    def picture(self, memory: np.ndarray, ref: SlotRef | None = None) -> Image:
+        """A picture of the source over this memory."""
+        return Image(self.spec, self.spec.split(memory), rotation_transform(self.spec), ref)
 
     def _shot_filled(self) -> Shot | None:
         head = [0] * HEAD_WORDS
@@ -255,7 +269,6 @@ class WaitingSource(SourceStage):
         key = -1 if ref is None else ref.pool.number_word | ref.slot
         image = self._images.get(key)
         if image is None:
-            spec = self.spec
-            image = self._images[key] = Image(spec, spec.split(buffer), rotation_transform(spec), ref)
+            image = self._images[key] = self.picture(buffer, ref)
         image.slot = ref
         return image

@@ -21,12 +21,14 @@ from flow.link.ring import RingReceiver, RingSender
 from flow.worker.books import Books
 from flow.worker.live import LiveSource
 from flow.worker.settlement import Settlement
+from flow.worker.shots import Shots
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import Shot, SourceStage, WaitingSource
 from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame
 
 if TYPE_CHECKING:
+    from flow.worker.alone import Alone
     from flow.worker.chain import ChainRunner
 
 MOST_FRAMES = 16
@@ -45,6 +47,8 @@ class Straight:
         self.block: Block = chain.block
         self.active = False
         """Whether we, and not the chain, know how far the links are."""
+        self._before: tuple[int, ...] = ()
+        """The head when we took over."""
         self._head_array = np.zeros(HEAD_WORDS, np.int64)
         self.head: Any = self._head_array.data
         address = self._head_array.ctypes.data
@@ -66,13 +70,16 @@ class Straight:
         self.limited = bool(self._targets) or chain.pools.owns()
         self.frames = 0
         """Passed on and not settled yet."""
+        self.alone: Alone | None = None
+        """For a worker that has no other chain."""
         self.pictures = self.way_in.pictures if self.way_in is not None else None
         self._empty: list[Any] = [None] * chain.size
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
-        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
-        self._give_only = only.give_only if only is not None else None
-        self._books = Books(chain, self.way_in, self.ways_out, self.head)
+        self.books = Books(chain, self.way_in, self.ways_out, address)
+        self._shots = None
+        if self.waiting is not None and self.ways_out and not self._nodes:
+            self._shots = Shots(chain, self.waiting, self.ways_out, self.books)
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
@@ -101,6 +108,8 @@ class Straight:
             way_in.take_over()
         for way in self.ways_out:
             way.take_over()
+        self._before = tuple(self.head)
+        self.books.quick = False
         self.active = True
         return True
 
@@ -108,6 +117,8 @@ class Straight:
         """From here on the chain knows."""
         if self.active:
             self.active = False
+            if (last := tuple(self.head)) != self._before:
+                self.chain.last_head = last
             with self.block.change():
                 if self.way_in is not None:
                     self.way_in.hand_back()
@@ -139,6 +150,12 @@ class Straight:
         chain, words = self.chain, self.block.words
         if not self.active and not self.take_over():
             return None
+        if self._shots is not None and (most := self._shots.most()) > 0:
+            more = self._shots.run(most)
+            if chain.ended or chain.stopped or (chain.blocked and chain.thins):
+                self.hand_back()
+                return True if more else None
+            return more
         words[0] += 1  # the ledger's change begins
         self.frames = 0
         try:
@@ -149,8 +166,8 @@ class Straight:
             room = self._room()
             if self.pictures is not None:
                 more = self._pictures_pass(room)
-            elif self.waiting is not None and (fillable := self.waiting.fillable()) > 0:
-                more = self._filled_pass(self.waiting, room, fillable)
+            elif self.waiting is not None and (most := self.waiting.fillable()) > 0:
+                more = self._filled_pass(self.waiting, room, most)
             else:
                 more = self._frames_pass(room)
         finally:
@@ -249,7 +266,7 @@ class Straight:
 
     def _filled_pass(self, source: WaitingSource, room: int, most: int) -> bool:
         """The same for `most` frames of a source that writes its pictures where consumers read them."""
-        chain, words, head, limited, give_only = self.chain, self.block.words, self.head, self.limited, self._give_only
+        chain, words, head, limited = self.chain, self.block.words, self.head, self.limited
         pools, ways_out, place, empty = chain.pools, self.ways_out, chain.source_place, [None] * chain.size
         if not chain.go:
             return False
@@ -269,15 +286,12 @@ class Straight:
                 chain.ended = True
                 return False
             source.came()
-            if give_only is not None:
-                give_only(image)
-            else:
-                values: list[Any] = empty.copy()
-                values[place] = image
-                if self._nodes:
-                    self._run(values)
-                for way in ways_out:
-                    way.give(values)
+            values: list[Any] = empty.copy()
+            values[place] = image
+            if self._nodes:
+                self._run(values)
+            for way in ways_out:
+                way.give(values)
             frames += 1
             self.frames = frames
             if pools.taken:
@@ -369,7 +383,7 @@ class Straight:
         if chain.settling:
             self._settle_later(frames)
             return
-        self._books.settle(frames)
+        self.books.settle(frames)
 
     def _settle_later(self, frames: int) -> None:
         """What has happened waits, in order, until results are published."""

@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 
 READABLE = int(zmq.POLLIN)
+WAIT_MS = 100
 LOOK_NS = 50_000
 """About what it costs two processes that one wakes the other."""
 
@@ -38,6 +39,8 @@ class Waiter:
 
     def __init__(self, bell: int) -> None:
         self._epoll = select.epoll()
+        self.number = self._epoll.fileno()
+        """What is waited on, for those who wait natively."""
         self._epoll.register(bell, select.EPOLLIN | select.EPOLLET)
         self.bell_alone = [(bell, int(select.EPOLLIN))]
         """What `wait` gives when only the bell has rung."""
