@@ -66,6 +66,13 @@ class Books:
         self.quick = not self._plain and self._state < 0 and (self.way_in is None or self._pictures is not None)
         return self.quick
 
+    def count_shots(self) -> None:
+        """Counts what a source has given, which the native step counts with the rest."""
+        own, words = self.words, self.block.words
+        for word in (own[at.SHOTS_IN], own[at.SHOTS_OUT]):
+            words[word] += own[at.SHOTS]
+        own[at.SHOTS] = 0
+
     def settle(self, frames: int) -> None:
         """So many frames more have been passed on, and their results are published."""
         chain, way_in, block = self.chain, self.way_in, self.block

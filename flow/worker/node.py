@@ -96,6 +96,8 @@ class NodeRunner:
         only = self.inputs[0] if len(self.inputs) == 1 and not self._optional and not self._lifted else None
         self._input, self._input_place = only if only is not None and _second(self.operator) == only[0] else ("", -1)
         """The only input, where `run` takes it by its place: that is the quicker call."""
+        self._spec: Spec | None = None
+        """Of that input, where it is a picture: what was checked last."""
 
     def open(self) -> None:
         self.operator.open(self.context)
@@ -111,37 +113,32 @@ class NodeRunner:
 
     def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
         """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
+        place = self._input_place
+        only: Any = None
         arguments: dict[str, Any] = {}
-        if self._input_place >= 0:
-            only = values[self._input_place]
+        if place >= 0:
+            only = values[place]
             if only is None:
                 return True
-        else:
-            for port, place in self._needed:
-                value = arguments[port] = values[place]
-                if value is None:
-                    return True
-            for port, place in self._optional:
-                if values[place] is not None:
-                    arguments[port] = values[place]
-        address, ran = self._address, -1
-        self._enter(address, self.number, stream, frame.seq)
+        elif not self._gather(values, arguments):
+            return True
+        address, seq, ran = self._address, frame.seq, -1
+        self._enter(address, self.number, stream, seq)
         result: Any
         try:
-            if self._input_place >= 0:
-                if self._pictures and only.spec is not self._specs.get(self._input):
-                    self._check(self._input, only)
+            if place >= 0:
+                if self._pictures and only.spec is not self._spec:
+                    self._check_all({self._input: only})
+                    self._spec = only.spec
                 self._called = 1
                 result = self.operator.run(frame, only)
+            elif self._lifted:
+                self._check_all(arguments)
+                result = self._run_items(frame, arguments)
             else:
-                for port in self._pictures:
-                    if port in arguments and arguments[port].spec is not self._specs.get(port):
-                        self._check(port, arguments[port])
-                if self._lifted:
-                    result = self._run_items(frame, arguments)
-                else:
-                    self._called = 1
-                    result = self.operator.run(frame, **arguments)
+                self._check_all(arguments)
+                self._called = 1
+                result = self.operator.run(frame, **arguments)
             kind = type(result)
             if (
                 result is not None
@@ -149,21 +146,37 @@ class NodeRunner:
                 and (kind is not self._plain or (kind is np.ndarray and result.dtype is not self._dtype))
             ):
                 self.check_result(result)
-            ran = frame.seq
+            ran = seq
         except SpecError as error:
-            return self._failed("spec", f"this picture no longer fits: {error}", frame.seq)
+            return self._failed("spec", f"this picture no longer fits: {error}", seq)
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
-            return self._failed("error", self.describe(error), frame.seq)
+            return self._failed("error", self.describe(error), seq)
         finally:
             self._leave(address, self._places, ran, self._called)
             self._called = 0
         if result is None:
             return True
-        if self._only_place >= 0 and type(result) is self._only_kind:
+        if self._only_place >= 0 and kind is self._only_kind:
             values[self._only_place] = result
         else:
             self._put(result, values)
         return True
+
+    def _gather(self, values: list[Any], arguments: dict[str, Any]) -> bool:
+        """Its inputs by port; False when one is missing that it needs."""
+        for port, place in self._needed:
+            value = arguments[port] = values[place]
+            if value is None:
+                return False
+        for port, place in self._optional:
+            if values[place] is not None:
+                arguments[port] = values[place]
+        return True
+
+    def _check_all(self, arguments: dict[str, Any]) -> None:
+        for port in self._pictures:
+            if port in arguments and arguments[port].spec is not self._specs.get(port):
+                self._check(port, arguments[port])
 
     def _put(self, result: Any, values: list[Any]) -> None:
         if isinstance(result, Mapping):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from devices.kernels.links import CAPTURE, HEAD_WORDS, PTS, SEQ, TIME
 from devices.spec import ImageSpec
 from flow.ledger import Block
 from flow.plan.value import Stream
@@ -209,22 +208,13 @@ class WaitingSource(SourceStage):
         return None
 
     def fillable(self) -> int:
-        """How many frames `fill` may be asked for now. Raises SourceError."""
+        """How many frames `next` may be asked for now: of a source that writes its pictures where consumers read them.
+
+        Raises SourceError.
+        """
         if self._thins or self.draining or self.ended or self._returned is not None or not self.reader.fills:
             return 0
         return MANY if self.frames is None else self.frames - self.next_seq
-
-    def fill(self, head: Any) -> Image | None:
-        """The next frame as `take` gives it: the picture, with its numbers in the words of `head`. None at the end. `came` is to be called.
-
-        For a source that writes its pictures where consumers read them.
-        """
-        image = self._room()
-        found = self.next(image)
-        if found is None:
-            return None
-        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = found
-        return image
 
     def next(self, image: Image) -> tuple[int, int, int, int] | None:
         """Fills the next frame into `image`: seq, pts_ns, monotonic ns and UTC ns (or -1) of its capture. None at the end.
@@ -248,19 +238,20 @@ class WaitingSource(SourceStage):
         return Image(self.spec, self.spec.split(memory), rotation_transform(self.spec), ref)
 
     def _shot_filled(self) -> Shot | None:
-        head = [0] * HEAD_WORDS
-        image = self.fill(head)
-        if image is None:
+        image = self.room()
+        found = self.next(image)
+        if found is None:
             return None
         with self.block.change():
             self.came()
-        return Shot(head[SEQ], head[PTS], None if head[TIME] < 0 else head[TIME], head[CAPTURE], image)
+        seq, pts_ns, mono_ns, time_ns = found
+        return Shot(seq, pts_ns, None if time_ns < 0 else time_ns, mono_ns, image)
 
     def renewed(self, shot: Shot) -> Shot | None:
         self._images.clear()
         return super().renewed(shot)
 
-    def _room(self) -> Image:
+    def room(self) -> Image:
         """Where a source that fills its pictures in writes the next one."""
         memory = self.memory(self.spec)
         if memory is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable
 from time import monotonic_ns
@@ -22,11 +23,12 @@ class Patience:
         self.short = False
 
     def looks(self, stirs: Callable[[], bool]) -> bool:
-        """Looks for a moment; whether something came."""
+        """Looks for a moment, which is others' if they wait for this processor; whether something came."""
         end = monotonic_ns() + LOOK_NS
         while not stirs():
             if monotonic_ns() > end:
                 return False
+            os.sched_yield()
         return True
 
     def slept(self, ns: int) -> None:

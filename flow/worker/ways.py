@@ -167,15 +167,22 @@ class FramesOut:
             if type(image) is Image and type(image.slot) is SlotRef:
                 self.give_picture(image)
                 return
-            self.hand_back()
-        found = tuple(values[place] for place in self.places)
+            self.on_plain()
+            with self.edge.block.change():
+                self.hand_back()
+                self._send(values)
+                self.edge.note()
+            self.take_over()
+            return
+        self._send(values)
+
+    def _send(self, values: list[Any]) -> None:
+        found = tuple([values[place] for place in self.places])
         some = any(value is not None for value in found)
         entry = entry_of(self.head, Kind.FRAME if some else Kind.BOUND, found if some else ())
-        self.on_plain()
         packed = self.edge.pack(entry, self.room_for)
         if packed is not None:
             self.edge.send(packed)
-        self.take_over()
 
     def give_picture(self, image: Image) -> None:
         """Sends a picture that lies in a slot."""

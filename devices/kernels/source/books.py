@@ -47,6 +47,10 @@ def settle(books):
     if load_i64(books, at.NEXT_SEQ) >= 0:
         place = note(changes, place, load_i64(books, at.NEXT_SEQ), load_i64(head, links.SEQ) + 1)
         place = note(changes, place, load_i64(books, at.LAST_PTS), load_i64(head, links.PTS))
+        shots = load_i64(books, at.SHOTS)
+        add(words, load_i64(books, at.SHOTS_IN), shots)
+        add(words, load_i64(books, at.SHOTS_OUT), shots)
+        store_i64(books, at.SHOTS, 0)
     source = load_i64(books, at.IN_LINK)
     if source != 0:
         count, turn = load_i64(source, links.COUNT), load_i64(source, links.TURN)
@@ -104,8 +108,7 @@ def shot(books, slot, seq, pts, time, capture):
         give(load_i64(table, out * at.OUT_WORDS + at.OUT_LINK), head, named, generation, hold)
     store_i32(hold, 0, np.int32(load_i32(hold, 0) - 1))
     open_change(words)
-    add(words, load_i64(books, at.SHOTS_IN), 1)
-    add(words, load_i64(books, at.SHOTS_OUT), 1)
+    store_i64(books, at.SHOTS, 1)
     settle(books)
     close_change(words)
     return np.int64(0)

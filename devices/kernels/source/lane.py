@@ -12,17 +12,18 @@ from devices.kernels.source.books import room, settle
 from devices.kernels.source.links import take
 from devices.kernels.source.memory import load_i32, load_i64, store_i64
 from devices.kernels.source.rows import kernel
-from devices.kernels.source.system import monotonic_ns, wait
+from devices.kernels.source.system import let_others_run, monotonic_ns, wait
 from devices.kernels.source.words import close_change, observe, open_change, publish
 
 
 @kernel
 def looks(lane, link):
-    """Looks out for an entry for a moment; whether one came."""
+    """Looks out for an entry for a moment, which is others' if they wait for this processor; whether one came."""
     end = monotonic_ns() + load_i64(lane, at.LOOK_NS)
     while observe(load_i64(link, links.OTHER_WORD)) == load_i64(link, links.COUNT):
         if monotonic_ns() > end:
             return False
+        let_others_run()
     return True
 
 
