@@ -17,8 +17,8 @@ OUTS, OUT_TABLE = 12, 13
 OUT_LINK, OUT_IN, OUT_OUT, OUT_IN_FLIGHT, OUT_TURN, OUT_SETTLED, OUT_WORDS = range(7)
 SHOTS_IN, SHOTS_OUT = 14, 15
 """Of a chain with a source: words of the block that count what was read, and what has gone on."""
-SHOTS = 18
+SHOTS = 16
 """Frames that a source has given and the ledger does not know of."""
-POOL, POOL_NUMBER = 16, 17
+POOL, POOL_NUMBER = 17, 18
 """Address of the words (`slots`) of the pool that a source's pictures lie in, and its number."""
 WORDS = 19

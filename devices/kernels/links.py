@@ -29,8 +29,8 @@ GIVEN, OUT = 17, 18
 """Giving: pictures given, and of these finished with, as the ledger knows."""
 SETTLED, FINISHED = 17, 18
 """Taking: number of the entry after the last that was settled; entries that the other end knows we have finished with."""
-LAST_CAPTURE = 19
-"""Giving: when the last frame was captured (monotonic ns)."""
+LAST = 19
+"""Giving: when the last frame was captured, or else others had run for it (monotonic ns)."""
 WORDS = 20
 APART_NS = 1_000_000
 """Between frames that are further apart there is time to let who was woken for one begin with it."""

@@ -44,11 +44,9 @@ SIGNATURES: Mapping[str, Signature] = {
     "ace_next": Signature("devices.kernels.source.lane", "next_picture", ("lane",), result=True, brief=True),
     "ace_free": Signature("devices.kernels.source.slots", "free", ("pool",), result=True, brief=True),
     "ace_acquire": Signature("devices.kernels.source.slots", "acquire", ("pool",), result=True, brief=True),
-    "ace_finish": Signature("devices.kernels.source.links", "finish", ("link",), result=True, brief=True),
     "ace_take": Signature("devices.kernels.source.links", "take", ("link", "head"), result=True, brief=True),
-    "ace_commit": Signature("devices.kernels.source.words", "commit", ("journal", "words", "changes", "count"), result=True, brief=True),
     "ace_enter": Signature("devices.kernels.source.counts", "enter", ("words", "node", "stream", "seq"), result=True, brief=True),
-    "ace_leave": Signature("devices.kernels.source.counts", "leave", ("words", "places", "seq", "calls"), result=True, brief=True),
+    "ace_leave": Signature("devices.kernels.source.counts", "leave", ("words", "places", "seq", "calls", "then"), result=True, brief=True),
     "ace_result": Signature(
         "devices.kernels.source.counts", "result", ("words", "places", "seq", "now", "latency"), result=True, brief=True
     ),

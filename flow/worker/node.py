@@ -89,7 +89,7 @@ class NodeRunner:
         self._enter, self._leave = functions["ace_enter"], functions["ace_leave"]
         self._address, self._places = block.words_address, int(self._counts.ctypes.data)
         self._called = 0
-        """How often the operator was called for the frame it is at."""
+        """How often the operator was called for items of the frame it is at."""
         self._needed = tuple((port, place) for port, place in self.inputs if port not in self.optional)
         self._optional = tuple((port, place) for port, place in self.inputs if port in self.optional)
         self._pictures: tuple[str, ...] = ()
@@ -111,33 +111,36 @@ class NodeRunner:
             self.was_reset = True
             self.block.add("state_resets")
 
-    def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
-        """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
+    def run(self, frame: Frame, stream: int, values: list[Any], then: int = -1, *, entered: bool = False) -> bool:
+        """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported).
+
+        `then`: number of the node that is run on it next, which will be `entered` (-1: none).
+        """
         place = self._input_place
-        only: Any = None
-        arguments: dict[str, Any] = {}
-        if place >= 0:
-            only = values[place]
-            if only is None:
-                return True
-        elif not self._gather(values, arguments):
+        arguments: Any = values[place] if place >= 0 else self._gather(values)
+        address, seq, ran, called = self._address, frame.seq, -1, 0
+        if arguments is None:
+            if entered:
+                self._leave(address, self._places, -1, 0, then)
+            elif then >= 0:
+                self._enter(address, then, stream, seq)
             return True
-        address, seq, ran = self._address, frame.seq, -1
-        self._enter(address, self.number, stream, seq)
+        if not entered:
+            self._enter(address, self.number, stream, seq)
         result: Any
         try:
             if place >= 0:
-                if self._pictures and only.spec is not self._spec:
-                    self._check_all({self._input: only})
-                    self._spec = only.spec
-                self._called = 1
-                result = self.operator.run(frame, only)
+                if self._pictures and arguments.spec is not self._spec:
+                    self._check_all({self._input: arguments})
+                    self._spec = arguments.spec
+                called = 1
+                result = self.operator.run(frame, arguments)
             elif self._lifted:
                 self._check_all(arguments)
                 result = self._run_items(frame, arguments)
             else:
                 self._check_all(arguments)
-                self._called = 1
+                called = 1
                 result = self.operator.run(frame, **arguments)
             kind = type(result)
             if (
@@ -152,7 +155,7 @@ class NodeRunner:
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
             return self._failed("error", self.describe(error), seq)
         finally:
-            self._leave(address, self._places, ran, self._called)
+            self._leave(address, self._places, ran, called or self._called, then)
             self._called = 0
         if result is None:
             return True
@@ -162,16 +165,17 @@ class NodeRunner:
             self._put(result, values)
         return True
 
-    def _gather(self, values: list[Any], arguments: dict[str, Any]) -> bool:
-        """Its inputs by port; False when one is missing that it needs."""
+    def _gather(self, values: list[Any]) -> dict[str, Any] | None:
+        """Its inputs by port; None when one is missing that it needs."""
+        arguments: dict[str, Any] = {}
         for port, place in self._needed:
             value = arguments[port] = values[place]
             if value is None:
-                return False
+                return None
         for port, place in self._optional:
             if values[place] is not None:
                 arguments[port] = values[place]
-        return True
+        return arguments
 
     def _check_all(self, arguments: dict[str, Any]) -> None:
         for port in self._pictures:
@@ -316,7 +320,7 @@ class AbsentNode:
         self.node, self.block, self.number = node, block, number
         self.key = f"node:{node.address}"
 
-    def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
+    def run(self, frame: Frame, stream: int, values: list[Any], then: int = -1, *, entered: bool = False) -> bool:
         self.block.add(f"{self.key}.dropped:stopped", counts_now(self.block, self.key, frame.seq))
         return True
 

@@ -9,6 +9,8 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.books import Books
 from flow.worker.live import LiveSource
+from flow.worker.node import AbsentNode, NodeRunner
 from flow.worker.settlement import Settlement
 from flow.worker.shots import Shots
 from flow.worker.sinks import ResultsTarget
@@ -37,6 +40,13 @@ MOST_FRAMES = 16
 LONGEST_NS = 200_000
 """After so long those that wait for a settlement get it."""
 new_tuple = tuple.__new__
+
+
+def steps(nodes: Sequence[NodeRunner | AbsentNode]) -> list[tuple[NodeRunner | AbsentNode, int, bool]]:
+    """Each node with the number of the one that is entered as it is left (-1: none), and whether it is itself entered so."""
+    follows = [isinstance(one, NodeRunner) and isinstance(other, NodeRunner) for one, other in pairwise(nodes)]
+    thens = [other.number if follow else -1 for other, follow in zip(nodes[1:], follows, strict=True)]
+    return list(zip(nodes, [*thens, -1], [False, *follows], strict=True)) if nodes else []
 
 
 class Straight:
@@ -77,6 +87,7 @@ class Straight:
         self._empty: list[Any] = [None] * chain.size
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
+        self._steps = steps(chain.nodes)
         self.books = Books(chain, self.way_in, self.ways_out, address)
         self._shots = None
         if self.waiting is not None and self.ways_out and not self._nodes:
@@ -275,29 +286,32 @@ class Straight:
         """
         chain, words, head, limited, books = self.chain, self.block.words, self.head, self.limited, self.books
         pools, ways_out, place, empty, run = chain.pools, self.ways_out, chain.source_place, self._empty, self._run
-        stream, epoch, name = head[STREAM], head[EPOCH], source.stream.name
+        stream, epoch, name, next_frame, fresh = head[STREAM], head[EPOCH], source.stream.name, source.next, pools.owns()
         changes = 0 if books.quick or (not chain.settling and books.begin()) else 1
         words[0] += 1
         room = self._room()
         words[0] += 1
-        frames = 0
+        frames, found, image = 0, None, None
         started = monotonic_ns()
         try:
             while self.active and frames < most:
-                chain.blocked = frames >= room or (limited and not self._ready())
-                if chain.blocked:
+                if frames >= room or (limited and not self._ready()):
+                    chain.blocked = True
                     return frames >= MOST_FRAMES
-                image = source.room()
-                found = source.next(image)
+                chain.blocked = False
+                if fresh or image is None:
+                    image = source.room()
+                found = next_frame(image)
                 if found is None:
                     pools.end_frame()
                     chain.ended = True
                     return False
-                seq, pts_ns, capture_ns, time_ns = found
-                head[SEQ], head[PTS], head[CAPTURE], head[TIME] = found
-                words[0] += changes
+                seq, pts_ns, capture_ns, time_ns = last = found
                 values: list[Any] = empty.copy()
                 values[place] = image
+                if ways_out:
+                    words[0] += changes
+                    head[SEQ], head[PTS], head[CAPTURE], head[TIME] = found
                 if self._nodes:
                     frame = new_tuple(Frame, (name, seq, pts_ns, epoch, None if time_ns < 0 else time_ns))
                     head[FLAGS] = run(values, frame, stream, 0, capture_ns)
@@ -305,7 +319,8 @@ class Straight:
                     way.give(values)
                 if pools.taken:
                     pools.end_frame()
-                words[0] += changes
+                if ways_out:
+                    words[0] += changes
                 frames += 1
                 if chain.stopped or monotonic_ns() - started > LONGEST_NS:
                     return True
@@ -314,6 +329,7 @@ class Straight:
             if frames:
                 self.frames = frames
                 books.words[at.SHOTS] = frames
+                head[SEQ], head[PTS], head[CAPTURE], head[TIME] = last
                 words[0] += 1
                 self._settle(frames)
                 words[0] += 1
@@ -375,8 +391,8 @@ class Straight:
     def _run(self, values: list[Any], frame: Frame, stream: int, flags: int, capture_ns: int) -> int:
         """One frame through the nodes and into the sinks; its flags then."""
         chain = self.chain
-        for node in chain.nodes:
-            if not node.run(frame, stream, values) and node.node.on_error == "stop":
+        for node, then, entered in self._steps:
+            if not node.run(frame, stream, values, then, entered=entered) and node.node.on_error == "stop":
                 chain.fail(node)
             if node.was_reset:
                 flags |= RESET

@@ -8,7 +8,7 @@ import numpy as np
 from devices.kernels import links as at
 from devices.kernels.source.memory import load_i32, load_i64, load_u8, load_u16, store_i32, store_i64, store_u8, store_u16
 from devices.kernels.source.rows import kernel
-from devices.kernels.source.system import let_others_run, ring
+from devices.kernels.source.system import let_others_run, monotonic_ns, ring
 from devices.kernels.source.words import observe, publish
 
 FRAME, SLOT = np.uint8(1), np.uint8(2)
@@ -56,12 +56,13 @@ def give(link, head, pool_and_slot, generation, hold):
     store_i64(link, at.COUNT, count + 1)
     store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
     capture = load_i64(head, at.CAPTURE)
-    apart = capture - load_i64(link, at.LAST_CAPTURE) > at.APART_NS
-    store_i64(link, at.LAST_CAPTURE, capture)
+    apart = capture - load_i64(link, at.LAST) > at.APART_NS
+    store_i64(link, at.LAST, capture)
     if publish(load_i64(link, at.OWN_WORD), count + 1, load_i64(link, at.WATCHED)) != 0:
         ring(load_i64(link, at.BELL))
         if apart:
             let_others_run()
+            store_i64(link, at.LAST, monotonic_ns())
     return np.int64(0)
 
 
