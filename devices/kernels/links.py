@@ -33,7 +33,7 @@ LAST = 19
 """Giving: when the last frame was captured, or else others had run for it (monotonic ns)."""
 WORDS = 20
 APART_NS = 1_000_000
-"""Between frames that are further apart there is time to let who was woken for one begin with it."""
+"""Between frames that are further apart there is time to let those who were woken for one begin with it."""
 
 FLAGS, STREAM, EPOCH, SEQ, PTS, TIME, CAPTURE = range(7)
 """Words of a frame's head."""

@@ -50,7 +50,8 @@ class PicturesOut:
     def __init__(self, edge: OutEdge, sender: RingSender) -> None:
         self.edge, self.sender, self._head = edge, sender, 0
         functions = kernels.functions()
-        self._give, self._reap = functions["ace_give"], functions["ace_reap"]
+        self._give: Callable[..., int] = functions["ace_give"]
+        self._reap = functions["ace_reap"]
         state = self._state = _Words(sender, sender.tail_word, sender.head_word)
         self.words = state.words
         self._holds = np.zeros(sender.shape.places, np.int64)
@@ -118,12 +119,12 @@ class PicturesOut:
             self._spec, self._transform = image.spec, image.transform
             self._state.picture[:] = np.frombuffer(picture_bytes(image), np.uint8)
 
-    def give(self, image: Image) -> None:
-        """Publishes the frame whose head stands at `head`, with a picture that lies in a slot."""
+    def give(self, image: Image) -> int:
+        """Publishes the frame whose head stands at `head`, with a picture that lies in a slot; above 0 if who was woken should go first."""
         self.describe(image)
         ref: SlotRef = image.slot
         pool, slot = ref.pool, ref.slot
-        self._give(self.address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot)
+        return self._give(self.address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot)
 
     def count(self) -> int:
         """How many frames were given, and finished with, since last asked: the first is returned, the second counted."""

@@ -9,6 +9,7 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from time import monotonic_ns
@@ -224,8 +225,11 @@ class Straight:
         ref.generation = ref.pool.generations[ref.slot]
         if self._nodes:
             self._run_head(values)
+        yields = 0
         for way in self.ways_out:
-            way.give(values)
+            yields |= way.give(values)
+        if yields:
+            os.sched_yield()
         self.frames += 1
         if chain.pools.taken:
             chain.pools.end_frame()

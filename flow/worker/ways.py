@@ -160,21 +160,21 @@ class FramesOut:
     def _room(self, link: Lane) -> int:
         return self.edge.credits - len(link.unacked) if link.pictures is None else link.pictures.room()
 
-    def give(self, values: list[Any]) -> None:
-        """Sends the frame's values, or a bound when there are none."""
+    def give(self, values: list[Any]) -> int:
+        """Sends the frame's values, or a bound when there are none; above 0 if who was woken for it should go first."""
         if self.carries_pictures:
             image = values[self.places[0]]
             if type(image) is Image and type(image.slot) is SlotRef:
-                self.give_picture(image)
-                return
+                return self.give_picture(image)
             self.on_plain()
             with self.edge.block.change():
                 self.hand_back()
                 self._send(values)
                 self.edge.note()
             self.take_over()
-            return
-        self._send(values)
+        else:
+            self._send(values)
+        return 0
 
     def _send(self, values: list[Any]) -> None:
         found = tuple([values[place] for place in self.places])
@@ -184,16 +184,15 @@ class FramesOut:
         if packed is not None:
             self.edge.send(packed)
 
-    def give_picture(self, image: Image) -> None:
-        """Sends a picture that lies in a slot."""
+    def give_picture(self, image: Image) -> int:
+        """Sends a picture that lies in a slot; gives what `give` does."""
         if self._only is not None:
-            self._only.give(image)
-            return
+            return self._only.give(image)
         edge = self.edge
         pictures = edge.links[edge.turn % len(edge.links)].pictures
         assert pictures is not None
-        pictures.give(image)
         edge.turn += edge.replicas
+        return pictures.give(image)
 
     def _count(self) -> None:
         if self._only is not None:

@@ -11,6 +11,7 @@ from devices.kernels.source.links import finish, give, reap
 from devices.kernels.source.memory import load_i32, load_i64, store_i32, store_i64
 from devices.kernels.source.rows import kernel
 from devices.kernels.source.slots import acquire
+from devices.kernels.source.system import let_others_run, monotonic_ns
 from devices.kernels.source.words import close_change, commit, open_change
 
 
@@ -104,9 +105,15 @@ def shot(books, slot, seq, pts, time, capture):
     table, hold = load_i64(books, at.OUT_TABLE), load_i64(pool, slots.HOLDS) + 4 * slot
     generation = np.int64(load_i32(load_i64(pool, slots.GENERATIONS), slot))
     named = (load_i64(books, at.POOL_NUMBER) << links.POOL_SHIFT) | slot
+    yields = np.int64(0)
     for out in range(load_i64(books, at.OUTS)):
-        give(load_i64(table, out * at.OUT_WORDS + at.OUT_LINK), head, named, generation, hold)
+        yields |= give(load_i64(table, out * at.OUT_WORDS + at.OUT_LINK), head, named, generation, hold)
     store_i32(hold, 0, np.int32(load_i32(hold, 0) - 1))
+    if yields != 0:
+        let_others_run()
+        now = monotonic_ns()
+        for out in range(load_i64(books, at.OUTS)):
+            store_i64(load_i64(table, out * at.OUT_WORDS + at.OUT_LINK), links.LAST, now)
     open_change(words)
     store_i64(books, at.SHOTS, 1)
     settle(books)

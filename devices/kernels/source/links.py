@@ -8,7 +8,7 @@ import numpy as np
 from devices.kernels import links as at
 from devices.kernels.source.memory import load_i32, load_i64, load_u8, load_u16, store_i32, store_i64, store_u8, store_u16
 from devices.kernels.source.rows import kernel
-from devices.kernels.source.system import let_others_run, monotonic_ns, ring
+from devices.kernels.source.system import ring
 from devices.kernels.source.words import observe, publish
 
 FRAME, SLOT = np.uint8(1), np.uint8(2)
@@ -22,7 +22,8 @@ def give(link, head, pool_and_slot, generation, hold):
     """Publishes one picture, and rings where somebody sleeps for it; the worker's hold of its slot, counted at `hold`, is taken. The
     caller has seen that there is room.
 
-    Who is woken mostly waits for this processor, and not before we sleep would have it: where frames come far apart, it goes first.
+    Who is woken mostly waits for this processor, and would not have it before we sleep. 1 where frames come so far apart that it should go
+    first (once all links have their entry), else 0.
     """
     count = load_i64(link, at.COUNT)
     turn = load_i64(link, at.TURN)
@@ -60,9 +61,7 @@ def give(link, head, pool_and_slot, generation, hold):
     store_i64(link, at.LAST, capture)
     if publish(load_i64(link, at.OWN_WORD), count + 1, load_i64(link, at.WATCHED)) != 0:
         ring(load_i64(link, at.BELL))
-        if apart:
-            let_others_run()
-            store_i64(link, at.LAST, monotonic_ns())
+        return np.int64(apart)
     return np.int64(0)
 
 
