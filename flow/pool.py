@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from devices import kernels
+from devices.kernels import slots as at
+
 WORD = 4
 LINE = 64
 
@@ -96,7 +99,12 @@ class Pool:
         address: int = np.frombuffer(self._table, np.uint8).ctypes.data
         self.generations_address, self.hold_address = address, address + shape.row_bytes * (1 + row)
         self.number_word = shape.id << 32
-        self._found = -1
+        self._native = np.zeros(at.WORDS, np.int64)
+        self._native[:] = self.generations_address, address + shape.row_bytes, shape.slots, shape.rows, width
+        self.address: int = self._native.ctypes.data
+        """Of what native steps know of it."""
+        functions = kernels.functions()
+        self._free, self._acquire = functions["ace_free"], functions["ace_acquire"]
 
     def view(self, slot: int) -> np.ndarray:
         """The slot's bytes, uint8 of `slot_bytes`; writable for the owner only."""
@@ -106,21 +114,8 @@ class Pool:
         return not any(row[slot] for row in self._rows)
 
     def can_acquire(self) -> bool:
-        """Owner only: whether any slot is free."""
-        return self._find() >= 0
-
-    def _find(self) -> int:
-        """A free slot, or -1. It stays free until the owner takes it: nobody else can hold what no descriptor names."""
-        if self._found < 0:
-            slots, rows = self.shape.slots, self._rows
-            for slot in range(slots):
-                for row in rows:
-                    if row[slot]:
-                        break
-                else:
-                    self._found = slot
-                    break
-        return self._found
+        """Owner only: whether any slot is free. It stays so until the owner takes it: nobody else can hold what no descriptor names."""
+        return bool(self._free(self.address) >= 0)
 
     def available(self) -> int:
         """How many slots could be acquired now."""
@@ -131,14 +126,8 @@ class Pool:
 
         The first that is free: few slots are used again and again, and stay in a processor's cache.
         """
-        slot = self._find()
-        if slot < 0:
-            return None
-        self._found = -1
-        generation = (self.generations[slot] + 1) & 0xFFFFFFFF
-        self.generations[slot] = generation
-        self._mine[slot] = 1
-        return SlotRef(self, slot, generation)
+        slot = self._acquire(self.address)
+        return SlotRef(self, slot, self.generations[slot]) if slot >= 0 else None
 
     def check(self, slot: int, generation: int) -> None:
         """Raises PoolError when a slot that a descriptor names has been recycled or does not exist."""

@@ -90,6 +90,7 @@ def make_result(
 
     Pixels are rounded to a tenth, scores to four digits; a number that is not finite becomes null.
     """
+    spec = sink.spec
     return _new(
         Result,
         (
@@ -102,7 +103,7 @@ def make_result(
             None if frame.time_ns is None else utc(frame.time_ns),
             plan,
             int(latency_ms * 10 + 0.5) / 10,  # quicker than `round`
-            payload(sink.spec, value),
+            {spec.record: []} if type(spec) is RecordsSpec and (value is None or not len(value)) else payload(spec, value),
             tuple([{"stream": other.stream, "seq": other.seq, "pts_ns": other.pts_ns} for other in inputs]) if inputs else (),
             reset,
             NOTHING_MORE,

@@ -43,7 +43,7 @@ class Said:
 
     def count(self, value: Any) -> None:
         """One result."""
-        if not self._places or not isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray or not self._places:
             return
         words, places = self._words, self._places
         if not len(value):

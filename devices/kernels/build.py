@@ -17,9 +17,9 @@ from typing import Any
 from devices.kernels.elf import link
 from devices.kernels.signatures import SIGNATURES, Signature, called
 
-LIBC = frozenset({"memset", "memcpy", "memmove", "clock_gettime", "write"})
+LIBC = frozenset({"memset", "memcpy", "memmove", "clock_gettime", "write", "epoll_wait", "sched_yield"})
 """What LLVM may call on its own, and what `source.system` calls; anything else that a kernel needs from outside is refused."""
-PYTHON = frozenset({"PyLong_AsLongLong", "PyLong_FromLongLong", "PyErr_BadArgument"})
+PYTHON = frozenset({"PyLong_AsLongLong", "PyLong_FromLongLong", "PyErr_BadArgument", "PyEval_SaveThread", "PyEval_RestoreThread"})
 """What brief functions need of the interpreter that calls them, which has them in its stable ABI."""
 
 

@@ -1,4 +1,4 @@
-"""What `ace_give` and `ace_take` know of a link that carries pictures: words of 64 bits at these places, written by one worker alone."""
+"""What native steps know of a link that carries pictures: words of 64 bits at these places, written by one worker alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,17 @@ BELL = 14
 """The other end's bell: an eventfd."""
 REST = 15
 """Taking: address of the word that says what we sleep for, or 0: who takes a picture sleeps no more."""
-WORDS = 16
+COUNTED = 16
+"""Entries given or taken that the ledger knows of."""
+GIVEN, OUT = 17, 18
+"""Giving: pictures given, and of these finished with, as the ledger knows."""
+SETTLED, FINISHED = 17, 18
+"""Taking: number of the entry after the last that was settled; entries that the other end knows we have finished with."""
+LAST = 19
+"""Giving: when the last frame was captured, or else others had run for it (monotonic ns)."""
+WORDS = 20
+APART_NS = 1_000_000
+"""Between frames that are further apart there is time to let those who were woken for one begin with it."""
 
 FLAGS, STREAM, EPOCH, SEQ, PTS, TIME, CAPTURE = range(7)
 """Words of a frame's head."""

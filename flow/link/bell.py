@@ -48,19 +48,15 @@ class Bell:
         self._map = mmap.mmap(word, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if own else 0))
         os.close(word)
         self.word: int = np.frombuffer(self._map, np.int64).ctypes.data
-        self._resting = True
         self._publish = kernels.functions()["ace_publish"]
 
     def rest(self, until: Rest) -> None:
         """Own bell: from now on others ring. The caller looks once more at what it waits for before it sleeps."""
         self._publish(self.word, until, self.word)
-        self._resting = True
 
     def rise(self) -> None:
         """Own bell: no more ringing."""
-        if self._resting:
-            self._publish(self.word, 0, self.word)
-            self._resting = False
+        self._publish(self.word, 0, self.word)
 
     def ring(self) -> None:
         """Another's bell."""

@@ -64,6 +64,8 @@ class StreamReader:
         self._corrupt_before = 0
         self._failures = 0
         self._stopped = threading.Event()
+        self._over = False
+        """The same, quicker to ask."""
         self._fill: Callable[[tuple[np.ndarray, ...]], Picture | None] | None = None
 
     @property
@@ -93,7 +95,7 @@ class StreamReader:
 
     def next(self, planes: tuple[np.ndarray, ...] | None = None) -> tuple[int, int, int, Picture] | None:
         """As `read`, with (seq, pts_ns, mono_ns) apart; the picture is in `planes` where the source `fills` them."""
-        while not self._stopped.is_set():
+        while not self._over:
             try:
                 reader = self._reader or self._open()
                 picture = reader.read() if planes is None or self._fill is None else self._fill(planes)
@@ -118,6 +120,7 @@ class StreamReader:
 
     def stop(self) -> None:
         """Ends a waiting `read`, and every later one, at once; may be called from another thread, and more than once."""
+        self._over = True
         self._stopped.set()
         if (reader := self._reader) is not None:
             reader.close()

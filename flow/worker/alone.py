@@ -1,40 +1,37 @@
-"""A worker with but one chain: frames on its common path, and the worker's sleep between them, in few steps.
-
-What is left to do when frames wait is done before the worker sleeps: who wakes up takes a picture first.
-"""
+"""A worker with but one chain: frames on its common path, and the worker's sleep between them, in few steps."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from time import monotonic_ns
+from typing import Any
 
+import numpy as np
+
+from devices import kernels
+from devices.kernels import lane as at
 from devices.kernels.links import NOTHING, REST
-from flow.link.bell import Bell, Rest
-from flow.worker.pictures import PicturesIn
+from flow.link.bell import Bell
+from flow.worker import straight as common
+from flow.worker.shots import LISTEN_NS
 from flow.worker.straight import Straight
-from flow.worker.waiter import LOOK_NS, Patience
-
-LISTEN_NS = 20_000_000
-"""After so long without a sleep the worker must look at everything else."""
+from flow.worker.waiter import LOOK_NS, WAIT_MS, Waiter
 
 
-def run_alone(straight: Straight, bell: Bell, sleep: Callable[[], bool]) -> bool:
+def run_alone(straight: Straight, bell: Bell, waiter: Waiter | None) -> bool:
     """Passes frames on as they come, settled, until something else happens, or for a while; whether any came. Raises SourceError.
 
-    `sleep` waits for the bell, and says whether that alone has rung.
+    `waiter`: what the worker waits on, the bell and all else; None: it does not wait.
     """
     if straight.waiting is not None:
         return _read(straight)
-    if straight.pictures is None or straight.run() is None or not straight.active:
+    if straight.pictures is None or straight.run() is None or not straight.active or straight.chain.blocked:
         return False
-    straight.frames = 0
-    words = straight.pictures.words
-    words[REST] = bell.word
-    try:
-        return _take(straight, straight.pictures, bell, sleep)
-    finally:
-        bell.rise()
-        words[REST] = 0
+    if straight.alone is None:
+        straight.alone = Alone(straight, bell, waiter)
+    return straight.alone.run()
 
 
 def _read(straight: Straight) -> bool:
@@ -46,41 +43,49 @@ def _read(straight: Straight) -> bool:
     return any_came
 
 
-def _take(straight: Straight, pictures: PicturesIn, bell: Bell, sleep: Callable[[], bool]) -> bool:
-    """Pictures from the worker's only edge."""
-    chain, ledger, limited, patience = straight.chain, straight.block.words, straight.limited, Patience()
-    take, one, settle, stirs = pictures.take_entry, straight.picture_pass, straight.settle_now, pictures.stirs
-    any_came = False
-    end = monotonic_ns() + LISTEN_NS
-    room = settle(opens=True)
-    while room > 0 and not chain.stopped and not chain.settling:
-        found = take()
-        if found >= 0:
-            if not straight.frames:
-                ledger[0] += 1  # the ledger's change begins
-            any_came = True
-            one(found)
-            if not (limited or straight.frames >= room):
-                continue
-        if straight.frames:
-            room = settle()
-            if found >= 0:
-                if monotonic_ns() > end:
+class Alone:
+    """Pictures from the worker's only edge: a native step from each to the next, the settlement and the sleep between them included."""
+
+    def __init__(self, straight: Straight, bell: Bell, waiter: Waiter | None) -> None:
+        self.straight, self.waiter, self.bell = straight, waiter, bell
+        self._array, self._events = np.zeros(at.WORDS, np.int64), np.zeros(at.MOST_EVENTS * at.EVENT_BYTES, np.uint8)
+        words: Any = self._array.data
+        self.words = words
+        words[at.BOOKS], words[at.MOST], words[at.LONGEST_NS] = straight.books.address, common.MOST_FRAMES, common.LONGEST_NS
+        words[at.LISTEN_NS], words[at.LOOK_NS] = LISTEN_NS, LOOK_NS
+        words[at.BELL], words[at.BELL_WORD] = bell.fd, bell.word
+        words[at.EPOLL] = -1 if waiter is None else waiter.number
+        words[at.TIMEOUT_MS], words[at.EVENTS] = WAIT_MS, self._events.ctypes.data
+        words[at.EVENT_DESCRIPTOR] = 1 if os.uname().machine == "x86_64" else 2
+        self._next: Callable[[], int] = partial(kernels.functions()["ace_next"], self._array.ctypes.data)
+
+    def run(self) -> bool:
+        """Until something else happens, or for a while; whether any came."""
+        straight, words, take, one = self.straight, self.words, self._next, self.straight.picture_pass
+        chain, waiter, settle = straight.chain, self.waiter, straight.settle_now
+        limited, books, pictures = straight.limited, straight.books, straight.pictures
+        assert pictures is not None
+        straight.frames = 0
+        words[at.FRAMES], words[at.END] = 0, monotonic_ns() + LISTEN_NS
+        words[at.ROOM] = settle(opens=True)
+        if not chain.settling:
+            books.begin()
+        pictures.words[REST] = self.bell.word
+        any_came = False
+        try:
+            while not chain.stopped and not chain.settling and not (waiter is not None and waiter.unsure):
+                found = take()
+                if found < 0:
+                    if found == NOTHING and waiter is not None:
+                        waiter.unsure = True
                     break
-                continue
-        if found != NOTHING:
-            break
-        if patience.short and patience.looks(stirs):
-            continue
-        bell.rest(Rest.FOR_ENTRIES)
-        if stirs():
-            continue
-        now = monotonic_ns()
-        if not sleep():
-            break
-        woken = monotonic_ns()
-        patience.short = woken - now < LOOK_NS
-        end = woken + LISTEN_NS
-    if straight.frames:
-        settle()
-    return any_came
+                any_came = True
+                one(found)
+                if limited or not books.quick:
+                    words[at.ROOM], words[at.FRAMES] = settle(), 0
+            if words[at.FRAMES]:
+                settle()
+        finally:
+            self.bell.rise()
+            pictures.words[REST] = 0
+        return any_came

@@ -39,12 +39,11 @@ from flow.worker.setup import ORDER, PoolGrant, ResultsOrder, Setup
 from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
 from flow.worker.source import SourceStage
 from flow.worker.sources import open_source, replays
-from flow.worker.waiter import Patience, Waiter
+from flow.worker.waiter import WAIT_MS, Patience, Waiter
 from flow.worker.warm import warm
 from ops import catalog
 from ops.contract import Operator
 
-WAIT_MS = 100
 STARVED_WAIT_MS = 2
 OWING_WAIT_MS = 5
 MESSAGES_A_NODE = 5
@@ -317,16 +316,9 @@ class LaneWorker:
         """What `run` and `_rest` do, in few steps, as long as a worker's only chain passes pictures on its common path."""
         if chain.straight is not None:
             try:
-                run_alone(chain.straight, self.bell, self._sleep_alone)
+                run_alone(chain.straight, self.bell, self.waiter)
             except SourceError as error:
                 self._source_failed(chain, error)
-
-    def _sleep_alone(self) -> bool:
-        """Sleeps until somebody rings; False when something else has happened, or may have."""
-        waiter = self.waiter
-        if waiter.unsure or self.control.late:
-            return False
-        return waiter.wait(WAIT_MS) == waiter.bell_alone
 
     def _rest(self) -> None:
         """Sleeps until somebody rings or a socket has something. Who wrote before we said that we sleep did not ring: we look once more.

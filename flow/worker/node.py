@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any
@@ -88,10 +89,15 @@ class NodeRunner:
         self._enter, self._leave = functions["ace_enter"], functions["ace_leave"]
         self._address, self._places = block.words_address, int(self._counts.ctypes.data)
         self._called = 0
-        """How often the operator was called for the frame it is at."""
+        """How often the operator was called for items of the frame it is at."""
         self._needed = tuple((port, place) for port, place in self.inputs if port not in self.optional)
         self._optional = tuple((port, place) for port, place in self.inputs if port in self.optional)
         self._pictures: tuple[str, ...] = ()
+        only = self.inputs[0] if len(self.inputs) == 1 and not self._optional and not self._lifted else None
+        self._input, self._input_place = only if only is not None and _second(self.operator) == only[0] else ("", -1)
+        """The only input, where `run` takes it by its place: that is the quicker call."""
+        self._spec: Spec | None = None
+        """Of that input, where it is a picture: what was checked last."""
 
     def open(self) -> None:
         self.operator.open(self.context)
@@ -105,45 +111,76 @@ class NodeRunner:
             self.was_reset = True
             self.block.add("state_resets")
 
-    def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
-        """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported)."""
-        arguments: dict[str, Any] = {}
-        for port, place in self._needed:
-            value = arguments[port] = values[place]
-            if value is None:
-                return True
-        for port, place in self._optional:
-            if values[place] is not None:
-                arguments[port] = values[place]
-        address, ran = self._address, -1
-        self._enter(address, self.number, stream, frame.seq)
+    def run(self, frame: Frame, stream: int, values: list[Any], then: int = -1, *, entered: bool = False) -> bool:
+        """Runs the operator where its inputs are there; False when it failed on this frame (counted and reported).
+
+        `then`: number of the node that is run on it next, which will be `entered` (-1: none).
+        """
+        place = self._input_place
+        arguments: Any = values[place] if place >= 0 else self._gather(values)
+        address, seq, ran, called = self._address, frame.seq, -1, 0
+        if arguments is None:
+            if entered:
+                self._leave(address, self._places, -1, 0, then)
+            elif then >= 0:
+                self._enter(address, then, stream, seq)
+            return True
+        if not entered:
+            self._enter(address, self.number, stream, seq)
         result: Any
         try:
-            for port in self._pictures:
-                if port in arguments and arguments[port].spec is not self._specs.get(port):
-                    self._check(port, arguments[port])
-            if self._lifted:
+            if place >= 0:
+                if self._pictures and arguments.spec is not self._spec:
+                    self._check_all({self._input: arguments})
+                    self._spec = arguments.spec
+                called = 1
+                result = self.operator.run(frame, arguments)
+            elif self._lifted:
+                self._check_all(arguments)
                 result = self._run_items(frame, arguments)
             else:
-                self._called = 1
+                self._check_all(arguments)
+                called = 1
                 result = self.operator.run(frame, **arguments)
-                if type(result) is not self._plain or (type(result) is np.ndarray and result.dtype is not self._dtype):
-                    self.check_result(result)
-            ran = frame.seq
+            kind = type(result)
+            if (
+                result is not None
+                and not self._lifted
+                and (kind is not self._plain or (kind is np.ndarray and result.dtype is not self._dtype))
+            ):
+                self.check_result(result)
+            ran = seq
         except SpecError as error:
-            return self._failed("spec", f"this picture no longer fits: {error}", frame.seq)
+            return self._failed("spec", f"this picture no longer fits: {error}", seq)
         except Exception as error:  # an operator may raise anything; the frame is counted and the message reported
-            return self._failed("error", self.describe(error), frame.seq)
+            return self._failed("error", self.describe(error), seq)
         finally:
-            self._leave(address, self._places, ran, self._called)
+            self._leave(address, self._places, ran, called or self._called, then)
             self._called = 0
         if result is None:
             return True
-        if self._only_place >= 0 and type(result) is self._only_kind:
+        if self._only_place >= 0 and kind is self._only_kind:
             values[self._only_place] = result
         else:
             self._put(result, values)
         return True
+
+    def _gather(self, values: list[Any]) -> dict[str, Any] | None:
+        """Its inputs by port; None when one is missing that it needs."""
+        arguments: dict[str, Any] = {}
+        for port, place in self._needed:
+            value = arguments[port] = values[place]
+            if value is None:
+                return None
+        for port, place in self._optional:
+            if values[place] is not None:
+                arguments[port] = values[place]
+        return arguments
+
+    def _check_all(self, arguments: dict[str, Any]) -> None:
+        for port in self._pictures:
+            if port in arguments and arguments[port].spec is not self._specs.get(port):
+                self._check(port, arguments[port])
 
     def _put(self, result: Any, values: list[Any]) -> None:
         if isinstance(result, Mapping):
@@ -283,7 +320,7 @@ class AbsentNode:
         self.node, self.block, self.number = node, block, number
         self.key = f"node:{node.address}"
 
-    def run(self, frame: Frame, stream: int, values: list[Any]) -> bool:
+    def run(self, frame: Frame, stream: int, values: list[Any], then: int = -1, *, entered: bool = False) -> bool:
         self.block.add(f"{self.key}.dropped:stopped", counts_now(self.block, self.key, frame.seq))
         return True
 
@@ -298,6 +335,12 @@ class AbsentNode:
 
     def close(self) -> None:
         pass
+
+
+def _second(operator: Operator) -> str | None:
+    """Name of what `run` takes second, if it does so by its place."""
+    places = [one.name for one in inspect.signature(operator.run).parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    return places[1] if len(places) > 1 else None
 
 
 def counts_now(block: Block, key: str, seq: int) -> bool:

@@ -50,20 +50,21 @@ class PicturesOut:
     def __init__(self, edge: OutEdge, sender: RingSender) -> None:
         self.edge, self.sender, self._head = edge, sender, 0
         functions = kernels.functions()
-        self._give, self._reap = functions["ace_give"], functions["ace_reap"]
+        self._give: Callable[..., int] = functions["ace_give"]
+        self._reap = functions["ace_reap"]
         state = self._state = _Words(sender, sender.tail_word, sender.head_word)
         self.words = state.words
         self._holds = np.zeros(sender.shape.places, np.int64)
         self.words[at.HOLDS] = self._holds.ctypes.data
         self.words[at.CREDITS] = edge.credits
-        self._address = state.address
+        self.address = state.address
         self._spec: ImageSpec | None = None
         self._transform: Affine | None = None
         self.words[at.COUNT], self.words[at.SEEN] = sender.tail, sender.head
-        self._given = self._out = self._stirred = 0
-        self._counted = sender.tail
-        self._out_word = edge.block.index(f"{edge.key}.out")
-        self.room: Callable[[], int] = partial(self._reap, self._address)
+        self.words[at.COUNTED] = sender.tail
+        self._stirred = 0
+        self.out_word = edge.block.index(f"{edge.key}.out")
+        self.room: Callable[[], int] = partial(self._reap, self.address)
         """How many frames may be given now; lets go of what the consumer has finished with."""
 
     def begin(self, head: int, step: int) -> None:
@@ -73,8 +74,8 @@ class PicturesOut:
     def take_over(self, turn: int) -> None:
         """From here on we count for the edge's own end. `turn`: of what goes to this link next."""
         words = self.words
-        words[at.COUNT], words[at.TURN] = self.sender.tail, turn
-        self._counted = self.sender.tail
+        words[at.COUNT] = words[at.COUNTED] = self.sender.tail
+        words[at.TURN] = turn
 
     def hand_back(self) -> None:
         """From here on the edge's own end counts."""
@@ -89,15 +90,17 @@ class PicturesOut:
     def reap(self) -> bool:
         """Takes in what the consumer has finished with; whether anything."""
         self.room()
-        done = self.words[at.DONE] - self._out
+        words = self.words
+        done = words[at.DONE] - words[at.OUT]
         if done:
-            self._out += done
-            self.edge.block.words[self._out_word] += done
+            words[at.OUT] += done
+            self.edge.block.words[self.out_word] += done
         return bool(done)
 
     def under_way(self) -> int:
         """Frames given that the consumer has not finished with."""
-        return self._given - self._out
+        words = self.words
+        return int(words[at.GIVEN] - words[at.OUT])
 
     def let_go(self) -> int:
         """Nobody reads the edge any more: frames that were under way, which nobody holds now."""
@@ -106,24 +109,30 @@ class PicturesOut:
                 ctypes.c_uint32.from_address(hold).value -= 1
                 self._holds[place] = 0
         lost = self.under_way()
-        self._out = self.words[at.DONE] = self._given
+        words = self.words
+        words[at.OUT] = words[at.DONE] = words[at.GIVEN]
         return lost
 
-    def give(self, image: Image) -> None:
-        """Publishes the frame whose head stands at `head`, with a picture that lies in a slot."""
+    def describe(self, image: Image) -> None:
+        """What travels beside the slot of what is given next is that of this picture."""
         if image.spec is not self._spec or image.transform is not self._transform:
             self._spec, self._transform = image.spec, image.transform
             self._state.picture[:] = np.frombuffer(picture_bytes(image), np.uint8)
+
+    def give(self, image: Image) -> int:
+        """Publishes the frame whose head stands at `head`, with a picture that lies in a slot; above 0 if who was woken should go first."""
+        self.describe(image)
         ref: SlotRef = image.slot
         pool, slot = ref.pool, ref.slot
-        self._give(self._address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot)
+        return self._give(self.address, self._head, pool.number_word | slot, pool.generations[slot], pool.hold_address + 4 * slot)
 
     def count(self) -> int:
         """How many frames were given, and finished with, since last asked: the first is returned, the second counted."""
         self.reap()
-        given: int = self.words[at.COUNT] - self._counted
-        self._counted += given
-        self._given += given
+        words = self.words
+        given: int = words[at.COUNT] - words[at.COUNTED]
+        words[at.COUNTED] += given
+        words[at.GIVEN] += given
         return given
 
 
@@ -137,7 +146,7 @@ class PicturesIn:
         self.words[at.STEP] = edge.replicas
         functions = kernels.functions()
         self._observe = functions["ace_observe"]
-        self._finish: Callable[[], int] = partial(functions["ace_finish"], state.address)
+        self.address = state.address
         self.take_entry: Callable[[], int] = partial(functions["ace_take"], state.address, head)
         self._pools: list[Pool] = []
         self.images: dict[int, Image] = {}
@@ -160,12 +169,8 @@ class PicturesIn:
         self.know(self.edge.pools)
         self.words[at.BELL], self.words[at.WATCHED] = self.receiver.other.fd, self.receiver.other.word
         self.words[at.COUNT], self.words[at.SEEN] = self.receiver.taken, self.receiver.tail
-        self.words[at.TURN] = self.edge.next_turn
-
-    def finish(self) -> None:
-        """Tells the producer that everything taken so far is finished with."""
-        self.receiver.head = self.words[at.COUNT]
-        self._finish()
+        self.words[at.TURN], self.words[at.SETTLED] = self.edge.next_turn, self.edge.settled_turn
+        self.words[at.COUNTED], self.words[at.FINISHED] = self.receiver.taken, self.receiver.head
 
     def stirs(self) -> bool:
         """Whether there are entries that were not taken."""
@@ -176,6 +181,7 @@ class PicturesIn:
         """From here on the edge's own end counts."""
         words = self.words
         self.edge.next_turn = self.edge.received[0] = words[at.TURN]
+        self.edge.settled_turn, self.receiver.head = words[at.SETTLED], words[at.FINISHED]
         self.receiver.advance(words[at.COUNT], words[at.SEEN])
 
     def picture(self, found: int) -> Image:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from devices.kernels.links import CAPTURE, HEAD_WORDS, PTS, SEQ, TIME
 from devices.spec import ImageSpec
 from flow.ledger import Block
 from flow.plan.value import Stream
@@ -209,44 +208,50 @@ class WaitingSource(SourceStage):
         return None
 
     def fillable(self) -> int:
-        """How many frames `fill` may be asked for now. Raises SourceError."""
+        """How many frames `next` may be asked for now: of a source that writes its pictures where consumers read them.
+
+        Raises SourceError.
+        """
         if self._thins or self.draining or self.ended or self._returned is not None or not self.reader.fills:
             return 0
         return MANY if self.frames is None else self.frames - self.next_seq
 
-    def fill(self, head: Any) -> Image | None:
-        """The next frame as `take` gives it: the picture, with its numbers in the words of `head`. None at the end. `came` is to be called.
+    def next(self, image: Image) -> tuple[int, int, int, int] | None:
+        """Fills the next frame into `image`: seq, pts_ns, monotonic ns and UTC ns (or -1) of its capture. None at the end.
 
-        For a source that writes its pictures where consumers read them.
+        Raises SourceError.
         """
-        image = self._room()
         found = self.reader.next(image.planes)
         if found is None:
             self._note()
             self.ended = True
             return None
         seq, pts_ns, mono_ns, picture = found
-        time_ns = picture.time_ns
-        head[SEQ], head[PTS], head[CAPTURE], head[TIME] = seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
         self.next_seq = seq + 1
         if seq % NOTED_EVERY == 0:
             self._note()
-        return image
+        time_ns = picture.time_ns
+        return seq, pts_ns, mono_ns, -1 if time_ns is None else time_ns
+
+    def picture(self, memory: np.ndarray, ref: SlotRef | None = None) -> Image:
+        """A picture of the source over this memory."""
+        return Image(self.spec, self.spec.split(memory), rotation_transform(self.spec), ref)
 
     def _shot_filled(self) -> Shot | None:
-        head = [0] * HEAD_WORDS
-        image = self.fill(head)
-        if image is None:
+        image = self.room()
+        found = self.next(image)
+        if found is None:
             return None
         with self.block.change():
             self.came()
-        return Shot(head[SEQ], head[PTS], None if head[TIME] < 0 else head[TIME], head[CAPTURE], image)
+        seq, pts_ns, mono_ns, time_ns = found
+        return Shot(seq, pts_ns, None if time_ns < 0 else time_ns, mono_ns, image)
 
     def renewed(self, shot: Shot) -> Shot | None:
         self._images.clear()
         return super().renewed(shot)
 
-    def _room(self) -> Image:
+    def room(self) -> Image:
         """Where a source that fills its pictures in writes the next one."""
         memory = self.memory(self.spec)
         if memory is None:
@@ -255,7 +260,6 @@ class WaitingSource(SourceStage):
         key = -1 if ref is None else ref.pool.number_word | ref.slot
         image = self._images.get(key)
         if image is None:
-            spec = self.spec
-            image = self._images[key] = Image(spec, spec.split(buffer), rotation_transform(spec), ref)
+            image = self._images[key] = self.picture(buffer, ref)
         image.slot = ref
         return image

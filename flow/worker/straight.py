@@ -9,24 +9,31 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from itertools import pairwise
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from devices.kernels import books as at
 from devices.kernels.links import CAPTURE, EPOCH, FLAGS, HEAD_WORDS, NOTHING, PTS, SEQ, STREAM, TIME
 from flow.entry import RESET
 from flow.ledger import Block
 from flow.link.ring import RingReceiver, RingSender
 from flow.worker.books import Books
 from flow.worker.live import LiveSource
+from flow.worker.node import AbsentNode, NodeRunner
 from flow.worker.settlement import Settlement
+from flow.worker.shots import Shots
 from flow.worker.sinks import ResultsTarget
 from flow.worker.source import Shot, SourceStage, WaitingSource
 from flow.worker.ways import FramesIn, FramesOut
 from ops.value import Frame
 
 if TYPE_CHECKING:
+    from flow.worker.alone import Alone
     from flow.worker.chain import ChainRunner
 
 MOST_FRAMES = 16
@@ -34,6 +41,13 @@ MOST_FRAMES = 16
 LONGEST_NS = 200_000
 """After so long those that wait for a settlement get it."""
 new_tuple = tuple.__new__
+
+
+def steps(nodes: Sequence[NodeRunner | AbsentNode]) -> list[tuple[NodeRunner | AbsentNode, int, bool]]:
+    """Each node with the number of the one that is entered as it is left (-1: none), and whether it is itself entered so."""
+    follows = [isinstance(one, NodeRunner) and isinstance(other, NodeRunner) for one, other in pairwise(nodes)]
+    thens = [other.number if follow else -1 for other, follow in zip(nodes[1:], follows, strict=True)]
+    return list(zip(nodes, [*thens, -1], [False, *follows], strict=True)) if nodes else []
 
 
 class Straight:
@@ -45,6 +59,8 @@ class Straight:
         self.block: Block = chain.block
         self.active = False
         """Whether we, and not the chain, know how far the links are."""
+        self._before: tuple[int, ...] = ()
+        """The head when we took over."""
         self._head_array = np.zeros(HEAD_WORDS, np.int64)
         self.head: Any = self._head_array.data
         address = self._head_array.ctypes.data
@@ -61,18 +77,22 @@ class Straight:
             self._due = self.source.due
             self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
-        self._sinks = [(sink, sink.place) for sink in chain.sinks]
+        self._sink_places = [sink.place for sink in chain.sinks]
         self._shot: Shot | None = None
         self.limited = bool(self._targets) or chain.pools.owns()
         self.frames = 0
         """Passed on and not settled yet."""
+        self.alone: Alone | None = None
+        """For a worker that has no other chain."""
         self.pictures = self.way_in.pictures if self.way_in is not None else None
         self._empty: list[Any] = [None] * chain.size
         self._place = self.way_in.places[0] if self.way_in is not None else -1
         self._nodes = bool(chain.nodes or chain.sinks)
-        only = self.ways_out[0] if len(self.ways_out) == 1 and self.ways_out[0].carries_pictures and not self._nodes else None
-        self._give_only = only.give_only if only is not None else None
-        self._books = Books(chain, self.way_in, self.ways_out, self.head)
+        self._steps = steps(chain.nodes)
+        self.books = Books(chain, self.way_in, self.ways_out, address)
+        self._shots = None
+        if self.waiting is not None and self.ways_out and not self._nodes:
+            self._shots = Shots(chain, self.waiting, self.ways_out, self.books)
 
     @classmethod
     def of(cls, chain: ChainRunner) -> Straight | None:
@@ -101,6 +121,8 @@ class Straight:
             way_in.take_over()
         for way in self.ways_out:
             way.take_over()
+        self._before = tuple(self.head)
+        self.books.quick = False
         self.active = True
         return True
 
@@ -108,6 +130,8 @@ class Straight:
         """From here on the chain knows."""
         if self.active:
             self.active = False
+            if (last := tuple(self.head)) != self._before:
+                self.chain.last_head = last
             with self.block.change():
                 if self.way_in is not None:
                     self.way_in.hand_back()
@@ -136,31 +160,40 @@ class Straight:
 
     def run(self) -> bool | None:
         """Passes on what has come, settled; whether there may be more at once. None when the chain itself must look."""
-        chain, words = self.chain, self.block.words
+        chain = self.chain
         if not self.active and not self.take_over():
             return None
-        words[0] += 1  # the ledger's change begins
+        if self._shots is not None and (most := self._shots.most()) > 0:
+            more = self._shots.run(most)
+            if chain.ended or chain.stopped or (chain.blocked and chain.thins):
+                self.hand_back()
+                return True if more else None
+            return more
         self.frames = 0
-        try:
-            for target in self._targets:
-                if not target.settled():
+        for target in self._targets:
+            if not target.settled():
+                with self.block.change():
                     self._take_in_results()
-                    break
-            room = self._room()
-            if self.pictures is not None:
-                more = self._pictures_pass(room)
-            elif self.waiting is not None and (fillable := self.waiting.fillable()) > 0:
-                more = self._filled_pass(self.waiting, room, fillable)
-            else:
-                more = self._frames_pass(room)
-        finally:
-            if self.frames:
-                self._settle(self.frames)
-            words[0] += 1
+                break
+        if self.waiting is not None and (most := self.waiting.fillable()) > 0 and chain.go:
+            more = self._filled_pass(self.waiting, most)
+        else:
+            more = self._counted_pass()
         if chain.ended or chain.stopped or (self.way_in is not None and self.way_in.rare) or (chain.blocked and chain.thins):
             self.hand_back()
             return True if self.frames else None
         return more
+
+    def _counted_pass(self) -> bool:
+        """Passes on what has come, in one change of the ledger; whether there may be more at once."""
+        words = self.block.words
+        words[0] += 1
+        try:
+            return self._pictures_pass(self._room()) if self.pictures is not None else self._frames_pass(self._room())
+        finally:
+            if self.frames:
+                self._settle(self.frames)
+            words[0] += 1
 
     def settle_now(self, *, opens: bool = False) -> int:
         """Settles what was passed on, in the ledger's change that is open (unless it `opens` one); how many frames may come then."""
@@ -191,13 +224,15 @@ class Straight:
         ref = image.slot
         ref.generation = ref.pool.generations[ref.slot]
         if self._nodes:
-            self._run(values)
+            self._run_head(values)
+        yields = 0
         for way in self.ways_out:
-            way.give(values)
+            yields |= way.give(values)
+        if yields:
+            os.sched_yield()
         self.frames += 1
         if chain.pools.taken:
             chain.pools.end_frame()
-        self.head[FLAGS] = 0
 
     def _pictures_pass(self, room: int) -> bool:
         """Pictures from a ring, as many as have come and there is room for; whether there may be more."""
@@ -234,7 +269,7 @@ class Straight:
             if not (self._shoot(values) if way_in is None else way_in.next(values)):
                 return False
             if nodes:
-                self._run(values)
+                self._run_head(values)
             for way in ways_out:
                 way.give(values)
             frames += 1
@@ -247,49 +282,65 @@ class Straight:
                 return True
         return False
 
-    def _filled_pass(self, source: WaitingSource, room: int, most: int) -> bool:
-        """The same for `most` frames of a source that writes its pictures where consumers read them."""
-        chain, words, head, limited, give_only = self.chain, self.block.words, self.head, self.limited, self._give_only
-        pools, ways_out, place, empty = chain.pools, self.ways_out, chain.source_place, [None] * chain.size
-        if not chain.go:
-            return False
-        frames = 0
+    def _filled_pass(self, source: WaitingSource, most: int) -> bool:
+        """The same for `most` frames of a source that writes its pictures where consumers read them.
+
+        A picture may take as long as frames are apart: the ledger is readable meanwhile. It changes while frames are given only where an
+        edge sends entries itself.
+        """
+        chain, words, head, limited, books = self.chain, self.block.words, self.head, self.limited, self.books
+        pools, ways_out, place, empty, run = chain.pools, self.ways_out, chain.source_place, self._empty, self._run
+        stream, epoch, name, next_frame, fresh = head[STREAM], head[EPOCH], source.stream.name, source.next, pools.owns()
+        changes = 0 if books.quick or (not chain.settling and books.begin()) else 1
+        words[0] += 1
+        room = self._room()
+        words[0] += 1
+        frames, found, image = 0, None, None
         started = monotonic_ns()
-        while self.active and frames < most:
-            chain.blocked = frames >= room or (limited and not self._ready())
-            if chain.blocked:
-                return frames >= MOST_FRAMES
-            words[0] += 1  # a picture may take as long as frames are apart: the ledger must be readable meanwhile
-            try:
-                image = source.fill(head)
-            finally:
-                words[0] += 1
-            if image is None:
-                pools.end_frame()
-                chain.ended = True
-                return False
-            source.came()
-            if give_only is not None:
-                give_only(image)
-            else:
+        try:
+            while self.active and frames < most:
+                if frames >= room or (limited and not self._ready()):
+                    chain.blocked = True
+                    return frames >= MOST_FRAMES
+                chain.blocked = False
+                if fresh or image is None:
+                    image = source.room()
+                found = next_frame(image)
+                if found is None:
+                    pools.end_frame()
+                    chain.ended = True
+                    return False
+                seq, pts_ns, capture_ns, time_ns = last = found
                 values: list[Any] = empty.copy()
                 values[place] = image
+                if ways_out:
+                    words[0] += changes
+                    head[SEQ], head[PTS], head[CAPTURE], head[TIME] = found
                 if self._nodes:
-                    self._run(values)
+                    frame = new_tuple(Frame, (name, seq, pts_ns, epoch, None if time_ns < 0 else time_ns))
+                    head[FLAGS] = run(values, frame, stream, 0, capture_ns)
                 for way in ways_out:
                     way.give(values)
-            frames += 1
-            self.frames = frames
-            if pools.taken:
-                pools.end_frame()
-            source.gone()
-            head[FLAGS] = 0
-            if chain.stopped or monotonic_ns() - started > LONGEST_NS:
-                return True
-        return True
+                if pools.taken:
+                    pools.end_frame()
+                if ways_out:
+                    words[0] += changes
+                frames += 1
+                if chain.stopped or monotonic_ns() - started > LONGEST_NS:
+                    return True
+            return self.active
+        finally:
+            if frames:
+                self.frames = frames
+                books.words[at.SHOTS] = frames
+                head[SEQ], head[PTS], head[CAPTURE], head[TIME] = last
+                words[0] += 1
+                self._settle(frames)
+                words[0] += 1
+                head[FLAGS] = 0
 
     def _take_in_results(self) -> None:
-        for sink, _ in self._sinks:
+        for sink in self.chain.sinks:
             sink.poll()
         if self.chain.settling:
             self.hand_back()
@@ -335,23 +386,26 @@ class Straight:
         source.gone()
         self.head[FLAGS] = 0
 
-    def _run(self, values: list[Any]) -> None:
-        """One frame through the nodes and into the sinks."""
-        chain, head = self.chain, self.head
-        flags, stream, epoch, seq, pts, time_ns, capture_ns = head
-        frame = new_tuple(Frame, (chain.streams[stream], seq, pts, epoch, None if time_ns < 0 else time_ns))
-        flags &= RESET
-        for node in chain.nodes:
-            if not node.run(frame, stream, values) and node.node.on_error == "stop":
+    def _run_head(self, values: list[Any]) -> None:
+        """The frame whose head stands there through the nodes and into the sinks."""
+        flags, stream, epoch, seq, pts, time_ns, capture_ns = self.head
+        frame = new_tuple(Frame, (self.chain.streams[stream], seq, pts, epoch, None if time_ns < 0 else time_ns))
+        self.head[FLAGS] = self._run(values, frame, stream, flags & RESET, capture_ns)
+
+    def _run(self, values: list[Any], frame: Frame, stream: int, flags: int, capture_ns: int) -> int:
+        """One frame through the nodes and into the sinks; its flags then."""
+        chain = self.chain
+        for node, then, entered in self._steps:
+            if not node.run(frame, stream, values, then, entered=entered) and node.node.on_error == "stop":
                 chain.fail(node)
             if node.was_reset:
                 flags |= RESET
                 node.was_reset = False
-        head[FLAGS] = flags
-        for _, place in self._sinks:
+        for place in self._sink_places:
             if values[place] is not None or flags:
                 chain.write(frame, flags, capture_ns, values)
                 break
+        return flags
 
     # ---- settlement
 
@@ -361,7 +415,8 @@ class Straight:
         Results that there is no room for yet, and what comes after them, the chain settles when they are published.
         """
         chain = self.chain
-        chain.last_head = tuple(self.head)
+        if chain.state_area is not None:
+            chain.last_head = tuple(self.head)
         for target in self._targets:
             if not target.settled():
                 self._settle_later(frames)
@@ -369,7 +424,9 @@ class Straight:
         if chain.settling:
             self._settle_later(frames)
             return
-        self._books.settle(frames)
+        self.books.settle(frames)
+        if not self.active and self.way_in is not None:  # handed back amid these frames
+            self.way_in.hand_back()
 
     def _settle_later(self, frames: int) -> None:
         """What has happened waits, in order, until results are published."""
@@ -381,6 +438,7 @@ class Straight:
             self.block.words[out] += frames
         for way in self.ways_out:
             way.finish()
+        self.books.count_shots()
         self.hand_back()
         marks_in = [] if way_in is None else [way_in.edge.mark()]
         marks_out = [way.edge.mark() for way in self.ways_out]

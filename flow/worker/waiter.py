@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable
 from time import monotonic_ns
@@ -10,6 +11,7 @@ from typing import Any
 import zmq
 
 READABLE = int(zmq.POLLIN)
+WAIT_MS = 100
 LOOK_NS = 50_000
 """About what it costs two processes that one wakes the other."""
 
@@ -21,11 +23,12 @@ class Patience:
         self.short = False
 
     def looks(self, stirs: Callable[[], bool]) -> bool:
-        """Looks for a moment; whether something came."""
+        """Looks for a moment, which is others' if they wait for this processor; whether something came."""
         end = monotonic_ns() + LOOK_NS
         while not stirs():
             if monotonic_ns() > end:
                 return False
+            os.sched_yield()
         return True
 
     def slept(self, ns: int) -> None:
@@ -38,6 +41,8 @@ class Waiter:
 
     def __init__(self, bell: int) -> None:
         self._epoll = select.epoll()
+        self.number = self._epoll.fileno()
+        """What is waited on, for those who wait natively."""
         self._epoll.register(bell, select.EPOLLIN | select.EPOLLET)
         self.bell_alone = [(bell, int(select.EPOLLIN))]
         """What `wait` gives when only the bell has rung."""

@@ -76,11 +76,6 @@ class FramesIn:
         edge.next_turn = turn + edge.replicas
         return True
 
-    def turn(self) -> int:
-        """The turn of the next entry."""
-        turn: int = self.edge.next_turn if self.pictures is None else self.pictures.words[TURN]
-        return turn
-
     def stirs(self) -> bool:
         """Whether the next entry has come."""
         if self.pictures is not None:
@@ -89,9 +84,6 @@ class FramesIn:
 
     def finish(self) -> None:
         """Tells producers that everything taken so far is finished with."""
-        if self.pictures is not None:
-            self.pictures.finish()
-            return
         for receiver in self.receivers:
             receiver.finish(receiver.taken)
 
@@ -120,14 +112,26 @@ class FramesOut:
                     link.pictures = PicturesOut(edge, ring)
                 link.pictures.begin(address, self.round * edge.replicas)
         self._lane, self._only = edge.links[0], edge.links[0].pictures if len(edge.links) == 1 else None
-        """The pictures' one way, where there is but one: it knows the turn."""
+        """The pictures' one way, where there is but one: it knows the turn, and a native step can settle it."""
+        self.on_plain: Callable[[], None] = lambda: None
+        """Called when the edge itself sends an entry."""
         index = edge.block.index
         self.counts = tuple(index(f"{edge.key}.{name}") for name in ("in", "in_flight", "turn", "settled"))
 
-    @property
-    def give_only(self) -> Callable[[Image], None] | None:
-        """Sends a picture that lies in a slot, where there is but one link."""
-        return None if self._only is None else self._only.give
+    def quick(self) -> bool:
+        """Whether all that is under way was given on the common path, over one link: then a native step can settle it."""
+        return self._only is not None and not self._lane.unacked
+
+    def row(self) -> tuple[int, ...]:
+        """What the native step must know of it, in the order of `devices.kernels.books`."""
+        assert self._only is not None
+        given, in_flight, turn, settled = self.counts
+        return self._only.address, given, self._only.out_word, in_flight, turn, settled
+
+    def describe(self, image: Image) -> None:
+        """What travels beside a slot from now on."""
+        assert self._only is not None
+        self._only.describe(image)
 
     def _links(self) -> list[tuple[int, Lane]]:
         """The links that frames go to next, with their turns."""
@@ -156,32 +160,39 @@ class FramesOut:
     def _room(self, link: Lane) -> int:
         return self.edge.credits - len(link.unacked) if link.pictures is None else link.pictures.room()
 
-    def give(self, values: list[Any]) -> None:
-        """Sends the frame's values, or a bound when there are none."""
+    def give(self, values: list[Any]) -> int:
+        """Sends the frame's values, or a bound when there are none; above 0 if who was woken for it should go first."""
         if self.carries_pictures:
             image = values[self.places[0]]
             if type(image) is Image and type(image.slot) is SlotRef:
-                self.give_picture(image)
-                return
-            self.hand_back()
-        found = tuple(values[place] for place in self.places)
+                return self.give_picture(image)
+            self.on_plain()
+            with self.edge.block.change():
+                self.hand_back()
+                self._send(values)
+                self.edge.note()
+            self.take_over()
+        else:
+            self._send(values)
+        return 0
+
+    def _send(self, values: list[Any]) -> None:
+        found = tuple([values[place] for place in self.places])
         some = any(value is not None for value in found)
         entry = entry_of(self.head, Kind.FRAME if some else Kind.BOUND, found if some else ())
         packed = self.edge.pack(entry, self.room_for)
         if packed is not None:
             self.edge.send(packed)
-        self.take_over()
 
-    def give_picture(self, image: Image) -> None:
-        """Sends a picture that lies in a slot."""
+    def give_picture(self, image: Image) -> int:
+        """Sends a picture that lies in a slot; gives what `give` does."""
         if self._only is not None:
-            self._only.give(image)
-            return
+            return self._only.give(image)
         edge = self.edge
         pictures = edge.links[edge.turn % len(edge.links)].pictures
         assert pictures is not None
-        pictures.give(image)
         edge.turn += edge.replicas
+        return pictures.give(image)
 
     def _count(self) -> None:
         if self._only is not None:
@@ -191,17 +202,10 @@ class FramesOut:
 
     def finish(self) -> int:
         """Counts what was given; the turn of the next."""
-        edge, only = self.edge, self._only
-        if only is not None and not self._lane.unacked:
-            words, turn = edge.block.words, only.words[TURN]
-            words[self.counts[0]] += only.count()
-            words[self.counts[1]] = only.under_way() + edge.waiting
-            edge.turn = turn
-            return int(turn)
         if self.carries_pictures:
             self._count()
-        edge.note()
-        return edge.turn
+        self.edge.note()
+        return self.edge.turn
 
     def stirs(self) -> bool:
         """Whether a consumer has finished with something."""

@@ -22,12 +22,14 @@ def enter(words, node, stream, seq):
 
 
 @kernel
-def leave(words, places, seq, calls):
+def leave(words, places, seq, calls, then):
     """It has run it, on frame `seq` (-1: in vain): `places` are the words that count runs, calls and the ns they took, and the word of the
-    frame that is to come: one that has run before is not counted again.
+    frame that is to come: one that has run before is not counted again. It begins to run the node `then` on it (-1: none).
     """
-    store_i64(words, at.NODE, -1)
-    busy = monotonic_ns() - load_i64(words, at.SINCE)
+    store_i64(words, at.NODE, then)
+    now = monotonic_ns()
+    busy = now - load_i64(words, at.SINCE)
+    store_i64(words, at.SINCE, now)
     runs, coming = np.int64(0), load_i64(places, 3)
     if seq >= load_i64(words, coming):
         runs = np.int64(1)

@@ -21,6 +21,9 @@ PICTURE = ITEM + at.ITEM_BYTES
 def give(link, head, pool_and_slot, generation, hold):
     """Publishes one picture, and rings where somebody sleeps for it; the worker's hold of its slot, counted at `hold`, is taken. The
     caller has seen that there is room.
+
+    Who is woken mostly waits for this processor, and would not have it before we sleep. 1 where frames come so far apart that it should go
+    first (once all links have their entry), else 0.
     """
     count = load_i64(link, at.COUNT)
     turn = load_i64(link, at.TURN)
@@ -53,8 +56,12 @@ def give(link, head, pool_and_slot, generation, hold):
     store_i64(load_i64(link, at.HOLDS), place, hold)
     store_i64(link, at.COUNT, count + 1)
     store_i64(link, at.TURN, turn + load_i64(link, at.STEP))
+    capture = load_i64(head, at.CAPTURE)
+    apart = capture - load_i64(link, at.LAST) > at.APART_NS
+    store_i64(link, at.LAST, capture)
     if publish(load_i64(link, at.OWN_WORD), count + 1, load_i64(link, at.WATCHED)) != 0:
         ring(load_i64(link, at.BELL))
+        return np.int64(apart)
     return np.int64(0)
 
 

@@ -44,3 +44,33 @@ def ring(typingctx: Any, descriptor: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+@intrinsic
+def let_others_run(typingctx: Any) -> Any:
+    """Who has been woken on this processor runs before we go on (sched_yield(2))."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.call(_libc(builder.module, "sched_yield", INT, []), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def wait(typingctx: Any, epoll: Any, events: Any, most: Any, timeout_ms: Any) -> Any:
+    """int64: how many events came (epoll_wait(2)), or -1. The interpreter, which must be held, is let go meanwhile."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        thing = ir.IntType(8).as_pointer()
+        save = _libc(builder.module, "PyEval_SaveThread", thing, [])
+        restore = _libc(builder.module, "PyEval_RestoreThread", ir.VoidType(), [thing])
+        sleep = _libc(builder.module, "epoll_wait", INT, [INT, thing, INT, INT])
+        epoll, events, most, timeout_ms = args
+        numbers = [builder.trunc(one, INT) for one in (epoll, most, timeout_ms)]
+        state = builder.call(save, [])
+        found = builder.call(sleep, [numbers[0], builder.inttoptr(events, thing), numbers[1], numbers[2]])
+        builder.call(restore, [state])
+        return builder.sext(found, WORD)
+
+    return types.int64(types.int64, types.int64, types.int64, types.int64), codegen

@@ -34,6 +34,18 @@ def _store_release(typingctx: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
+def observe_short(typingctx: Any, address: Any, index: Any) -> Any:
+    """int32 at `address` + 4 `index` (acquire)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        short = ir.IntType(32)
+        place = builder.add(args[0], builder.shl(args[1], ir.Constant(WORD, 2)))
+        return builder.load_atomic(builder.inttoptr(place, short.as_pointer()), "acquire", 4, typ=short)
+
+    return types.int32(types.int64, types.int64), codegen
+
+
+@intrinsic
 def _fence(typingctx: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.fence("seq_cst")
@@ -52,6 +64,19 @@ def publish(word, value, watched):
     _store_release(word, value)
     _fence()
     return _load_acquire(watched)
+
+
+@kernel
+def open_change(words):
+    """The ledger's change begins: who reads its words waits until it ends."""
+    store_i64(words, 0, load_i64(words, 0) + 1)
+    _fence()
+
+
+@kernel
+def close_change(words):
+    """The ledger's change ends."""
+    _store_release(words, load_i64(words, 0) + 1)
 
 
 @kernel

@@ -24,10 +24,20 @@ def test_a_node_is_entered_and_left() -> None:
     after = time.monotonic_ns()
     assert words[[counts.NODE, counts.STREAM, counts.SEQ]].tolist() == [7, 2, 41]
     assert before <= words[counts.SINCE] <= after
-    functions["ace_leave"](words.ctypes.data, places.ctypes.data, 41, 3)
+    functions["ace_leave"](words.ctypes.data, places.ctypes.data, 41, 3, -1)
     assert words[counts.NODE] == -1
     assert words[[8, 9, 11]].tolist() == [1, 3, 42]
     assert 0 <= words[10] <= time.monotonic_ns() - before
+
+
+def test_one_node_is_left_for_the_next() -> None:
+    functions = kernels.functions()
+    words, places = np.zeros(12, np.int64), np.array([8, 9, 10, 11], np.int64)
+    functions["ace_enter"](words.ctypes.data, 7, 2, 41)
+    entered = int(words[counts.SINCE])
+    functions["ace_leave"](words.ctypes.data, places.ctypes.data, 41, 1, 8)
+    assert words[[counts.NODE, counts.STREAM, counts.SEQ]].tolist() == [8, 2, 41]
+    assert words[counts.SINCE] - entered == words[10], "the time of the first ends where that of the next begins"
 
 
 def test_a_frame_that_is_run_again_or_in_vain_is_no_run_more() -> None:
@@ -35,7 +45,7 @@ def test_a_frame_that_is_run_again_or_in_vain_is_no_run_more() -> None:
     words, places = np.zeros(12, np.int64), np.array([8, 9, 10, 11], np.int64)
     for seq in (0, 1, 1, 0, -1, 5):
         functions["ace_enter"](words.ctypes.data, 0, 0, max(seq, 0))
-        functions["ace_leave"](words.ctypes.data, places.ctypes.data, seq, 1)
+        functions["ace_leave"](words.ctypes.data, places.ctypes.data, seq, 1, -1)
     assert words[[8, 9, 11]].tolist() == [3, 6, 6]
 
 

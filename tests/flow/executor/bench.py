@@ -184,7 +184,7 @@ class Bench:
             while life.control.pending():
                 life.control.take()
             if len(life.chains) == 1 and (straight := life.chains[0].straight) is not None:
-                moved[0] = run_alone(straight, life.bell, lambda: False)
+                moved[0] = run_alone(straight, life.bell, None)
             life.control.connect_late()
             moved[0] |= life.round()
             if not moved[0]:

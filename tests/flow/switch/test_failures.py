@@ -32,7 +32,7 @@ def frail(write: Write, how: str) -> Path:
 
 @pytest.mark.parametrize(("how", "why"), [("raise", "asked not to open"), ("kill", "SIGKILL")])
 def test_what_cannot_be_loaded_leaves_the_old_plan_running(write: Write, how: str, why: str) -> None:
-    bind = {"camera": "stamps:frames=1000&fps=25"}
+    bind = {"camera": "stamps:frames=1500&fps=25"}
     plans = [live_plan(frail(write, one), bind=bind) for one in ("none", how)]
     with running(plans[0]) as (run, reader):
         shared = run.snapshot()["shared_memory_bytes"]
@@ -44,14 +44,14 @@ def test_what_cannot_be_loaded_leaves_the_old_plan_running(write: Write, how: st
         assert run.snapshot()["shared_memory_bytes"] == shared
         assert run.failed is None
     results = reader.results["add.sum"]
-    in_order(results, 1000)
-    assert xs(results) == sums(levels(1000))
+    in_order(results, 1500)
+    assert xs(results) == sums(levels(1500))
     assert {result.plan for result in results} == {plans[0].digest}
     assert run.leaked_slots == 0
 
 
 def test_what_is_staged_can_be_given_up(write: Write) -> None:
-    plans = [live_plan(summing(write, wait), bind={"camera": "stamps:frames=2000"}) for wait in (0.5, 0.6)]
+    plans = [live_plan(summing(write, wait), bind={"camera": "stamps:frames=1500"}) for wait in (0.5, 0.6)]
     with running(plans[0]) as (run, reader):
         workers = len(run._supervisor.workers)
         run.stage(plans[1])
@@ -59,7 +59,7 @@ def test_what_is_staged_can_be_given_up(write: Write) -> None:
         run.unstage()
         assert len(run._supervisor.workers) == workers
     assert {result.plan for result in reader.results["add.sum"]} == {plans[0].digest}
-    in_order(reader.results["add.sum"], 2000)
+    in_order(reader.results["add.sum"], 1500)
 
 
 def test_plans_that_cannot_follow_are_refused(write: Write) -> None:

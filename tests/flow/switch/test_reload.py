@@ -172,7 +172,7 @@ def test_state_that_cannot_be_carried_is_reset_and_both_say_so(write: Write) -> 
     look: {{op: test.look, in: {{image: camera}}, config: {{wait_ms: {0}}}}}
     count: {{op: test.count, in: {{points: look}}, config: {{saves: {1}}}}}
     """
-    bind = {"camera": "stamps:frames=400&fps=25"}
+    bind = {"camera": "stamps:frames=1500&fps=25"}
     cannot = [live_plan(write("probe", graph.format(wait, "false"), {"count": "count"}), bind=bind) for wait in (0.5, 0.6)]
     changed = live_plan(write("probe", graph.format(0.6, "true"), {"count": "count"}), bind=bind)
     with running(cannot[0]) as (run, reader):
@@ -183,7 +183,7 @@ def test_state_that_cannot_be_carried_is_reset_and_both_say_so(write: Write) -> 
     assert "does not save" in first.reset["probe.count"]
     assert "settings changed (saves)" in second.reset["probe.count"]
     results = reader.results["probe.count"]
-    in_order(results, 400)
+    in_order(results, 1500)
     resets = [result.seq for result in results if result.reset]
     assert resets == [first.first_new["camera"], second.first_new["camera"]]
     assert [result.event[0]["value"] for result in results if result.reset] == [1, 1]
