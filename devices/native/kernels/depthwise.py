@@ -1,7 +1,8 @@
 """Depthwise convolution of uint8, exact, sixteen channels at once; the edges read the pad pixel instead of a padded copy.
 
-Three forms: `carry` (3x3, stride 1) goes along an output row, two pixels at a time, and brings each input column once; `window` has a
-fixed number of taps spelled out, for any stride; `any` loops over taps.
+Three forms: `carry` (3x3, stride 1) goes along an output row, two pixels at a time, and brings each input column once; its weights are
+bytes, put in pairs in scratch memory for some rows at once. `window` has a fixed number of taps spelled out, for any stride; `any` loops
+over taps.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import Any
 
 from devices.native.isa import Isa
 from devices.native.kernels.blocks import PAIR_BYTES, Finish, add_pairs, block
-from devices.native.kernels.emit import Region, Value, i16, i32, i64, vector
+from devices.native.kernels.emit import Region, Value, i8, i16, i32, i64, vector
 from devices.native.kernels.frame import Frame, Sites
 from devices.native.kernels.kernel import Kernel
 from devices.native.kernels.layout import CHANNELS
 from devices.native.kernels.requantize import Output
+
+NEAR = 128
+"""Output pixels, about, whose rows are done for sixteen channels before the next sixteen: they share lines of the nearest cache."""
 
 
 def emit(module: Any, isa: Isa, kernel: Kernel, *, checked: bool) -> None:
@@ -111,24 +115,44 @@ class _Depthwise:
 
     def carry(self) -> None:
         code, sites = self.code, self.sites
+        self.paired = self.frame.scratch()
         pixel, width = self.frame.number("tap_bytes"), self.frame.number("row_bytes")
         # How many columns lie left of the image: the taps of the first output that are outside before one that is inside.
         first, second = (code.unsigned(code.load(i32, sites.columns, 4 * kx) < 0, i64) for kx in range(2))
         left = first + (first & second)
         # Both new columns of the outputs below it lie in the image.
         inside = code.greatest(code.least(width // code.greatest(pixel, 1) + left - 3, sites.width), 0) + 1 & -2
-        with code.each(self.frame.begin, self.frame.end) as row:
-            rows = [sites.row(ky) for ky in range(3)]
+        together = code.greatest(self.code.const(i64, NEAR) // code.greatest(sites.width, 1), 1)
+        with code.each(self.frame.begin, self.frame.end, together) as first_row:
+            last, place = code.least(first_row + together, self.frame.end), sites.place()
             with code.each(0, self.channels, CHANNELS) as c:
-                self._along(row, [across + c for across in rows], sites.pad + c, c, pixel * left * -1, inside)
-            sites.next_row()
+                self._pair_weights(c)
+                sites.go(place)
+                with code.each(first_row, last) as row:
+                    rows = [sites.row(ky) + c for ky in range(3)]
+                    self._along(row, rows, sites.pad + c, c, pixel * left * -1, inside)
+                    sites.next_row()
         code.finish()
+
+    def _pair_weights(self, c: Value) -> None:
+        """The weights of sixteen channels as `_along` multiplies them: each column's upper two, then the lower ones of two columns. The
+        upper ones twice, though they are the same: what is read once need not be kept in a register."""
+        code, block = self.code, self.block
+        places = self._block_weights(c)
+        taps = [code.signed(code.load(vector(i8, CHANNELS), places, CHANNELS * i), i16) for i in range(9)]
+        upper, none = [(taps[kx], taps[3 + kx]) for kx in range(3)], self._none()
+        lower = taps[6:]
+        pairs = [*upper, (lower[0], lower[1]), (lower[2], none), *upper, (none, lower[0]), (lower[1], lower[2])]
+        for number, (first, second) in enumerate(pairs):
+            made = block.pair(code, first, second)
+            for part, values in enumerate(made):
+                code.store(values, self.paired, PAIR_BYTES * number + PAIR_BYTES // len(made) * part)
 
     def _along(self, row: Value, rows: Sequence[Region], pad: Region, c: Value, start: Value, inside: Value) -> None:
         """Sixteen channels of one output row. What the columns seen so far add to the next two outputs is carried; each column's upper two
         taps go in a pair, and the lower ones of two columns."""
         code, sites, block = self.code, self.sites, self.block
-        finish, weights = self._finish(c), self._block_weights(c)
+        finish, weights = self._finish(c), self.paired
         pixel, width = self.frame.number("tap_bytes"), self.frame.number("row_bytes")
         column, target = code.variable(start), code.variable(row * sites.width * self.stride_out + c)
 
@@ -147,7 +171,7 @@ class _Depthwise:
             return [block.pair(code, c0, c1), block.pair(code, d0, d1), block.pair(code, c2, d2)]
 
         def add(total: Value, part: int, *terms: tuple[list[Value], int]) -> Value:
-            """The total with pairs times the weights of these numbers in the order of `pack.depthwise`."""
+            """The total with pairs times the weights of these numbers in the order of `_pair_weights`."""
             for pair, number in terms:
                 total = block.add(code, total, part, pair, weights, PAIR_BYTES * number)
             return total
