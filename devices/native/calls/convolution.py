@@ -42,9 +42,8 @@ def q_conv(context: Context, step: Step) -> list[Call] | None:
     limits: Words = {"zero": op.out.zero, "low": op.low, "high": op.high}
     try:
         if _is_depthwise(op.group, x, w):
-            taps, window = w[..., 0].transpose(1, 2, 0), (_pair(op.window.kernel), _pair(op.window.strides), _pair(op.window.dilations))
-            kernel = pack.depthwise_kernel(*window, small=pack.are_small(taps, made["weight_zero"]))
-            d = pack.depthwise(context.isa, taps, kernel, **made)
+            kernel = pack.depthwise_kernel(_pair(op.window.kernel), _pair(op.window.strides), _pair(op.window.dilations))
+            d = pack.depthwise(context.isa, w[..., 0].transpose(1, 2, 0), kernel, **made)
             words = {"x": Part(x), "w": d.data, "bias": d.bias, "scale": d.scale, **d.numbers(), **window_words(x, op.window, given.zero)}
             return [Call(kernel, _image_rows(out), {**words, **limits, **_into(out)})]
         if op.group != 1:

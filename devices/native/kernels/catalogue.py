@@ -75,12 +75,10 @@ def depthwise_u8(form: str, *taps: int) -> Kernel:
     """`depthwise_u8_3x3_stride1`, `depthwise_u8_3x3`, `depthwise_u8_5x5` (any stride), `depthwise_u8_any`: a row is an output *image* row.
 
     - `x` uint8 image of the site words, `out` uint8 with `stride_out` bytes a pixel; `channels` a multiple of 16.
-    - `w`, `bias`, `scale` and the other numbers of `pack.depthwise` for this kernel; `zero`, `low`, `high` as for `gemm_u8`. With stride 1
-      the weights without their zero points are int8, and put in pairs in scratch memory.
+    - `w`, `bias`, `scale` and the other numbers of `pack.depthwise` for this kernel; `zero`, `low`, `high` as for `gemm_u8`.
     """
     size = f"_{taps[0]}x{taps[1]}" if taps else "_any"
-    scratch = ("scratch_bytes",) if form == "carry" else ()
-    numbers = ("channels", "stride_out", "block_bytes", "zero", "low", "high", *scratch, *SITE_NUMBERS)
+    numbers = ("channels", "stride_out", "block_bytes", "zero", "low", "high", "scratch_bytes", *SITE_NUMBERS)
     name = f"depthwise_u8{size}" + ("_stride1" if form == "carry" else "")
     return Kernel(name, f"{HERE}.depthwise", ("x", "w", "out", "bias", "scale", *SITE_BUFFERS), numbers, (form, *taps))
 
@@ -268,7 +266,7 @@ LEAD = Kernel("lead", f"{HERE}.round", ("post", "team"), ("helpers", "wake"), ("
 """
 
 ATTEND = Kernel("attend", f"{HERE}.round", ("post",), ("thread", "wait", "give_way"), ("attend",))
-"""Takes part in rounds as thread `thread`, parked between them, until `post` says OVER. While that says COMING it stays awake for a time."""
+"""Takes part in rounds as thread `thread`, parked between them, until `post` says OVER. While that says COMING it stays awake a while."""
 
 PEAK = Kernel("peak_f32", f"{HERE}.peak", ("x",), (), ("peak_f32",))
 """Measures: a row is 12 * (vector bytes / 4) float32 multiply-adds in registers; `x` has 14 vectors."""

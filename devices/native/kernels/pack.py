@@ -12,8 +12,11 @@ from devices.native.kernels.layout import CHANNELS, SCRATCH_ALIGN, round_up
 DEPTH = 4
 """Depths are padded to a multiple of it."""
 
-PAIRED_BYTES = 10 * 4 * CHANNELS
-"""Scratch memory for the weights of sixteen channels that `depthwise_u8_3x3_stride1` puts in pairs."""
+PAIR_BYTES = 4 * CHANNELS
+"""The weights of two taps of a depthwise convolution, for sixteen channels."""
+
+CARRY_PAIRS = 10
+"""Pairs that `depthwise_u8_3x3_stride1` makes of its weights."""
 
 
 class PackError(ValueError):
@@ -136,26 +139,20 @@ class DepthwiseWeights:
     scale: np.ndarray
     channels: int
     kernel: str
+    taps: int
 
     def numbers(self) -> dict[str, int]:
         """The words of the convolution that follow from the weights."""
-        scratch = {"scratch_bytes": PAIRED_BYTES} if self.kernel.endswith("stride1") else {}
-        return {"channels": round_up(self.channels, CHANNELS), "block_bytes": self.data.shape[1], **scratch}
+        carries, blocks = self.kernel.endswith("stride1"), len(self.data)
+        scratch = PAIR_BYTES * (CARRY_PAIRS if carries else 0 if self.kernel.endswith("any") else blocks * ((self.taps + 1) // 2))
+        return {"channels": CHANNELS * blocks, "block_bytes": self.data.shape[1], "scratch_bytes": scratch}
 
 
-def depthwise_kernel(
-    taps: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1), *, small: bool = True
-) -> str:
-    """Name of the kernel for a window (height, width) with these strides and dilations. `small`: weights `are_small`."""
-    if small and (taps, strides, dilations) == ((3, 3), (1, 1), (1, 1)):
+def depthwise_kernel(taps: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)) -> str:
+    """Name of the kernel for a window (height, width) with these strides and dilations."""
+    if (taps, strides, dilations) == ((3, 3), (1, 1), (1, 1)):
         return "depthwise_u8_3x3_stride1"
     return f"depthwise_u8_{taps[0]}x{taps[1]}" if taps in ((3, 3), (5, 5)) else "depthwise_u8_any"
-
-
-def are_small(values: np.ndarray, weight_zero: np.ndarray | int) -> bool:
-    """Whether weights [taps_y, taps_x, channels] without their zero points fit int8, as those of int8 with a zero point of 0 do."""
-    signed = values.astype(np.int64) - np.asarray(weight_zero, np.int64)
-    return bool((signed >= -128).all() and (signed <= 127).all())
 
 
 def depthwise(
@@ -168,8 +165,7 @@ def depthwise(
     scale: np.ndarray | float = 1.0,
     weight_zero: np.ndarray | int = 0,
 ) -> DepthwiseWeights:
-    """Packs int8 or uint8 `values` [taps_y, taps_x, channels] for the kernel that `depthwise_kernel` names; the rest as in `weights`.
-    Raises PackError where that takes bytes, and the weights without their zero points are none."""
+    """Packs int8 or uint8 `values` [taps_y, taps_x, channels] for the kernel that `depthwise_kernel` names; the rest as in `weights`."""
     height, width, channels = values.shape
     zeros = np.asarray(weight_zero, np.int64)
     signed = values.astype(np.int64) - zeros
@@ -180,13 +176,11 @@ def depthwise(
     padded = round_up(channels, CHANNELS)
     taps = np.zeros((height, width, padded), np.int16)
     taps[:, :, :channels] = signed
-    if kernel.endswith("stride1"):
-        if not are_small(values, zeros):
-            raise PackError("expected weights that fit int8 once their zero points are taken off, got others; use depthwise_u8_3x3")
-        # [block, tap, channel]
-        data = taps.reshape(height * width, -1, CHANNELS).transpose(1, 0, 2).astype(np.int8)
-    else:
-        data = _pairs(isa, taps.reshape(height * width, padded), alone=kernel.endswith("any"))
+    if kernel.endswith("any"):
+        data = _alone(isa, taps.reshape(height * width, padded))
+    else:  # [block, tap, channel], as bytes where they fit
+        blocks = taps.reshape(height * width, -1, CHANNELS).transpose(1, 0, 2)
+        data = blocks.astype(np.int8) if taps.min() >= -128 and taps.max() <= 127 else blocks
     lanes = np.array(block_order(isa))
     full_bias, full_scale = np.zeros(padded, np.int32), np.zeros(padded, np.float32)
     full_bias[:channels] = start - x_zero * signed.sum((0, 1))
@@ -195,17 +189,15 @@ def depthwise(
         np.ascontiguousarray(data).reshape(padded // CHANNELS, -1).view(np.uint8),
         full_bias.reshape(-1, CHANNELS)[:, lanes].reshape(-1),
         full_scale.reshape(-1, CHANNELS)[:, lanes].reshape(-1),
-        channels, kernel,
+        channels, kernel, height * width,
     )  # fmt: skip
 
 
-def _pairs(isa: Isa, taps: np.ndarray, *, alone: bool) -> np.ndarray:
-    """Taps int16 [taps, channels] two and two (a lone one beside zeros), or each `alone` beside zeros."""
-    none = np.zeros_like(taps[0])
-    flat = [tap for each in taps for tap in (each, none)] if alone else [*taps, *([none] if len(taps) % 2 else [])]
-    blocks = np.array(flat).reshape(len(flat) // 2, 2, -1, CHANNELS)
+def _alone(isa: Isa, taps: np.ndarray) -> np.ndarray:
+    """Taps int16 [taps, channels], each in a pair with zeros."""
+    pairs = np.stack([taps, np.zeros_like(taps)], 1).reshape(len(taps), 2, -1, CHANNELS)
     # [block, pair, channel in the order of the sums, tap] where taps alternate, otherwise [block, pair, tap, channel].
-    return blocks[..., block_order(isa)].transpose(2, 0, 3, 1) if isa.interleaves else blocks.transpose(2, 0, 1, 3)
+    return pairs[..., block_order(isa)].transpose(2, 0, 3, 1) if isa.interleaves else pairs.transpose(2, 0, 1, 3)
 
 
 def block_order(isa: Isa) -> list[int]:

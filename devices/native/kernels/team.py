@@ -65,8 +65,8 @@ class Post:
 
 
 class Team:
-    """`calls` (kernel, words, rows) run in order by a thread for each of `scratches` (its scratch memory): the caller of `run`, and the helpers
-    of `post`. Nobody waits for a thread that has not begun: helpers may come late or not at all. Results are identical for any
+    """`calls` (kernel, words, rows) run in order by a thread for each of `scratches` (its scratch memory): the caller of `run`, and the
+    helpers of `post`. Nobody waits for a thread that has not begun: helpers may come late or not at all. Results are identical for any
     number of threads.
     """
 

@@ -27,7 +27,8 @@ def emit(module: Any, isa: Isa, kernel: Kernel, *, checked: bool) -> None:
 def go_through(code: Code, calls: Region, begin: Value, end: Value, scratch: Value) -> None:
     """The calls from … to of a list."""
     with code.each(begin, end) as number:
-        _call(code, *(code.load(i64, calls, number * (8 * CALL_WORDS) + 8 * i, align=8) for i in range(CALL_WORDS)), scratch)
+        function, words, first, last = (code.load(i64, calls, number * (8 * CALL_WORDS) + 8 * i, align=8) for i in range(CALL_WORDS))
+        _call(code, function, words, first, last, scratch)
 
 
 def relax(frame: Frame) -> None:

@@ -127,7 +127,7 @@ def test_one_that_comes_when_all_is_done_touches_nothing(kernels, picture):
 
 def test_a_thread_of_an_earlier_round_touches_nothing(kernels, picture):
     calls, result = chain(kernels, picture)
-    each, post = team(kernels, calls, 2)
+    each, _ = team(kernels, calls, 2)
     each.run()
     each.run()
     result[:] = 0
