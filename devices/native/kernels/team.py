@@ -11,7 +11,7 @@ from devices.native.kernels.catalogue import COMING, IDLE, LINE, OVER, PLACE_WOR
 from devices.native.kernels.kernel import Words, address
 from devices.native.kernels.load import Library, scratch
 
-FINEST = 32
+FINEST = 16
 """Grains of rows a thread and call, at most."""
 
 SEMAPHORE_BYTES = 32
