@@ -82,7 +82,7 @@ class NativeSession:
         self._name = f"native: {model.path.name}"
         self._image: Image | None = image
         self._library = library
-        self._crew = Crew(threads)
+        self._crew = Crew(threads, library)
         self._lock = Lock()
         self._machines: dict[int, Machine] = {}
         self._known: dict[int, _Items] = {}

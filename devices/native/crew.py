@@ -3,53 +3,44 @@
 from __future__ import annotations
 
 import weakref
-from queue import SimpleQueue
+from collections.abc import Sequence
 from threading import Thread
 
-from devices.native.kernels import address, scratch
-from devices.native.kernels.team import Team
-
-Job = tuple[Team, int, "Scratch"]
-"""A team, the number of a thread in it, and the thread's scratch memory."""
-
-
-class Scratch:
-    """Scratch memory of one thread; it is where `address` says as long as this lives."""
-
-    def __init__(self, size: int) -> None:
-        self._memory = scratch(size)
-        self.address = address(self._memory)
+from devices.native.kernels import Library, Words, scratch
+from devices.native.kernels.team import Post, Team
 
 
 class Crew:
-    """`size` threads, the caller's one of them. They end with `close`, or when nobody refers to the crew any more."""
+    """`size` threads, the caller's one of them, which use one of its teams at a time. The others end with `close`, or when nobody refers to
+    the crew any more."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._orders: list[SimpleQueue[Job | None]] = [SimpleQueue() for _ in range(size - 1)]
-        for number, orders in enumerate(self._orders):
-            Thread(target=_help, args=(orders,), name=f"native-{number + 1}", daemon=True).start()
-        self.close = weakref.finalize(self, _dismiss, self._orders)
+    def __init__(self, size: int, library: Library) -> None:
+        self.size, self._library = size, library
+        self._post = Post(size - 1)
+        # Helpers keep the teams: one that is late may look at a team whose machine is gone.
+        self._teams: list[Team] = []
+        for number in range(1, size):
+            Thread(target=_help, args=(self._post, library, number, self._teams), name=f"native-{number}", daemon=True).start()
+        self.close = weakref.finalize(self, self._post.over)
 
-    def run(self, team: Team, scratches: list[Scratch]) -> None:
-        """Goes through the calls of a team of this size. A helper that wakes late finds the work done."""
-        team.open()
-        for number, orders in enumerate(self._orders, 1):
-            orders.put((team, number, scratches[number]))
-        team.work(0, scratches[0].address)
+    def teams(self, lists: Sequence[Sequence[tuple[str, Words, int]]], scratch_bytes: int) -> list[Team]:
+        """A team for each list of calls (kernel, words, rows). They share scratch memory, so much for each thread."""
+        memories = [scratch(scratch_bytes) for _ in range(self.size)]
+        made = [Team(self._library, calls, memories, self._post) for calls in lists]
+        self._teams += made if self.size > 1 else []
+        return made
 
-    def scratches(self, size: int) -> list[Scratch]:
-        """Scratch memory for each thread."""
-        return [Scratch(size) for _ in range(self.size)]
+    def begin(self) -> None:
+        """An inference begins: helpers wake up while its inputs are brought."""
+        if self.size > 1:
+            self._post.coming()
+
+    def end(self) -> None:
+        """The inference is over."""
+        if self.size > 1:
+            self._post.idle()
 
 
-def _help(orders: SimpleQueue[Job | None]) -> None:
-    while (job := orders.get()) is not None:
-        team, number, memory = job
-        team.work(number, memory.address)
-        del job, team, memory
-
-
-def _dismiss(orders: list[SimpleQueue[Job | None]]) -> None:
-    for each in orders:
-        each.put(None)
+def _help(post: Post, library: Library, number: int, teams: list[Team]) -> None:
+    post.attend(library, number)
+    del teams

@@ -12,6 +12,7 @@ from devices.native.arrays import viewed
 from devices.native.assemble import assembled
 from devices.native.calls import Context, calls
 from devices.native.compiler import load_graph
+from devices.native.floats import FloatLayer, float_layers
 from devices.native.ir import GraphError
 from devices.native.isa import IsaError, best
 from devices.native.lower import lower
@@ -44,7 +45,8 @@ class PassSeen:
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A compiled model. `buffers` are the values of the arena with the steps between which they live, `offsets` where they lie there; at
-    least `bound_bytes` of its `arena_bytes` are alive at once. `data_bytes`: packed weights and tables for all batch sizes."""
+    least `bound_bytes` of its `arena_bytes` are alive at once. `data_bytes`: packed weights and tables for all batch sizes. `floats`: what
+    of a quantized model runs in float32."""
 
     isa: str
     steps: tuple[StepSeen, ...]
@@ -55,6 +57,7 @@ class Compiled:
     bound_bytes: int
     data_bytes: int
     batches: tuple[int, ...]
+    floats: tuple[FloatLayer, ...]
 
 
 def describe(path: Path, dims: Mapping[str, int]) -> Compiled:
@@ -85,4 +88,5 @@ def describe(path: Path, dims: Mapping[str, int]) -> Compiled:
         ),
         tuple(storage.buffers()), program.memory.offsets, program.memory.nbytes, program.memory.bound, image.nbytes,
         tuple(image.variants),
+        float_layers(seen),
     )  # fmt: skip

@@ -41,7 +41,7 @@ CALL, LINK = 4, 4
 """Words of a call, and of a link."""
 DATA, ARENA, INPUT, OUTPUT = range(4)
 REGIONS = ("data", "arena", "input", "output")
-POINTERS = frozenset({"walk", "share", "peak_f32"})
+POINTERS = frozenset({"walk", "share", "lead", "attend", "peak_f32"})
 """Kernels that no program calls: their numbers are addresses, or they compute nothing."""
 DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float32")
 

@@ -40,17 +40,20 @@ class Machine:
         self._words = variant.words.copy()
         self._late = self._link(variant.links)
         self._written: list[int] = []
-        self._crew = crew or Crew(1)
-        self._parts: list[Team | Callable[[Arrays], None]] = []
-        for part in variant.parts:
-            if isinstance(part, range):
-                self._parts.append(Team(library, [self._call(image, row) for row in variant.calls[part].tolist()], self._crew.size))
-            else:
-                self._parts.append(self._step(part))
-        self._scratches = self._crew.scratches(variant.scratch_bytes + 64)
+        self._crew = crew or Crew(1, library)
+        lists = [[self._call(image, row) for row in variant.calls[part].tolist()] for part in variant.parts if isinstance(part, range)]
+        teams = iter(self._crew.teams(lists, variant.scratch_bytes + 64))
+        self._parts = [next(teams) if isinstance(part, range) else self._step(part) for part in variant.parts]
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
         """Contiguous arrays of `inputs` and `outputs`, in their order."""
+        self._crew.begin()
+        try:
+            self._run(inputs, outputs)
+        finally:
+            self._crew.end()
+
+    def _run(self, inputs: Arrays, outputs: Arrays) -> None:
         for taken, array in zip(self._taken, inputs, strict=True):
             np.copyto(taken, array)
         places = [_place(array) for array in outputs]
@@ -60,7 +63,7 @@ class Machine:
             self._written = places
         for part in self._parts:
             if isinstance(part, Team):
-                self._crew.run(part, self._scratches)
+                part.run()
             else:
                 part(outputs)
 

@@ -73,6 +73,19 @@ def model(
             for each in measured
         ]
         show(str(file), [name for name in measured[0] if name != "model"], rows)
+        if any(each["engine"] == "native" for each in measured):
+            with failures():
+                show_floats(file, given)
+
+
+def show_floats(file: Path, given: dict[str, int]) -> None:
+    """Says which layers of a quantized model native runs in float32, and why."""
+    from devices.model import inspect
+    from devices.native.floats import float_layers_of
+    from flow.cli.graphs import in_float
+
+    for line in in_float(float_layers_of(file, dict(inspect(file, dims=given).dims))):
+        print(line)
 
 
 def check_there(file: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from devices import ModelInfo
     from devices.native.describe import Compiled
+    from devices.native.floats import FloatLayer
     from devices.vpu.describe import Described
 
 GraphNode = dict[str, Any]
@@ -142,6 +143,7 @@ def document(found: Graphs) -> dict[str, Any]:
             "isa": native.isa, "passes": [asdict(each) for each in native.passes], "nodes": steps(native),
             "arena_bytes": native.arena_bytes, "peak_bytes": native.bound_bytes, "data_bytes": native.data_bytes,
             "batches": list(native.batches),
+            "float_layers": [{"op": layer.op, "name": layer.origin, "why": layer.why} for layer in native.floats],
             "buffers": [
                 {"name": buffer.name, "bytes": buffer.nbytes, "offset": native.offsets[buffer.name], "first": buffer.first,
                  "last": buffer.last}
@@ -182,6 +184,7 @@ def summary(native: Compiled) -> list[str]:
         "  fused: " + (", ".join(f"{each.name} {each.before} → {each.after}" for each in native.passes) or "nothing"),
         "  kernels: " + ", ".join(f"{count} {kernel}" for kernel, count in kernels.most_common()),
     ]
+    lines += [f"  {line}" for line in in_float(native.floats)]
     if alone:
         lines.append("  without a kernel: " + ", ".join(f"{step.op} ({step.origin})" for step in alone))
     return [
@@ -189,6 +192,15 @@ def summary(native: Compiled) -> list[str]:
         f"  memory while it runs: {size(native.arena_bytes)} an item; {size(native.bound_bytes)} are alive at once at the most",
         f"  weights and tables: {size(native.data_bytes)}, shared by all workers; for batches of {' or '.join(map(str, native.batches))}",
     ]
+
+
+def in_float(layers: Sequence[FloatLayer]) -> list[str]:
+    """Which layers of a quantized model run in float32, by the reason."""
+    lines = []
+    for why in dict.fromkeys(layer.why for layer in layers):
+        named = ", ".join(f"{layer.op} ({layer.origin})" for layer in layers if layer.why == why)
+        lines.append(f"in float32 though the model is quantized: {named}: {why}")
+    return lines
 
 
 def vpu_document(vpu: Described) -> dict[str, Any]:

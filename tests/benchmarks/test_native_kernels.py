@@ -270,6 +270,7 @@ def test_depthwise(compare, kernels, side, channels, stride, taps, floats):
         stride_out=out.strides[1], **window.words(), **more,
     )  # fmt: skip
     theirs, wanted = convolution(x, w, scale, stride=stride, group=channels)
-    kernels.run(name, words, 0, rows)
+    memory = scratch(int(more.get("scratch_bytes", 0)))
+    kernels.run(name, words, 0, rows, memory)
     equal(out[..., :channels], wanted)
-    compare(lambda: kernels.run(name, words, 0, rows), theirs, rows * rows * channels * taps * taps)
+    compare(lambda: kernels.run(name, words, 0, rows, memory), theirs, rows * rows * channels * taps * taps)

@@ -1,7 +1,7 @@
 """Sixteen channels at once: products of activations and weights that differ by channel, for depthwise convolution.
 
-Taps go in pairs (a lone one beside zeros), since AVX2 multiplies pairs; the weights of a pair are 64 bytes, in the order of
-`pack.depthwise`.
+Taps go in pairs (a lone one beside zeros), since AVX2 multiplies pairs; the weights of a pair are PAIR_BYTES, in the order of
+`Block.pair`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Protocol
 from devices.native.isa import Isa
 from devices.native.kernels.emit import Code, Region, Value, f32, i8, i16, i32, lanes, vector
 from devices.native.kernels.layout import CHANNELS
+from devices.native.kernels.pack import PAIR_BYTES
 from devices.native.kernels.requantize import Output, scaled
-
-PAIR_BYTES = 4 * CHANNELS
 
 
 class Block(Protocol):

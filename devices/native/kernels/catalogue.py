@@ -43,7 +43,7 @@ def catalogue(isa: Isa) -> dict[str, Kernel]:
     kernels += [TABLE, QUANTIZE, DEQUANTIZE, QUANTIZE_PICTURE, PICTURE_FLOAT, COPY, PICK, RESIZE, RESIZE_LINEAR]
     kernels += [SOFTMAX, LAYER_NORM, ARG_MAX, ROW_MAX, ROW_MIN]
     kernels += [*map(compare, COMPARISONS), *map(where, (1, 4, 8))]
-    kernels += [WINOGRAD, WINOGRAD_FLOAT, WALK, SHARE, PEAK]
+    kernels += [WINOGRAD, WINOGRAD_FLOAT, WALK, SHARE, LEAD, ATTEND, PEAK]
     kernels += [make(size) for make in (move, widen) for size in (1, 4)]
     kernels += [transpose(form, size) for form in ("nchw_to_nhwc", "nhwc_to_nchw") for size in (1, 4)]
     return {kernel.name: kernel for kernel in kernels}
@@ -75,10 +75,10 @@ def depthwise_u8(form: str, *taps: int) -> Kernel:
     """`depthwise_u8_3x3_stride1`, `depthwise_u8_3x3`, `depthwise_u8_5x5` (any stride), `depthwise_u8_any`: a row is an output *image* row.
 
     - `x` uint8 image of the site words, `out` uint8 with `stride_out` bytes a pixel; `channels` a multiple of 16.
-    - `w`, `bias`, `scale`, `block_bytes` of `pack.depthwise` for this kernel; `zero`, `low`, `high` as for `gemm_u8`.
+    - `w`, `bias`, `scale` and the other numbers of `pack.depthwise` for this kernel; `zero`, `low`, `high` as for `gemm_u8`.
     """
     size = f"_{taps[0]}x{taps[1]}" if taps else "_any"
-    numbers = ("channels", "stride_out", "block_bytes", "zero", "low", "high", *SITE_NUMBERS)
+    numbers = ("channels", "stride_out", "block_bytes", "zero", "low", "high", "scratch_bytes", *SITE_NUMBERS)
     name = f"depthwise_u8{size}" + ("_stride1" if form == "carry" else "")
     return Kernel(name, f"{HERE}.depthwise", ("x", "w", "out", "bias", "scale", *SITE_BUFFERS), numbers, (form, *taps))
 
@@ -242,12 +242,31 @@ WALK = Kernel("walk", f"{HERE}.walk", (), (), ("walk",))
 (`Library.address`), of its words, begin and end of rows. All get the scratch memory that `walk` got: `Library.walk` makes such lists.
 """
 
-SHARE = Kernel("share", f"{HERE}.walk", ("state", "round"), ("function", "inner", "rows", "chunk", "give_way"), ("share",))
-"""Runs a kernel (`function`, its words `inner`) over `rows` rows, `chunk` at a time, together with other threads that call the same.
+SHARE = Kernel(
+    "share", f"{HERE}.walk", ("state", "round"), ("function", "inner", "rows", "grain", "thread", "threads", "give_way"), ("share",)
+)  # fmt: skip
+"""Runs a kernel (`function`, its words `inner`) over `rows` rows, whole grains of `grain` at a time, together with other threads that call
+the same, as `thread` of `threads`.
 
-`state`: two int64 a LINE apart, the next chunk and the chunks done, with the round in the upper half; `round`: the thread's own
-int64. `give_way`: address of a C function without arguments to call after many looks, such as `sched_yield`. `team.Team` makes all this.
+`state`: 1 + threads int64, a LINE apart: the rows that are done, and for each thread's part of the rows those that were taken, of all
+rounds; `round`: the thread's own int64, from 1 on. `give_way`: address of a C function without arguments to call after many looks, such
+as `sched_yield`. `team.Team` makes all this.
 """
+
+PLACE_WORDS = 4
+IDLE, COMING, OVER = range(3)
+
+LEAD = Kernel("lead", f"{HERE}.round", ("post", "team"), ("helpers", "wake"), ("lead",))
+"""Opens the next round of a team, wakes the helpers, and takes part as thread 0.
+
+- `team`: int64 lines: the number of the round; then, for each thread, PLACE_WORDS: address of its list, calls in it, address of its
+  scratch memory, and the round that it last took part in.
+- `post`: int64 lines: address of the team whose round is the last one, and IDLE, COMING or OVER; then a semaphore for each helper. `wake`
+  and `wait` are addresses of C functions, such as `sem_post` and `sem_wait`.
+"""
+
+ATTEND = Kernel("attend", f"{HERE}.round", ("post",), ("thread", "wait", "give_way"), ("attend",))
+"""Takes part in rounds as thread `thread`, parked between them, until `post` says OVER. While that says COMING it stays awake a while."""
 
 PEAK = Kernel("peak_f32", f"{HERE}.peak", ("x",), (), ("peak_f32",))
 """Measures: a row is 12 * (vector bytes / 4) float32 multiply-adds in registers; `x` has 14 vectors."""

@@ -1,21 +1,30 @@
 """Depthwise convolution of uint8, exact, sixteen channels at once; the edges read the pad pixel instead of a padded copy.
 
 Three forms: `carry` (3x3, stride 1) goes along an output row, two pixels at a time, and brings each input column once; `window` has a
-fixed number of taps spelled out, for any stride; `any` loops over taps.
+fixed number of taps spelled out, for any stride; `any` loops over taps. The first two bring their weights in pairs into scratch memory,
+once for many rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from devices.native.isa import Isa
-from devices.native.kernels.blocks import PAIR_BYTES, Finish, add_pairs, block
-from devices.native.kernels.emit import Region, Value, i16, i32, i64, vector
+from devices.native.kernels.blocks import Finish, add_pairs, block
+from devices.native.kernels.emit import Region, Value, i8, i16, i32, i64, vector
 from devices.native.kernels.frame import Frame, Sites
 from devices.native.kernels.kernel import Kernel
 from devices.native.kernels.layout import CHANNELS
+from devices.native.kernels.pack import PAIR_BYTES
 from devices.native.kernels.requantize import Output
+
+Order = Callable[[list[Value]], Iterable[tuple[Value, Value]]]
+"""Which taps are multiplied together."""
+
+NEAR = 128
+"""Output pixels, about, whose rows are done for sixteen channels before the next sixteen: they share lines of the nearest cache."""
 
 
 def emit(module: Any, isa: Isa, kernel: Kernel, *, checked: bool) -> None:
@@ -36,15 +45,13 @@ class _Depthwise:
         self.x, self.out, self.weights = (frame.buffer(name) for name in ("x", "out", "w"))
         self.bias, self.scale = frame.buffer("bias"), frame.buffer("scale")
         self.channels, self.stride_out = frame.number("channels"), frame.number("stride_out")
-        self.pair_bytes = frame.number("block_bytes")
+        self.block_bytes = frame.number("block_bytes")
         self.output = Output(self.code, *(frame.number(name, i32) for name in ("zero", "low", "high")))
+        self.paired = frame.scratch()
         self.sites = Sites(frame, self.x, frame.begin * self.code.greatest(frame.number("width_out"), 1))
 
     def _finish(self, c: Value) -> Finish:
         return Finish(self.code, self.block.parts, self.bias + (c << 2), self.scale + (c << 2), self.output)
-
-    def _block_weights(self, c: Value) -> Region:
-        return self.weights + (c >> 4) * self.pair_bytes
 
     def _target(self, row: Value, x: Value, c: Value) -> Region:
         return self.out + ((row * self.sites.width + x) * self.stride_out + c)
@@ -52,17 +59,41 @@ class _Depthwise:
     def _none(self) -> Value:
         return self.code.const(vector(i16, CHANNELS), 0)
 
+    def _pair_weights(self, c: Value, taps: int, order: Order, target: Region) -> None:
+        """The weights of sixteen channels into scratch memory, as pairs."""
+        for number, pair in enumerate(order(self._taps(c, taps))):
+            made = self.block.pair(self.code, *pair)
+            for part, values in enumerate(made):
+                self.code.store(values, target, PAIR_BYTES * number + PAIR_BYTES // len(made) * part)
+
+    def _taps(self, c: Value, count: int) -> list[Value]:
+        """The weights of sixteen channels, as i16."""
+        code, places = self.code, self.weights + (c >> 4) * self.block_bytes
+        cells = [code.variable(self._none(), vector(i16, CHANNELS)) for _ in range(count)]
+        with code.either(self.block_bytes.equals(count * CHANNELS)) as (small, large):
+            with small:
+                for number, cell in enumerate(cells):
+                    cell.set(code.signed(code.load(vector(i8, CHANNELS), places, CHANNELS * number), i16))
+            with large:
+                for number, cell in enumerate(cells):
+                    cell.set(code.load(vector(i16, CHANNELS), places, 2 * CHANNELS * number))
+        return [cell.get() for cell in cells]
+
     # One output pixel at a time
 
     def window(self, taps_y: int, taps_x: int) -> None:
         code, sites = self.code, self.sites
         begin, end, step = (self.frame.number(name) for name in ("inner_begin", "inner_end", "tap_bytes"))
+        block_bytes = (taps_y * taps_x + 1) // 2 * PAIR_BYTES
+        with code.each(0, self.channels, CHANNELS) as c:
+            self._pair_weights(c, taps_y * taps_x, self._two_and_two, self.paired + (c >> 4) * block_bytes)
         with code.each(self.frame.begin, self.frame.end) as row:
             rows = [sites.row(ky) for ky in range(taps_y)]
 
             def pixel(x: Value, c: Value, taps: Sequence[Region]) -> None:
-                finish = self._finish(c)
-                sums = self._products(finish.bias, [self.block.bring(code, tap) for tap in taps], self._block_weights(c))
+                finish, brought = self._finish(c), [self.block.bring(code, tap) for tap in taps]
+                pairs = [self.block.pair(code, *pair) for pair in self._two_and_two(brought)]
+                sums = add_pairs(code, self.block, finish.bias, pairs, self.paired + (c >> 4) * block_bytes)
                 for done in finish.ways([sums]):
                     code.store(done[0], self._target(row, x, c))
 
@@ -80,16 +111,15 @@ class _Depthwise:
             sites.next_row()
         code.finish()
 
-    def _products(self, bias: Sequence[Value], brought: Sequence[Value], weights: Region) -> list[Value]:
-        taps = [*brought, self._none()] if len(brought) % 2 else brought
-        pairs = [self.block.pair(self.code, first, second) for first, second in zip(taps[::2], taps[1::2], strict=True)]
-        return add_pairs(self.code, self.block, bias, pairs, weights)
+    def _two_and_two(self, taps: list[Value]) -> Iterable[tuple[Value, Value]]:
+        """Taps in pairs, a lone one beside zeros."""
+        return zip_longest(taps[::2], taps[1::2], fillvalue=self._none())
 
     def any(self) -> None:
         code, sites = self.code, self.sites
         with code.each(self.frame.begin, self.frame.end) as row:
             with code.each(0, self.channels, CHANNELS) as c:
-                finish, weights = self._finish(c), self._block_weights(c)
+                finish, weights = self._finish(c), self.weights + (c >> 4) * self.block_bytes
                 with code.each(0, sites.width) as x:
                     sums = [code.variable(value, value.type) for value in finish.bias]
                     place = code.variable(0)
@@ -117,18 +147,29 @@ class _Depthwise:
         left = first + (first & second)
         # Both new columns of the outputs below it lie in the image.
         inside = code.greatest(code.least(width // code.greatest(pixel, 1) + left - 3, sites.width), 0) + 1 & -2
-        with code.each(self.frame.begin, self.frame.end) as row:
-            rows = [sites.row(ky) for ky in range(3)]
+        together = code.greatest(code.const(i64, NEAR) // code.greatest(sites.width, 1), 1)
+        with code.each(self.frame.begin, self.frame.end, together) as begin:
+            end, place = code.least(begin + together, self.frame.end), sites.place()
             with code.each(0, self.channels, CHANNELS) as c:
-                self._along(row, [across + c for across in rows], sites.pad + c, c, pixel * left * -1, inside)
-            sites.next_row()
+                self._pair_weights(c, 9, self._by_columns, self.paired)
+                sites.go(place)
+                with code.each(begin, end) as row:
+                    rows = [sites.row(ky) + c for ky in range(3)]
+                    self._along(row, rows, sites.pad + c, c, pixel * left * -1, inside)
+                    sites.next_row()
         code.finish()
+
+    def _by_columns(self, taps: list[Value]) -> list[tuple[Value, Value]]:
+        """Each column's upper two taps, then the lower ones of two columns. The upper ones twice, though they are the same: what is read
+        once need not be kept in a register."""
+        upper, none, (low, lower, lowest) = [(taps[kx], taps[3 + kx]) for kx in range(3)], self._none(), taps[6:]
+        return [*upper, (low, lower), (lowest, none), *upper, (none, low), (lower, lowest)]
 
     def _along(self, row: Value, rows: Sequence[Region], pad: Region, c: Value, start: Value, inside: Value) -> None:
         """Sixteen channels of one output row. What the columns seen so far add to the next two outputs is carried; each column's upper two
         taps go in a pair, and the lower ones of two columns."""
         code, sites, block = self.code, self.sites, self.block
-        finish, weights = self._finish(c), self._block_weights(c)
+        finish, weights = self._finish(c), self.paired
         pixel, width = self.frame.number("tap_bytes"), self.frame.number("row_bytes")
         column, target = code.variable(start), code.variable(row * sites.width * self.stride_out + c)
 
@@ -147,7 +188,7 @@ class _Depthwise:
             return [block.pair(code, c0, c1), block.pair(code, d0, d1), block.pair(code, c2, d2)]
 
         def add(total: Value, part: int, *terms: tuple[list[Value], int]) -> Value:
-            """The total with pairs times the weights of these numbers in the order of `pack.depthwise`."""
+            """The total with pairs times the weights of these numbers in the order of `_by_columns`."""
             for pair, number in terms:
                 total = block.add(code, total, part, pair, weights, PAIR_BYTES * number)
             return total

@@ -12,6 +12,12 @@ from devices.native.kernels.layout import CHANNELS, SCRATCH_ALIGN, round_up
 DEPTH = 4
 """Depths are padded to a multiple of it."""
 
+PAIR_BYTES = 4 * CHANNELS
+"""The weights of two taps of a depthwise convolution, for sixteen channels."""
+
+CARRY_PAIRS = 10
+"""Pairs that `depthwise_u8_3x3_stride1` makes of its weights."""
+
 
 class PackError(ValueError):
     """Weights that the kernels cannot multiply exactly: says which channel, expected and got."""
@@ -126,17 +132,20 @@ def check_finite(scales: np.ndarray) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseWeights:
-    """Packed weights of a depthwise convolution: `data` int16 [blocks of 16 channels, block_bytes / 2], `bias` int32, `scale` float32."""
+    """Packed weights of a depthwise convolution: `data` uint8 [blocks of 16 channels, block_bytes], `bias` int32, `scale` float32."""
 
     data: np.ndarray
     bias: np.ndarray
     scale: np.ndarray
     channels: int
     kernel: str
+    taps: int
 
     def numbers(self) -> dict[str, int]:
         """The words of the convolution that follow from the weights."""
-        return {"channels": round_up(self.channels, CHANNELS), "block_bytes": self.data.shape[1] * 2}
+        carries, blocks = self.kernel.endswith("stride1"), len(self.data)
+        scratch = PAIR_BYTES * (CARRY_PAIRS if carries else 0 if self.kernel.endswith("any") else blocks * ((self.taps + 1) // 2))
+        return {"channels": CHANNELS * blocks, "block_bytes": self.data.shape[1], "scratch_bytes": scratch}
 
 
 def depthwise_kernel(taps: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int] = (1, 1)) -> str:
@@ -167,31 +176,28 @@ def depthwise(
     padded = round_up(channels, CHANNELS)
     taps = np.zeros((height, width, padded), np.int16)
     taps[:, :, :channels] = signed
-    none = np.zeros(padded, np.int16)
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
-    if kernel.endswith("stride1"):
-        lower = taps[2]
-        upper = [(taps[0, kx], taps[1, kx]) for kx in range(3)]
-        # The upper ones twice, though they are the same: what is read once need not be kept in a register.
-        pairs = [*upper, (lower[0], lower[1]), (lower[2], none), *upper, (none, lower[0]), (lower[1], lower[2])]
-    elif kernel.endswith("any"):
-        pairs = [(tap, none) for tap in taps.reshape(-1, padded)]
-    else:
-        flat = [*taps.reshape(-1, padded), none]
-        pairs = list(zip(flat[0 : height * width : 2], flat[1 : height * width + 1 : 2], strict=True))
+    if kernel.endswith("any"):
+        data = _alone(isa, taps.reshape(height * width, padded))
+    else:  # [block, tap, channel], as bytes where they fit
+        blocks = taps.reshape(height * width, -1, CHANNELS).transpose(1, 0, 2)
+        data = blocks.astype(np.int8) if taps.min() >= -128 and taps.max() <= 127 else blocks
     lanes = np.array(block_order(isa))
-    blocks = np.array(pairs).reshape(len(pairs), 2, padded // CHANNELS, CHANNELS)
-    # [block, pair, channel in the order of the sums, tap] where taps alternate, otherwise [block, pair, tap, channel].
-    data = blocks[..., lanes].transpose(2, 0, 3, 1) if isa.interleaves else blocks.transpose(2, 0, 1, 3)
     full_bias, full_scale = np.zeros(padded, np.int32), np.zeros(padded, np.float32)
     full_bias[:channels] = start - x_zero * signed.sum((0, 1))
     full_scale[:channels] = scales
     return DepthwiseWeights(
-        np.ascontiguousarray(data).reshape(padded // CHANNELS, -1),
+        np.ascontiguousarray(data).reshape(padded // CHANNELS, -1).view(np.uint8),
         full_bias.reshape(-1, CHANNELS)[:, lanes].reshape(-1),
         full_scale.reshape(-1, CHANNELS)[:, lanes].reshape(-1),
-        channels, kernel,
+        channels, kernel, height * width,
     )  # fmt: skip
+
+
+def _alone(isa: Isa, taps: np.ndarray) -> np.ndarray:
+    """Taps int16 [taps, channels], each in a pair with zeros."""
+    pairs = np.stack([taps, np.zeros_like(taps)], 1).reshape(len(taps), 2, -1, CHANNELS)
+    # [block, pair, channel in the order of the sums, tap] where taps alternate, otherwise [block, pair, tap, channel].
+    return pairs[..., block_order(isa)].transpose(2, 0, 3, 1) if isa.interleaves else pairs.transpose(2, 0, 1, 3)
 
 
 def block_order(isa: Isa) -> list[int]:

@@ -7,62 +7,112 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from devices.native.kernels.catalogue import LINE
+from devices.native.kernels.catalogue import COMING, IDLE, LINE, OVER, PLACE_WORDS
 from devices.native.kernels.kernel import Words, address
-from devices.native.kernels.load import Library
+from devices.native.kernels.load import Library, scratch
 
-CHUNKS = 8
-"""Chunks of rows a thread and call, about: they end at nearly one time, and one that loses its core leaves the rest to the others."""
+FINEST = 16
+"""Grains of rows a thread and call, at most."""
+
+SEMAPHORE_BYTES = 32
+"""Of the C library's, on every 64-bit machine."""
+
+
+class Post:
+    """Where `helpers` threads are woken for the rounds of teams. They spin inside an inference only, and are parked otherwise."""
+
+    def __init__(self, helpers: int) -> None:
+        assert SEMAPHORE_BYTES <= LINE
+        self.helpers = helpers
+        self._memory = _lines(1 + helpers)
+        self._semaphores = [address(line) for line in self._memory[1:]]
+        # The interpreter is kept: nothing here takes longer than giving it away would.
+        self._wake = ctypes.PyDLL(None).sem_post
+        self._wake.argtypes = [ctypes.c_void_p]
+        make = ctypes.PyDLL(None).sem_init
+        make.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint]
+        for each in self._semaphores:
+            make(each, 0, 0)
+
+    def coming(self) -> None:
+        """A round will be opened soon: helpers wake up meanwhile, and wait for a time."""
+        self._memory[0, 1] = COMING
+        self._wake_all()
+
+    def idle(self) -> None:
+        """No round will be opened for a time."""
+        self._memory[0, 1] = IDLE
+
+    def over(self) -> None:
+        """Helpers end."""
+        self._memory[0, 1] = OVER
+        self._wake_all()
+
+    def attend(self, library: Library, helper: int) -> None:
+        """What helper 1, 2, … does until it is over."""
+        words = library.kernels["attend"].words(
+            post=self._memory, thread=helper, wait=_address("sem_wait"), give_way=_address("sched_yield")
+        )
+        library.run("attend", words, 0, 0)
+
+    def leader(self, library: Library, team: np.ndarray) -> Words:
+        """The words of the thread that opens rounds of a team."""
+        return library.kernels["lead"].words(post=self._memory, team=team, helpers=self.helpers, wake=_address("sem_post"))
+
+    def _wake_all(self) -> None:
+        for each in self._semaphores:
+            self._wake(each)
 
 
 class Team:
-    """`calls` (kernel, words, rows) run in order by `threads` threads, which the caller has: it calls `open` once an inference, then each
-    thread `work`. Nobody waits for a thread that has not begun: all but one may come late or not at all. Results are identical for
-    any number of threads.
-
-    Threads spin inside an inference only, and give way after some tens of microseconds.
+    """`calls` (kernel, words, rows) run in order by a thread for each of `scratches` (its scratch memory): the caller of `run`, and the
+    helpers of `post`. Nobody waits for a thread that has not begun: helpers may come late or not at all. Results are identical for any
+    number of threads.
     """
 
-    def __init__(self, library: Library, calls: Sequence[tuple[str, Words, int]], threads: int) -> None:
-        self._library = library
-        self._walk = library.functions["walk"]
-        self._calls = len(calls)
-        self._states = np.zeros((len(calls), 2 * LINE // 8), np.int64)
-        self._rounds = np.zeros((threads, LINE // 8), np.int64)
-        self._round = 0
-        self._lists = [library.walk([(name, words, 0, rows) for name, words, rows in calls])] if threads == 1 else self._shared(calls)
-        self._places = [address(each.values) for each in self._lists]
+    def __init__(self, library: Library, calls: Sequence[tuple[str, Words, int]], scratches: Sequence[np.ndarray], post: Post) -> None:
+        assert len(scratches) == 1 + post.helpers
+        self._library, self._scratches = library, scratches
+        if post.helpers:
+            self._states = _lines(len(calls) * (1 + len(scratches))).reshape(len(calls), -1)
+            self._places = _lines(1 + len(scratches))
+            self._lists = [self._shared(calls, number, len(scratches)) for number in range(len(scratches))]
+            for place, listed, memory in zip(self._places[1:], self._lists, scratches, strict=True):
+                place[:PLACE_WORDS] = address(listed.values), len(calls), address(memory), 0
+            self._words, self._kernel = post.leader(library, self._places), library.functions["lead"]
+        else:
+            self._words = library.walk([(name, words, 0, rows) for name, words, rows in calls])
+            self._kernel = library.functions["walk"]
+        self._arguments = address(self._words.values), 0, len(calls), address(scratches[0])
 
-    def _shared(self, calls: Sequence[tuple[str, Words, int]]) -> list[Words]:
-        """A list for each thread, whose calls take shares of the given ones."""
-        give_way = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
-        lists = []
-        for mine in self._rounds:
-            shares = []
-            for (name, words, rows), state in zip(calls, self._states, strict=True):
-                share = self._library.kernels["share"].words(
-                    state=state, round=mine, function=self._library.address(name), inner=address(words.values), rows=rows,
-                    chunk=self._chunk(name, words, rows, len(self._rounds)), give_way=give_way,
-                )  # fmt: skip
-                shares.append(("share", Words(share.values, (*share.kept, words.values, *words.kept)), 0, 0))
-            lists.append(self._library.walk(shares))
-        return lists
+    def run(self) -> None:
+        """Goes through the calls. Two threads must not do so at once, nor for two teams of one post."""
+        self._kernel(*self._arguments)
 
-    def _chunk(self, name: str, words: Words, rows: int, threads: int) -> int:
-        """Rows of a chunk: whole tiles where the kernel has them."""
+    def _shared(self, calls: Sequence[tuple[str, Words, int]], thread: int, threads: int) -> Words:
+        """The list of a thread, whose calls take shares of the given ones."""
+        kernel, mine = self._library.kernels["share"], self._places[1 + thread, PLACE_WORDS - 1 : PLACE_WORDS]
+        shares = []
+        for (name, words, rows), state in zip(calls, self._states, strict=True):
+            share = kernel.words(
+                state=state, round=mine, function=self._library.address(name), inner=address(words.values), rows=rows,
+                grain=self._grain(name, words, rows, threads), thread=thread, threads=threads, give_way=_address("sched_yield"),
+            )  # fmt: skip
+            shares.append(("share", Words(share.values, (*share.kept, words.values, *words.kept)), 0, 0))
+        return self._library.walk(shares)
+
+    def _grain(self, name: str, words: Words, rows: int, threads: int) -> int:
+        """Rows that are taken together: whole tiles where the kernel has them."""
         fields = self._library.kernels[name].fields
-        tile = int(words.values[fields.index("tile_rows")]) if "tile_rows" in fields else 1
-        tiles = -(-rows // max(1, tile))
-        return max(1, tile) * max(1, round(tiles / (CHUNKS * threads)))
+        tile = max(1, int(words.values[fields.index("tile_rows")])) if "tile_rows" in fields else 1
+        return tile * max(1, -(-rows // tile) // (FINEST * threads))
 
-    def open(self) -> None:
-        """Begins an inference. All chunks of the last one are done: some thread has returned from `work`."""
-        if len(self._lists) > 1:
-            self._round += 1
-            self._states[:, [0, LINE // 8]] = self._round << 32
 
-    def work(self, thread: int, scratch: int) -> None:
-        """Takes part as thread number `thread` with its scratch memory at this address; when it returns to one that came after `open`, the
-        inference is complete."""
-        self._rounds[thread, 0] = self._round
-        self._walk(self._places[thread], 0, self._calls, scratch)
+def _lines(count: int) -> np.ndarray:
+    """int64 [count, LINE / 8], each line in a cache line of its own."""
+    return scratch(count * LINE).view(np.int64).reshape(count, LINE // 8)
+
+
+def _address(function: str) -> int:
+    """Where a function of the C library lies."""
+    return ctypes.cast(getattr(ctypes.CDLL(None), function), ctypes.c_void_p).value or 0

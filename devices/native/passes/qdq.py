@@ -17,25 +17,35 @@ from devices.native.passes.edit import Edit
 from devices.native.reference import evaluate
 
 REAL = Type("float32", (256,))
+NOT_STORED = "not all of its inputs are quantized to 8 bits with one scale"
 MOVERS = (ops.View, ops.Transpose, ops.Concat, ops.Slice, ops.MaxPool, ops.Gather, ops.Tile, ops.Broadcast)
 
 
 def fuse_qdq(graph: Graph) -> Graph:
     """The graph with each dequantize -> operator -> quantize that has a quantized form replaced by it."""
+    return fused(graph)[0]
+
+
+def fused(graph: Graph) -> tuple[Graph, dict[str, str]]:
+    """The same, and by the real values that are still quantized: why what gives them has no quantized form."""
     edit = Edit(graph)
+    refused = {}
     for node in graph.nodes:
-        if not (isinstance(node.op, ops.Quantize) and _quantized(edit, node, node.op.out)):
+        if not isinstance(node.op, ops.Quantize):
             edit.keep(node)
-    return edit.graph()
+        elif why := _quantized(edit, node, node.op.out):
+            refused[node.inputs[0]] = why
+            edit.keep(node)
+    return edit.graph(), refused
 
 
-def _quantized(edit: Edit, node: Node, out: Quantization) -> bool:
-    """Emits the quantized form of what a quantize node gives. False: there is none."""
+def _quantized(edit: Edit, node: Node, out: Quantization) -> str:
+    """Emits the quantized form of what a quantize node gives. Where there is none: why."""
     if (stored := _stored(edit, node.inputs[0])) is not None:
         return _look_up(edit, node, stored, out, None)
     maker = edit.maker(node.inputs[0])
     if maker is None:
-        return False
+        return "its result is not only quantized but read otherwise, too"
     low, high = 0, 255
     if isinstance(maker.op, ops.Unary) and maker.op.kind in ("relu", "clip"):
         before = edit.maker(maker.inputs[0])
@@ -54,30 +64,35 @@ def _quantized(edit: Edit, node: Node, out: Quantization) -> bool:
         case ops.AveragePool():
             op = ops.QAveragePool(maker.op.window, out, maker.op.padding_counts, maker.op.overhang)
             return _put(edit, node, maker, op, [_stored(edit, maker.inputs[0])])
-        case ops.Unary() if (stored := _stored(edit, maker.inputs[0])) is not None:
-            return _look_up(edit, node, stored, out, maker.op)
+        case ops.Unary():
+            stored = _stored(edit, maker.inputs[0])
+            return NOT_STORED if stored is None else _look_up(edit, node, stored, out, maker.op)
         case _ if _moves(maker.op):
             return _move(edit, node, maker, out)
         case _:
-            return False
+            return "it has no form over whole numbers"
 
 
-def _convolution(edit: Edit, node: Node, conv: Node, out: Quantization) -> bool:
+def _convolution(edit: Edit, node: Node, conv: Node, out: Quantization) -> str:
     assert isinstance(conv.op, ops.Conv | ops.Dense)
     x, weight = _stored(edit, conv.inputs[0]), _stored(edit, conv.inputs[1], "int8")
     activation = conv.op.activation
-    if x is None or weight is None or (activation is not None and activation.kind not in ("relu", "clip")):
-        return False
+    if activation is not None and activation.kind not in ("relu", "clip"):
+        return f"nothing is quantized between it and its activation ({activation.kind})"
     if isinstance(conv.op, ops.Conv) and conv.op.residual:
-        return False
+        return "nothing is quantized between it and the sum after it"
+    if x is None:
+        return NOT_STORED
+    if weight is None or weight not in edit.constants:
+        return "its weights are not constants that are quantized to 8 bits"
     given, weights = edit.types[x].quantization, edit.types[weight].quantization
     assert given is not None
     assert weights is not None
-    if weight not in edit.constants or weights.axis not in (None, 0 if isinstance(conv.op, ops.Conv) else 1):
-        return False
+    if weights.axis not in (None, 0 if isinstance(conv.op, ops.Conv) else 1):
+        return "its weights are quantized along another axis than that of its outputs"
     bias = _bias(edit, conv.inputs[2], np.multiply(given.scale, np.array(weights.scales, np.float32)))
     if bias is None:
-        return False
+        return "its bias is no constant"
     low, high = _bounds(activation, out)
     op = ops.QConv(conv.op.window, out, conv.op.group, low, high) if isinstance(conv.op, ops.Conv) else ops.QDense(out, low, high)
     return _put(edit, node, conv, op, [x, weight, edit.constant(bias, Type("int32", bias.shape), conv.inputs[2])])
@@ -105,12 +120,14 @@ def _moves(op: Op) -> bool:
     return isinstance(op, MOVERS) or (isinstance(op, ops.Resize) and op.mode == "nearest")
 
 
-def _move(edit: Edit, node: Node, mover: Node, out: Quantization) -> bool:
+def _move(edit: Edit, node: Node, mover: Node, out: Quantization) -> str:
     """Moves the stored values, and gives them the other quantization afterwards if it is another."""
     count = len(mover.inputs) if isinstance(mover.op, ops.Concat) else 1
     parts = [_stored(edit, name) for name in mover.inputs[:count]]
-    if any(part is None for part in parts) or len({edit.types[part].quantization for part in parts if part is not None}) > 1:
-        return False
+    if any(part is None for part in parts):
+        return NOT_STORED
+    if len({edit.types[str(part)].quantization for part in parts}) > 1:
+        return "its inputs have different scales or zero points"
     given = edit.types[str(parts[0])].quantization
     op = replace(mover.op, quantization=given) if isinstance(mover.op, ops.View) else mover.op
     if given == out:
@@ -119,12 +136,12 @@ def _move(edit: Edit, node: Node, mover: Node, out: Quantization) -> bool:
     return _look_up(edit, node, edit.emit(op, *now, origin=mover.origin), out, None)
 
 
-def _look_up(edit: Edit, node: Node, stored: str, out: Quantization, function: ops.Unary | None) -> bool:
+def _look_up(edit: Edit, node: Node, stored: str, out: Quantization, function: ops.Unary | None) -> str:
     """A table, or nothing where the values stay as they are."""
     told = edit.types[stored].quantization
     if function is None and told == out:
         edit.now[node.output] = stored
-        return True
+        return ""
     every = Type("uint8", (256,), quantization=told)
     real = evaluate(ops.Dequantize(), [every], REAL, [np.arange(256, dtype=np.uint8)])
     if function is not None:
@@ -133,11 +150,11 @@ def _look_up(edit: Edit, node: Node, stored: str, out: Quantization, function: o
     return _put(edit, node, node, ops.Table(out), [stored, edit.constant(entries, Type("uint8", (256,)), "table")])
 
 
-def _put(edit: Edit, node: Node, maker: Node, op: Op, inputs: list[str | None]) -> bool:
+def _put(edit: Edit, node: Node, maker: Node, op: Op, inputs: list[str | None]) -> str:
     if any(name is None for name in inputs):
-        return False
+        return NOT_STORED
     edit.put(Node(op, (), node.output, maker.origin), op, *(str(name) for name in inputs))
-    return True
+    return ""
 
 
 def _stored(edit: Edit, name: str, dtype: str = "uint8") -> str | None:

@@ -258,7 +258,7 @@ def test_threads_together_give_what_one_gives(name: str, kernels: Library) -> No
     wanted, got = ([np.zeros(told.shape, told.dtype) for _, told in program.outputs] for _ in range(2))
     Machine(assembled(program, kernels.isa), kernels).run(inputs, wanted)
     for size in (2, 3):
-        crew = Crew(size)
+        crew = Crew(size, kernels)
         machine = Machine(assembled(program, kernels.isa), kernels, crew)
         for _ in range(20):
             for array in got:
@@ -268,9 +268,9 @@ def test_threads_together_give_what_one_gives(name: str, kernels: Library) -> No
         crew.close()
 
 
-def test_a_crew_ends_with_those_who_refer_to_it() -> None:
+def test_a_crew_ends_with_those_who_refer_to_it(kernels: Library) -> None:
     others = set(threading.enumerate())
-    crew = Crew(3)
+    crew = Crew(3, kernels)
     mine = set(threading.enumerate()) - others
     assert len(mine) == 2
     del crew

@@ -66,11 +66,13 @@ def test_equals_the_sum_over_taps(kit, rng, padded, size, taps, strides, pads, d
 
 
 @pytest.mark.parametrize("name", ["depthwise_u8_3x3_stride1", "depthwise_u8_3x3"])
-def test_weights_with_a_zero_point_and_the_largest_sums(kit, name):
+@pytest.mark.parametrize("most", [127, 255])  # one byte a weight, and two
+def test_weights_with_a_zero_point_and_the_largest_sums(kit, name, most):
     x, w = np.full((1, 4, 4, 16), 255, np.uint8), np.zeros((3, 3, 16), np.uint8)
-    w[:, :, ::2] = 255
-    zeros = np.where(np.arange(16) % 4 < 2, 255, 0)
+    w[:, :, ::2] = most
+    zeros = np.where(np.arange(16) % 4 < 2, most, 0)
     packed = pack.depthwise(kit.isa, w, name, weight_zero=zeros, scale=1e-4)
+    assert packed.data.shape == (1, 9 * 16 * (1 if most == 127 else 2))
     total = summed(x, w.astype(np.int64) - zeros, (1, 1), (1, 1, 1, 1), (1, 1), 0)
     window = sites.windows((4, 4), 16, (3, 3), pads=(1, 1, 1, 1))
     out = kit.run(
