@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 
@@ -44,12 +45,10 @@ class Books:
         if way_in is not None and self._pictures is not None:
             words[at.IN_LINK] = self._pictures.address
             words[at.IN], words[at.OUT], words[at.IN_TURN], words[at.IN_SETTLED] = way_in.counts
+        me = ref(self)  # a way that led back to us would keep links in memory that are not used any more
         for way in ways_out:
-            way.on_plain = self._on_plain
+            way.on_plain = partial(_not_quick, me)
         self._settle: Callable[[], int] = partial(kernels.functions()["ace_settle"], self.address)
-
-    def _on_plain(self) -> None:
-        self.quick = False
 
     def begin(self) -> bool:
         """Looks at who has entries under way that it sent itself: they are counted there. Gives `quick`.
@@ -101,3 +100,9 @@ class Books:
         self._settle()
         if way_in is not None and self._pictures is None:
             way_in.finish()
+
+
+def _not_quick(books: ref[Books]) -> None:
+    """An entry was sent that the native step does not know of."""
+    if (found := books()) is not None:
+        found.quick = False

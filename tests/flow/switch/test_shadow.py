@@ -204,12 +204,12 @@ def test_workers_that_die_beside_it_lose_nothing(write: Write) -> None:
 
 
 def test_a_stream_that_ends_ends_it(write: Write) -> None:
-    now, then = (plan(write, LEVEL.format(work=work), frames=1500) for work in (0.5, 0.6))
+    now, then = (plan(write, LEVEL.format(work=work), frames=400) for work in (4.0, 4.1))
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=1.0, cpu=64.0, seconds=600.0)
         wait_until(lambda: shadow.figures().state == "ended")
         shadow.end()
         assert run.ended
     for results in reader.results.values():
-        in_order(results, 1500)
+        in_order(results, 400)
     assert run.leaked_slots == 0

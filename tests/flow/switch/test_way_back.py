@@ -24,7 +24,7 @@ Write = Callable[..., Path]
 @pytest.mark.parametrize("workers", ["processes", "threads"])
 def test_what_was_kept_warm_is_used_on_the_way_back(write: Write, workers: Any) -> None:
     bind = {"camera": "stamps:frames=600&fps=25"}
-    old, new = (live_plan(summing(write, wait), bind=bind, workers=workers) for wait in (1.0, 1.1))
+    old, new = (live_plan(summing(write, wait), bind=bind, workers=workers) for wait in (4.0, 4.1))
     with running(old) as (run, reader):
         supervisor: Any = run._supervisor
         first = {worker.pid for worker in supervisor.workers.values()}
@@ -50,7 +50,7 @@ def test_what_was_kept_warm_is_used_on_the_way_back(write: Write, workers: Any) 
 def test_where_two_do_not_fit_files_wait(write: Write, workers: Any, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     options: dict[str, Any] = {"bind": {"camera": "stamps:frames=400&fps=25"}, "out": {"sum": [str(out)]}, "workers": workers}
-    plans = [live_plan(summing(write, wait), **options) for wait in (1.0, 1.1)]
+    plans = [live_plan(summing(write, wait), **options) for wait in (4.0, 4.1)]
     with flow.Executor(plans[0]) as run:
         assert run.wait_running(60)
         before = len(run._supervisor.workers)
@@ -78,7 +78,7 @@ def test_where_two_do_not_fit_frames_of_a_camera_are_dropped_and_counted(write: 
     results = reader.results["add.sum"]
     seqs = [result.seq for result in results]
     assert seqs == sorted(set(seqs))
-    assert proof.first_new["camera"] == proof.last_old["camera"] + 1
+    assert proof.first_new["camera"] > proof.last_old["camera"]
     dropped = run.report()["streams"]["camera"]["dropped"].get("camera", {})
     assert dropped.get("switch", 0) == proof.lost
     assert {result.plan for result in results} == {plan.digest for plan in plans}
