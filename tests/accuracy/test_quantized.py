@@ -23,7 +23,14 @@ from flow.cli import one_model
 
 CLASSIFIER = {"format": "rgb24", "fit": "crop", "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 DETECTOR = {"format": "bgr24", "fit": "stretch", "std": (255.0,) * 3}
-QUICK: dict[str, Any] = {"ranges": "percentile", "smooth": "on", "equalize": "off", "correct_bias": "off", "keep_float": ()}
+QUICK: dict[str, Any] = {
+    "ranges": "percentile",
+    "smooth": "on",
+    "equalize": "off",
+    "correct_bias": "off",
+    "second_order": "off",
+    "keep_float": (),
+}
 
 Arrays = Mapping[str, np.ndarray]
 
