@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from threading import Thread
 
 from devices.native.kernels import Library, Words, scratch
@@ -22,13 +19,8 @@ class Crew:
         self._post = Post(size - 1)
         # Helpers keep the teams: one that is late may look at a team whose machine is gone.
         self._teams: list[Team] = []
-        self._helpers = [
-            Thread(target=_help, args=(self._post, library, number, self._teams), name=f"native-{number}", daemon=True)
-            for number in range(1, size)
-        ]
-        for helper in self._helpers:
-            helper.start()
-        self._core = -1
+        for number in range(1, size):
+            Thread(target=_help, args=(self._post, library, number, self._teams), name=f"native-{number}", daemon=True).start()
         self.close = weakref.finalize(self, self._post.over)
 
     def teams(self, lists: Sequence[Sequence[tuple[str, Words, int]]], scratch_bytes: int) -> list[Team]:
@@ -41,27 +33,12 @@ class Crew:
     def begin(self) -> None:
         """An inference begins: helpers wake up while its inputs are brought."""
         if self.size > 1:
-            if (core := _core_of_this_thread()) != self._core:
-                self._core = core
-                self._leave(core)
             self._post.coming()
-
-    def _leave(self, core: int) -> None:
-        """Helpers keep off the caller's core, where some schedulers wake them: those of guests, to whom a halted core looks busy."""
-        others = os.sched_getaffinity(0) - {core}
-        if len(others) >= len(self._helpers):
-            for helper in self._helpers:
-                assert helper.native_id is not None
-                with suppress(OSError):  # it has ended, or this system does not let us
-                    os.sched_setaffinity(helper.native_id, others)
 
     def end(self) -> None:
         """The inference is over."""
         if self.size > 1:
             self._post.idle()
-
-
-_core_of_this_thread = ctypes.CDLL(None).sched_getcpu
 
 
 def _help(post: Post, library: Library, number: int, teams: list[Team]) -> None:

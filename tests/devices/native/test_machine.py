@@ -279,26 +279,6 @@ def test_a_crew_ends_with_those_who_refer_to_it(kernels: Library) -> None:
         assert not thread.is_alive()
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_helpers_keep_off_the_callers_core(kernels: Library) -> None:
-    mine = os.sched_getaffinity(0)
-    crew = Crew(2, kernels)
-    (helper,) = (helper.native_id or 0 for helper in crew._helpers)
-    crew.begin()
-    crew.end()
-    assert os.sched_getaffinity(helper) == mine - {crew._core}
-    try:
-        only = min(mine)
-        os.sched_setaffinity(0, {only})
-        crew.begin()
-        crew.end()
-        assert os.sched_getaffinity(helper), "where the caller has one core, nobody is moved"
-        assert os.sched_getaffinity(0) == {only}
-    finally:
-        os.sched_setaffinity(0, mine)
-        crew.close()
-
-
 def test_a_step_whose_sums_could_leave_int32_is_left_to_the_reference(kernels: Library, feed: Callable[..., dict[str, np.ndarray]]) -> None:
     b = Net()
     weight = b.constant(np.full((16, 16, 1, 1), 127, np.int8), "w", Quantization((1e6,), (0,)))
