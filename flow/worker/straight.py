@@ -295,7 +295,7 @@ class Straight:
         words[0] += 1
         room = self._room()
         words[0] += 1
-        frames, found, image = 0, None, None
+        frames, found, image, last = 0, None, None, (0, 0, 0, 0)
         started = monotonic_ns()
         try:
             while self.active and frames < most:
@@ -310,7 +310,7 @@ class Straight:
                     pools.end_frame()
                     chain.ended = True
                     return False
-                seq, pts_ns, capture_ns, time_ns = last = found
+                seq, pts_ns, capture_ns, time_ns = found
                 values: list[Any] = empty.copy()
                 values[place] = image
                 if ways_out:
@@ -325,7 +325,7 @@ class Straight:
                     pools.end_frame()
                 if ways_out:
                     words[0] += changes
-                frames += 1
+                frames, last = frames + 1, found
                 if chain.stopped or monotonic_ns() - started > LONGEST_NS:
                     return True
             return self.active

@@ -79,8 +79,10 @@ def test_where_two_do_not_fit_frames_of_a_camera_are_dropped_and_counted(write: 
     seqs = [result.seq for result in results]
     assert seqs == sorted(set(seqs))
     assert proof.first_new["camera"] > proof.last_old["camera"]
-    dropped = run.report()["streams"]["camera"]["dropped"].get("camera", {})
+    stream = run.report()["streams"]["camera"]
+    dropped = stream["dropped"].get("camera", {})
     assert dropped.get("switch", 0) == proof.lost
+    assert stream["in"] == len(results) + sum(dropped.values())
     assert {result.plan for result in results} == {plan.digest for plan in plans}
 
 
