@@ -10,7 +10,7 @@ import numpy as np
 
 from devices.native.arrays import aligned_bytes, viewed
 from devices.native.crew import Crew
-from devices.native.image import ARENA, DATA, INPUT, OUTPUT, Image
+from devices.native.image import ARENA, DATA, INPUT, OUTPUT, Image, Variant
 from devices.native.kernels import KernelError, Library, Words, address
 from devices.native.kernels.team import Team
 
@@ -34,9 +34,12 @@ class Machine:
         self.inputs, self.outputs = (tuple(port.at(items) for port in ports) for ports in (image.inputs, image.outputs))
         self.compiled, self.interpreted = variant.compiled, variant.interpreted
         self._data, self._arena = image.data, aligned_bytes(variant.arena_bytes)
-        # Kernels may read past the end of an operand: the caller's arrays are copied to memory where they can.
-        self._held = [aligned_bytes(port.nbytes) for port in self.inputs]
-        self._taken = [viewed(held, 0, port) for held, port in zip(self._held, self.inputs, strict=True)]
+        # Most kernels may read past the end of an operand: arrays of the caller's that such read are copied to memory where they can.
+        self._within = _within(image, variant, library)
+        self._held = [aligned_bytes(0 if within else port.nbytes) for within, port in zip(self._within, self.inputs, strict=True)]
+        self._taken = [
+            None if within else viewed(held, 0, port) for within, held, port in zip(self._within, self._held, self.inputs, strict=True)
+        ]
         self._words = variant.words.copy()
         self._late = self._link(variant.links)
         self._written: list[int] = []
@@ -54,9 +57,13 @@ class Machine:
             self._crew.end()
 
     def _run(self, inputs: Arrays, outputs: Arrays) -> None:
+        places = []
         for taken, array in zip(self._taken, inputs, strict=True):
-            np.copyto(taken, array)
-        places = [_place(array) for array in outputs]
+            if taken is None:
+                places.append(address(array))
+            else:
+                np.copyto(taken, array)
+        places += [_place(array) for array in outputs]
         if places != self._written:
             words, numbers, offsets = self._late
             self._words[words] = np.array(places, np.int64)[numbers] + offsets
@@ -68,14 +75,19 @@ class Machine:
                 part(outputs)
 
     def _link(self, links: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Puts addresses into words. Gives the words that wait for the caller's outputs, the numbers of these and the offsets there."""
+        """Puts addresses into words. Gives the words that wait for the caller's arrays, the numbers of these and the offsets there: first
+        inputs that are not copied, then outputs."""
         words, regions, numbers, offsets = links.T
+        count = sum(self._within)
+        orders = {(INPUT, number): order for order, number in enumerate(np.flatnonzero(self._within).tolist())}
+        orders |= {(OUTPUT, number): count + number for number in range(len(self.outputs))}
+        order = np.array([orders.get(place, -1) for place in zip(regions.tolist(), numbers.tolist(), strict=True)], np.int64)
+        late = order >= 0
         for region, bases in ((DATA, [self._data]), (ARENA, [self._arena]), (INPUT, self._held)):
-            here = regions == region
+            here = (regions == region) & ~late
             if here.any():
                 self._words[words[here]] = np.array([address(base) for base in bases], np.int64)[numbers[here]] + offsets[here]
-        late = regions == OUTPUT
-        return words[late], numbers[late], offsets[late]
+        return words[late], order[late], offsets[late]
 
     def _call(self, image: Image, row: Sequence[int]) -> tuple[str, Words, int]:
         kernel, rows, first, count = row
@@ -92,6 +104,21 @@ class Machine:
         memory = self._held[number] if place.region == INPUT else self._data if place.region == DATA else self._arena
         view = viewed(memory, offset, told, place.stride)
         return lambda outputs: view
+
+
+def _within(image: Image, variant: Variant, library: Library) -> list[bool]:
+    """For each input, whether nothing reads past its end: neither kernels nor steps of the reference."""
+    within = [True] * len(image.inputs)
+    for step in variant.parts:
+        for place in () if isinstance(step, range) else step.inputs:
+            if place.region == INPUT:
+                within[place.number] = False
+    kernels, _, starts, _ = variant.calls.T
+    for word, region, number, _ in variant.links.tolist():
+        kernel = image.kernels[kernels[np.searchsorted(starts, word, "right") - 1]]
+        if region == INPUT and not library.kernels[kernel].within:
+            within[number] = False
+    return within
 
 
 def _place(array: np.ndarray) -> int:

@@ -21,6 +21,9 @@ from devices.native.lower import Operand, Step
 from devices.native.operators.spatial import Window
 from devices.native.reference.quantized import output_scales
 
+FEW_PIXELS, MANY_PANELS = 64, 32
+"""Products with at most so many pixels and at least so many panels of outputs are shared out by these."""
+
 
 class Packed(TypedDict):
     """What the packing of 8-bit weights is told besides the weights."""
@@ -219,9 +222,10 @@ def _float_product(context: Context, step: Step, values: np.ndarray, bias: np.nd
 
 
 def _multiplied(kernel: str, width: int, out: Operand, words: Words) -> Call:
-    """The call of a product. One pixel is shared out by its outputs."""
-    if pixels(out) == 1 and "columns" not in words:
-        return Call(kernel, -(-out.type.shape[-1] // width), {**words, "panels": 1})
+    """The call of a product. Few pixels are shared out by their outputs: then each thread brings its part of the weights only."""
+    panels = -(-out.type.shape[-1] // width)
+    if "columns" not in words and (pixels(out) == 1 or (pixels(out) <= FEW_PIXELS and panels >= MANY_PANELS)):
+        return Call(kernel, panels, {**words, "panels": pixels(out)})
     return Call(kernel, pixels(out), words)
 
 

@@ -56,7 +56,7 @@ def gemm_u8(width: int, *, pair_safe: bool = False) -> Kernel:
     - `b` int8, `bias` int32, `scale` float32, `weight_zero` int32 (or None): of `pack.Weights`. `pair_safe` needs weights packed so.
     - `out`: row m at `m * stride_out` bytes; `outputs` of them, written up to the next multiple of WIDTH, which must lie in the stride.
     - `depth` activations a tap, a multiple of 4; `prepared_bytes`, `scratch_bytes` of `Weights.numbers`; `tile_rows` of `tiles.choose`.
-    - `panels` not 0: one pixel; a row is WIDTH of its outputs (no windows).
+    - `panels` not 0: so many pixels; a row is WIDTH outputs of all of them (no windows).
     - groups: one call a group in ascending order, `a` and `out` moved by its channels; what it writes past its outputs comes later, and
       what the last one writes must still lie in the stride.
     - transposed: the site words of `sites.transposed`.
@@ -169,11 +169,12 @@ DEQUANTIZE = Kernel("dequantize", f"{HERE}.pointwise", ("x", "out"), (*_ONE, "sc
 """uint8 -> float32: (x - zero) * scale; both are floats. A row is a pixel."""
 
 QUANTIZE_PICTURE = Kernel(
-    "quantize_picture", f"{HERE}.moves", ("x", "out"), ("channels", "pixels", "scale", "zero", "low", "high"), ("quantize_picture",)
-)
+    "quantize_picture", f"{HERE}.moves", ("x", "out"), ("channels", "pixels", "scale", "zero", "low", "high"), ("quantize_picture",),
+    within=True,
+)  # fmt: skip
 """float32 NCHW of at most 4 channels -> uint8 picture, as `quantize`. Images of `pixels` pixels have `layout.pieces(pixels)` rows each."""
 
-PICTURE_FLOAT = Kernel("picture_f32", f"{HERE}.moves", ("x", "out"), ("channels", "pixels"), ("picture_f32",))
+PICTURE_FLOAT = Kernel("picture_f32", f"{HERE}.moves", ("x", "out"), ("channels", "pixels"), ("picture_f32",), within=True)
 """float32 NCHW of at most 4 channels -> float32 picture, channels that do not exist 0. Rows as of QUANTIZE_PICTURE."""
 
 COPY = Kernel("copy", f"{HERE}.moves", ("x", "out"), ("bytes", "stride_x", "stride_out"), ("copy",))

@@ -24,7 +24,8 @@ class Kernel:
     """A function `name(words, begin, end, scratch)` of the shared object; every argument is an int64.
 
     `words` are, for each of `buffers`, its address and its size in bytes, then `numbers`. `module` emits it, told `variant`. Rows are
-    independent: any split of a range gives the same results. A kernel that uses scratch memory has a number `scratch_bytes`.
+    independent: any split of a range gives the same results. A kernel that uses scratch memory has a number `scratch_bytes`. One that stays
+    `within` its buffers reads nothing past their end.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Kernel:
     buffers: tuple[str, ...]
     numbers: tuple[str, ...]
     variant: tuple[int | str, ...] = ()
+    within: bool = False
 
     def __post_init__(self) -> None:
         assert len(set(self.fields)) == len(self.fields), f"{self.name} has two words of one name"

@@ -51,12 +51,13 @@ class Product(ABC):
         ...
 
     def _range(self) -> tuple[Value, Value, Value, Value]:
-        """The rows from … to, and the outputs from … to: those of the call's rows that are `panels` of outputs, otherwise all."""
+        """The rows from … to, and the outputs from … to: where the call's rows are panels of outputs, all rows and those outputs."""
         code, frame, none = self.code, self.frame, self.code.const(i64, 0)
-        panels = frame.number("panels").differs(0)
+        pixels = frame.number("panels")
+        panels = pixels.differs(0)
         return (
             code.select(panels, none, frame.begin),
-            code.select(panels, code.least(frame.end, 1), frame.end),
+            code.select(panels, pixels, frame.end),
             code.select(panels, frame.begin * self.width, none),
             code.select(panels, code.least(frame.end * self.width, self.outputs), self.outputs),
         )

@@ -14,6 +14,9 @@ from devices.native.kernels.load import Library, scratch
 FINEST = 16
 """Grains of rows a thread and call, at most."""
 
+TAKES = 4
+"""Parts of a thread's share of panels, about."""
+
 SEMAPHORE_BYTES = 32
 """Of the C library's, on every 64-bit machine."""
 
@@ -102,9 +105,14 @@ class Team:
         return self._library.walk(shares)
 
     def _grain(self, name: str, words: Words, rows: int, threads: int) -> int:
-        """Rows that are taken together: whole tiles where the kernel has them."""
+        """Rows that are taken together: whole tiles where the kernel has them. With each take of panels all pixels are made ready again:
+        hence fewer takes, in parts of the same size."""
         fields = self._library.kernels[name].fields
-        tile = max(1, int(words.values[fields.index("tile_rows")])) if "tile_rows" in fields else 1
+        told = {field: int(words.values[fields.index(field)]) for field in ("tile_rows", "panels") if field in fields}
+        if told.get("panels"):
+            share = -(-rows // threads)
+            return next(grain for grain in range(max(1, share // TAKES), 0, -1) if share % grain == 0)
+        tile = max(1, told.get("tile_rows", 1))
         return tile * max(1, -(-rows // tile) // (FINEST * threads))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -298,6 +299,30 @@ def test_the_callers_arrays_are_only_read_and_written_where_they_are(kernels: Li
     Machine(assembled(program, kernels.isa), kernels).run([x], [held[128 : 128 + told.nbytes].view(np.float32).reshape(told.shape)])
     assert np.array_equal(x, before)
     assert set(held[:128]) == set(held[-128:]) == {0x5A}
+
+
+@pytest.mark.parametrize("name", ["picture from nchw", "float picture"])
+def test_pictures_are_read_where_they_are_and_not_past_their_end(name: str, kernels: Library, tmp_path: Path) -> None:
+    """What follows the array is memory that nobody can read; another array is read the next time."""
+    path, page = tmp_path / "pictures", mmap.PAGESIZE
+    path.write_bytes(bytes(2 * page))
+    with path.open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 2 * page)
+        file.truncate(page)
+    program = lower(optimize(made(CASES[name])))
+    machine = Machine(assembled(program, kernels.isa), kernels)
+    told = program.inputs[0][1]
+    for seed in range(3):
+        picture = np.random.default_rng(seed).standard_normal(told.shape).astype(np.float32)
+        last = np.frombuffer(memory, np.float32, picture.size, page - picture.nbytes).reshape(told.shape)
+        last[...] = picture
+        results = [[np.zeros(out.shape, out.dtype) for _, out in program.outputs] for _ in range(3)]
+        machine.run([last], results[0])
+        machine.run([picture], results[1])
+        Executor(program).run([picture], results[2])
+        for there, here, expected in zip(*results, strict=True):
+            np.testing.assert_array_equal(there, here)
+            np.testing.assert_allclose(here, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_canaries_between_neighbours_live(kernels: Library, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,10 +46,11 @@ def test_any_split_of_rows_gives_the_same_bits(kit, padded):
     np.testing.assert_array_equal(whole, split)
 
 
-def test_one_pixel_in_any_split_of_its_outputs(kit, rng, padded):
-    height, width = tiles.choose(kit.isa, 1, 70, "floats")
+@pytest.mark.parametrize("rows", [1, 2, 7, 49])
+def test_few_pixels_in_any_split_of_their_outputs(kit, rng, padded, rows):
+    height, width = tiles.choose(kit.isa, rows, 70, "floats")
     count = -(-70 // width)
-    multiplied(kit, rng, padded, 1, 33, 70, tile=(height, width), calls=[(count - 1, count), (0, 1), (1, count - 1)], panels=1)
+    multiplied(kit, rng, padded, rows, 33, 70, tile=(height, width), calls=[(count - 1, count), (0, 1), (1, count - 1)], panels=rows)
 
 
 @SLOW

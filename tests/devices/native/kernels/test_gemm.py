@@ -101,6 +101,15 @@ def test_one_pixel_in_any_split_of_its_outputs(product_kit, rng, padded):
         multiplied(product_kit, rng, padded, 1, 33, 70, tile=(height, width), calls=calls, panels=1, weight_zero=weight_zero)
 
 
+@pytest.mark.parametrize("rows", [2, 7, 49])
+def test_few_pixels_in_any_split_of_their_outputs(product_kit, rng, padded, rows):
+    height, width = tiles.choose(product_kit.isa, rows, 70)
+    count = -(-70 // width)
+    for weight_zero in (0, 5):
+        calls = [(count - 1, count), (0, 1), (1, count - 1), (count, count)]
+        multiplied(product_kit, rng, padded, rows, 33, 70, tile=(height, width), calls=calls, panels=rows, weight_zero=weight_zero)
+
+
 @SLOW
 @given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 70), st.integers(0, 1 << 30))
 def test_any_size(product_kit, padded, rows, depth, columns, seed):
