@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-ARITHMETIC = frozenset({"devices", "manifests", "ops"})
-"""Folders whose tests need one core, and leave nothing that others could stumble over."""
+ANYWHERE = frozenset({"accuracy", "devices", "manifests", "ops"})
+"""Folders whose tests take as long as they take, and leave nothing that others could stumble over."""
+WHOLE_DEVICES = frozenset({"agent", "cli"})
+"""Folders of `flow` whose tests wait for processes more than they compute."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests are shared out (`--dist loadgroup`) those that stream stay together: they run in turn, beside those that compute."""
+    """Where tests are shared out (`--dist loadgroup`) those that stream stay together, and so do those of whole devices: they run in turn,
+    beside the others."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] not in ARITHMETIC:
-            item.add_marker(pytest.mark.xdist_group("streams"))
+        first, second, *_ = *item.path.relative_to(here).parts, ""
+        if first not in ANYWHERE:
+            item.add_marker(pytest.mark.xdist_group("devices" if second in WHOLE_DEVICES else "streams"))
 
 
 @pytest.fixture(scope="session")
