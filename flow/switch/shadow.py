@@ -48,7 +48,7 @@ class ShadowRun:
         self.run, self.revision = run, revision
         self._cpu, self._seconds = cpu, seconds
         self._base = run.running_plan
-        self._every = max(1, round(1 / share))
+        self._every = one_in(share)
         self._state: Literal["running", "done", "ended"] = "running"
         self._why = ""
         self._used, self._memory = 0.0, 0
@@ -215,6 +215,11 @@ class ShadowRun:
             self.run.watch_shadow(None)
         except (SwitchError, Misfit, Late) as error:
             self._why = self._why or str(error)
+
+
+def one_in(share: float) -> int:
+    """A sample of one frame in so many takes this share of them, or a little less."""
+    return max(1, math.ceil(1 / share - 1e-9))
 
 
 def _pool_bytes(plan: Plan) -> int:
