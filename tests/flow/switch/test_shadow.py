@@ -94,8 +94,10 @@ def test_it_is_compared_and_nothing_is_lost_or_changed(write: Write, workers: st
 
 @pytest.mark.parametrize(("how", "why"), [("raise", "asked to raise"), ("kill", "SIGKILL"), ("hang", "its deadline is 300 ms")])
 def test_a_candidate_that_fails_ends_alone(write: Write, how: str, why: str) -> None:
-    now = plan(write, LEVEL.format(work=0))
-    then = plan(write, TROUBLE.format(work=0, every=40, how=how, deadline=300 if how == "hang" else 60_000), "trouble")
+    workers = "threads" if how == "raise" else "processes"
+    now = plan(write, LEVEL.format(work=0), workers=workers)
+    graph = TROUBLE.format(work=0, every=40, how=how, deadline=300 if how == "hang" else 60_000)
+    then = plan(write, graph, "trouble", workers=workers)
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=0.5, cpu=10.0, seconds=600.0)
         wait_until(lambda: shadow.figures().state == "ended")
@@ -110,7 +112,7 @@ def test_a_candidate_that_fails_ends_alone(write: Write, how: str, why: str) -> 
 
 def test_a_candidate_that_needs_too_much_gets_fewer_frames_and_then_none(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flow.switch.shadow.SETTLE_S", 0.5)
-    now, then = (plan(write, LEVEL.format(work=work)) for work in (0, 40))
+    now, then = (plan(write, LEVEL.format(work=work), workers="threads") for work in (0, 40))
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=1.0, cpu=0.2, seconds=600.0)
         wait_until(lambda: shadow.figures().every > 1)
@@ -125,9 +127,9 @@ def test_a_candidate_that_needs_too_much_gets_fewer_frames_and_then_none(write: 
 
 
 def test_what_changes_nothing_is_not_run(write: Write) -> None:
-    now = plan(write, LEVEL.format(work=0))
+    now = plan(write, LEVEL.format(work=0), workers="threads")
     with running(now) as (run, _):
-        shadow = ShadowRun(run, plan(write, LEVEL.format(work=0)), 1)
+        shadow = ShadowRun(run, plan(write, LEVEL.format(work=0), workers="threads"), 1)
         assert (shadow.figures().state, shadow.figures().outputs) == ("done", {})
         assert run.running_plan is now
         shadow.end()
@@ -212,7 +214,7 @@ def test_workers_that_die_beside_it_lose_nothing(write: Write) -> None:
 
 
 def test_a_stream_that_ends_ends_it(write: Write) -> None:
-    now, then = (plan(write, LEVEL.format(work=work), frames=400) for work in (4.0, 4.1))
+    now, then = (plan(write, LEVEL.format(work=work), frames=400, workers="threads") for work in (4.0, 4.1))
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=1.0, cpu=64.0, seconds=600.0)
         wait_until(lambda: shadow.figures().state == "ended")

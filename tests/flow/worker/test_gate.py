@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flow.entry import Entry, Kind
@@ -51,7 +52,7 @@ def sampled(sample: Sample, times: Sequence[int], *, room: int = 1000, policy: P
     way: Any = Way(sample, room)
     gate = Gate([(way, [], [])], policy, queue)
     for seq, pts in enumerate(times):
-        gate.offer([Entry(Kind.FRAME, 0, 0, seq, pts, None, 0, values=(object(),))])
+        gate.offer([Entry(Kind.FRAME, 0, 0, seq, pts, None, 0, values=(np.zeros(1),))])
     return gate, way
 
 
