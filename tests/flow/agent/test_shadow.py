@@ -36,7 +36,7 @@ streams:
   side: {source: "stamps:frames=1000000&fps=8&width=48"}
 businesses: [{use: level@^1, bind: {camera: front, side: side}}]
 """
-SHADOW = {"seconds": 2.0, "share": 0.5, "cpu": 64.0, "frames": 5, "agreement": 0.9}
+SHADOW = {"seconds": 3.0, "share": 0.5, "cpu": 64.0, "frames": 5, "agreement": 0.9}
 REFUSED = [f"level.{output}: expected an agreement of at least 0.9, got 0" for output in ("levels", "meets")]
 
 
@@ -52,7 +52,7 @@ def test_only_what_agrees_is_switched_to(tmp_path: Path, cloud: Cloud, device: C
     cloud.approve(["porch"])
     porch.wait_version("1.0.0")
 
-    asked = ["--shadow", "2", "--share", "1", "--cpu", "64", "--agreement", "0.9"]
+    asked = ["--shadow", "3", "--share", "1", "--cpu", "64", "--agreement", "0.9"]
     done = subprocess.run(
         [*COMMAND, "reload", "porch", "business/level@1.2.0", *asked], capture_output=True, text=True, timeout=60,
         env=environment(ACE_CLOUD=cloud.address, ACE_TOKEN=cloud.token),
