@@ -229,7 +229,7 @@ class ChainPassage:
         chain, (seq, pts) = self.chain, self.last_sent()
         self.finish()
         self._forced = False
-        if seq >= 0:
+        if seq >= 0 or self.at:
             bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, max(pts, (self.at or 0) - 1), None, 0)
             for gate in chain.gates:
                 gate.offer([bound] * len(gate.edges))

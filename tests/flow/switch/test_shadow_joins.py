@@ -122,13 +122,14 @@ def test_one_that_differs(write: Write) -> None:
     undisturbed(run, reader)
 
 
-def test_a_stream_that_stalls_leaves_nothing_to_compare(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("frames", [0, 20])
+def test_a_stream_that_stalls_leaves_nothing_to_compare(write: Write, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A join waits for the camera that gives nothing; what reads the other camera alone goes on, and the trial comes to its end."""
     monkeypatch.setattr("flow.switch.switching.SILENCE_S", 0.2)
     monkeypatch.setattr("flow.switch.cut.PATIENCE_S", 0.2)
-    now, then = (meet(write, wait, live=1, side="&stalls=20", workers="threads") for wait in (0.1, 0.2))
+    now, then = (meet(write, wait, live=1, side=f"&stalls={frames}", workers="threads") for wait in (0.1, 0.2))
     with running(now) as (run, reader):
-        reader.wait_for("alone.sum", 2 * FAST * 20 // SLOW)
+        reader.wait_for("alone.sum", 50 + frames * FAST // SLOW)
         shadow = ShadowRun(run, then, 1, share=1.0, cpu=64.0, seconds=0.5)
         wait_until(lambda: shadow.figures().state == "done")
         shadow.end()
