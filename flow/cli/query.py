@@ -61,15 +61,19 @@ def tried(said: Any) -> list[str]:
     from pydantic import TypeAdapter, ValidationError
 
     from manifests.sync.runtime import Shadowed
+    from manifests.sync.shadow import not_compared
 
     try:
-        outputs = TypeAdapter(Shadowed).validate_python(said).outputs
+        trial = TypeAdapter(Shadowed).validate_python(said)
     except ValidationError:
         return []
     found = []
-    for name, output in sorted(outputs.items()):
+    for name, output in sorted(trial.outputs.items()):
         line = f"tried beside what runs: {name} agrees {output.agreement:.2f} over {output.frames} frames"
         if "p50" in output.latency_ms and "p50" in output.trial_latency_ms:
             line += f", median {output.trial_latency_ms['p50']:g} ms (what runs: {output.latency_ms['p50']:g} ms)"
-        found.append(line)
+        found.append(line + not_compared(output))
+    if trial.outputs:
+        found.append(f"  it took {trial.memory_bytes / 1e6:.0f} MB and {trial.cpu:.0%} of a core, for one frame in {trial.every}")
+    found += [f"  {name} cannot be compared: it gives no records" for name in trial.apart]
     return found

@@ -17,7 +17,7 @@ from flow.executor.report import make_report, totals
 from flow.executor.results import ResultsInbox
 from flow.executor.shadow import Shadow
 from flow.executor.supervisor import Supervisor
-from flow.plan.value import Plan
+from flow.plan.value import Plan, Sample
 from flow.result import Result
 from flow.switch.error import SwitchError
 from flow.switch.proof import Proof, memory_of
@@ -218,8 +218,8 @@ class Executor:
         shadow.row, shadow.problem = row, ""
         return shadow
 
-    def sample(self, every: int, taps: Mapping[int, int], *, give_up: str = "", timeout_s: float | None = None) -> None:
-        """Shadows get one frame in `every`; sinks in `taps` tell one row in so many. With `give_up`, the reason, shadows end now."""
+    def sample(self, every: int, taps: Mapping[int, Sample], *, give_up: str = "", timeout_s: float | None = None) -> None:
+        """Shadows get one frame (or span) in `every`; sinks in `taps` tell rows of these. With `give_up`, the reason, shadows end now."""
         done: Future[None] | None = Future() if give_up else None
         taken = self._running_supervisor().order("shadow", every=every, taps=dict(taps), why=give_up, future=done)
         if done is not None and taken and not self._ended:

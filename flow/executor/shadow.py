@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from flow.executor.workers import Worker
+from flow.plan.value import Sample
 
 if TYPE_CHECKING:
     from flow.executor.supervisor import Supervisor
@@ -33,11 +35,12 @@ class Shadow:
         """All such workers of the running plan."""
         return [worker for worker in self.supervisor.workers.values() if self.has(worker)]
 
-    def take(self, *, every: int, taps: Mapping[int, int], future: Future[None] | None = None, why: str = "") -> None:
-        """Workers give a sample of so many frames and rows; with a future the shadow is given up, which is told there."""
+    def take(self, *, every: int, taps: Mapping[int, Sample], future: Future[None] | None = None, why: str = "") -> None:
+        """Workers give a sample of so many frames, and of rows; with a future the shadow is given up, which is told there."""
+        told = {sink: astuple(sample) for sink, sample in taps.items()}
         for worker in self.supervisor.workers.values():
             if worker.ready:
-                self.supervisor.command(worker, do="sample", every=every, taps=taps)
+                self.supervisor.command(worker, do="sample", every=every, taps=told)
         if future is not None:
             for worker in self.workers():
                 self.supervisor.give_up(worker, why)

@@ -10,12 +10,12 @@ from typing import Any
 
 from devices.engine import Batching, ModelInfo, PixelInput
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, TensorSpec, TensorsSpec
-from flow.plan.value import Batch, Chain, Edge, Lane, Node, Plan, Pool, Ref, Sink, Stream
+from flow.plan.value import Batch, Chain, Edge, Lane, Node, Plan, Pool, Ref, Sample, Sink, Stream
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
-        Plan, Node, Stream, Sink, Chain, Lane, Edge, Pool, Ref, Batch, Batching, ModelInfo, PixelInput,
+        Plan, Node, Stream, Sink, Chain, Lane, Edge, Sample, Pool, Ref, Batch, Batching, ModelInfo, PixelInput,
         ImageSpec, TensorSpec, TensorsSpec, RecordsSpec, ManySpec,
     )
 }  # fmt: skip

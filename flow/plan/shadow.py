@@ -6,6 +6,7 @@ shadow shares no work with it, though it may be equal work: else one could hold 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,13 +15,19 @@ from flow.plan.chains import Layout, lay_out
 from flow.plan.edges import edges
 from flow.plan.homes import homes
 from flow.plan.pools import alive, pools
-from flow.plan.value import Edge, Node, Plan, Pool, Ref, Sink, Stream
+from flow.plan.value import Edge, Node, Plan, Pool, Ref, Sample, Sink, Stream
 
 SHADOW = "shadow:"
 """The target of a shadow's outputs."""
 MARK = "shadow-"
 """What addresses of a shadow's nodes begin with."""
 COMPARABLE = frozenset({"detections", "classes", "landmarks", "event", "points"})
+PERIODS, LEAST_NS = 4, 500_000_000
+"""How long a sampled span of time is: so many periods of the slowest stream that meets another, and at least so many ns. The first
+frames of a span meet what came before it, which is not in the sample: the longer a span, the fewer of them.
+"""
+MOST_WAITING = 8
+"""Frames of one stream that wait for those of a slower one, at most: they take memory."""
 
 
 class ShadowError(Exception):
@@ -32,6 +39,15 @@ def compared(running: Plan, candidate: Plan) -> list[tuple[Sink, Sink]]:
     old = {(sink.business, sink.output): sink for sink in running.sinks if is_comparable(sink.spec)}
     new = {(sink.business, sink.output): sink for sink in candidate.sinks if is_comparable(sink.spec)}
     return [(old[key], sink) for key, sink in new.items() if key in old and old[key].value.address != sink.value.address]
+
+
+def apart(running: Plan, candidate: Plan) -> tuple[str, ...]:
+    """Outputs (`business.output`) that the candidate computes in another way and that `compared` leaves out: pictures."""
+    old = {(sink.business, sink.output, sink.target): sink.value.address for sink in running.sinks}
+    new = {(sink.business, sink.output, sink.target): sink.value.address for sink in candidate.sinks}
+    told = {(sink.business, sink.output) for _, sink in compared(running, candidate)}
+    changed = {key[:2] for key, address in new.items() if key in old and old[key] != address}
+    return tuple(sorted(f"{business}.{output}" for business, output in changed - told))
 
 
 def is_comparable(spec: Spec) -> bool:
@@ -49,28 +65,58 @@ def beside(running: Plan, candidate: Plan, *, every: int) -> Plan:
     """The running plan, and on every so many frames what of the candidate `compared` names. Its digest is the running plan's: results are
     the same.
 
-    Raises ShadowError for an output of several streams, whose samples would not meet, and for a stream that is another one now.
+    Streams that meet in it are sampled in the same spans of time. Raises ShadowError for an output of other streams than it has now, and
+    for a stream that is another one now.
     """
-    pairs = [new for _, new in compared(running, candidate)]
-    for sink in pairs:
-        if len(sink.streams) != 1:
+    both = compared(running, candidate)
+    for old, new in both:
+        if (old.stream, set(old.streams)) != (new.stream, set(new.streams)):
             raise ShadowError(
-                f"{sink.business}.{sink.output}: expected an output of one stream, got one of {', '.join(sink.streams)}, whose sampled "
-                "frames would not meet; take it through a rollout without a shadow"
+                f"{new.business}.{new.output}: expected an output of {', '.join(old.streams)}, as the one that runs, got one of "
+                f"{', '.join(new.streams)}: no result would be of the same frames; take it through a rollout without a shadow"
             )
+    pairs = [new for _, new in both]
     nodes = _renamed(_ancestors(candidate, pairs), {sink.business for sink in pairs})
     here = {node.address for node in nodes}
     sinks = [
         replace(sink, id=place, business=shadowed(sink.business), target=SHADOW, value=_marked(sink.value, here))
         for place, sink in enumerate(pairs)
     ]
-    streams = [_same(running, candidate.stream(name)) for name in dict.fromkeys(sink.stream for sink in pairs)]
+    streams = [_same(running, candidate.stream(name)) for name in dict.fromkeys(name for sink in pairs for name in sink.streams)]
     placed = homes(nodes, streams, sinks, cores=1, live=True)
     layout = lay_out(nodes, streams, sinks, placed, cores=1)
     specs: dict[Ref, Spec] = {Ref(stream.address, "image"): stream.spec for stream in streams}
     specs |= {Ref(node.address, port): spec for node in nodes for port, spec in node.outputs}
-    thinning = [replace(stream, policy="latest", queue=1, live=True) for stream in streams]
-    return _grafted(running, layout, edges(layout, thinning, specs), nodes, sinks, specs, candidate, every)
+    meeting = [stream for stream in streams if any(len(node.streams) > 1 and stream.name in node.streams for node in nodes)]
+    slowest = max(map(_period_ns, meeting), default=0.0)
+    samples = {stream.name: _sample(stream, every, slowest if stream in meeting else 0.0) for stream in streams}
+    thinning = [_thinned(stream, slowest if stream in meeting else 0.0) for stream in streams]
+    return _grafted(running, layout, edges(layout, thinning, specs), nodes, sinks, specs, candidate, samples)
+
+
+def _sample(stream: Stream, every: int, slowest: float) -> Sample:
+    """Which frames are taken of a stream; `slowest`: the period of the slowest one among those that meet, it included; 0: it meets none."""
+    return Sample(every, max(LEAST_NS, math.ceil(PERIODS * slowest)), timed=True) if slowest else Sample(every, stream.every)
+
+
+def _thinned(stream: Stream, slowest: float) -> Stream:
+    """The stream as its sample is given: nobody waits for who takes it. Of frames that meet others as many are kept as come while a join
+    waits for the slowest of those.
+    """
+    if not slowest:
+        return replace(stream, policy="latest", queue=1, live=True)
+    return replace(stream, policy="drop_oldest", queue=min(MOST_WAITING, 1 + math.ceil(slowest / _period_ns(stream))), live=True)
+
+
+def _period_ns(stream: Stream) -> float:
+    """From one frame that the stream does not leave out to the next."""
+    return 1e9 * stream.every / stream.fps
+
+
+def sample_of(plan: Plan, stream: str) -> Sample | None:
+    """Which frames of a stream what is tried out beside the plan gets; None where it gets none."""
+    source = {chain.id for chain in plan.chains if chain.stream == stream}
+    return next((edge.sample for edge in plan.edges if edge.sample is not None and edge.producer in source), None)
 
 
 def _ancestors(plan: Plan, sinks: Sequence[Sink]) -> list[Node]:
@@ -120,7 +166,7 @@ def _same(running: Plan, stream: Stream) -> Stream:
 
 def _grafted(
     running: Plan, layout: Layout, flowing: Sequence[Edge], nodes: Sequence[Node], sinks: Sequence[Sink], specs: Mapping[Ref, Spec],
-    candidate: Plan, every: int,
+    candidate: Plan, samples: Mapping[str, Sample],
 ) -> Plan:  # fmt: skip
     """The running plan with the layout's chains, but for its sources, which are there."""
     first_chain, first_lane = 1 + max(chain.id for chain in running.chains), 1 + max(lane.id for lane in running.lanes)
@@ -128,12 +174,12 @@ def _grafted(
     source = {chain.stream: chain.id for chain in running.chains if chain.stream is not None}
     number = {chain.id: source[chain.stream] if chain.stream is not None else first_chain + chain.id for chain in layout.chains}
     own = [chain for chain in layout.chains if chain.stream is None]
-    sources = {number[chain.id] for chain in layout.chains if chain.stream is not None}
+    sources = {number[chain.id]: samples[chain.stream] for chain in layout.chains if chain.stream is not None}
     coming = [
         replace(
             edge, id=first_edge + edge.id, producer=number[edge.producer], consumer=number[edge.consumer],
             together=None if edge.together is None else first_edge + edge.together,
-            every=every if number[edge.producer] in sources else 0,
+            sample=sources.get(number[edge.producer]),
         )
         for edge in flowing
     ]  # fmt: skip
@@ -144,7 +190,7 @@ def _grafted(
             lane, id=first_lane + lane.id, name=f"shadow {', '.join(sorted({sink.business.partition('~')[0] for sink in sinks}))}",
             chains=tuple(number[chain] for chain in lane.chains), shadow=True,
         )
-        for lane in layout.lanes if not sources.intersection(number[chain] for chain in lane.chains)
+        for lane in layout.lanes if not sources.keys() & {number[chain] for chain in lane.chains}
     ]  # fmt: skip
     return replace(
         running,

@@ -132,6 +132,29 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """Frames on which something is tried out: one span in `every`. A span is so many numbers of frames long (those that the stream itself
+    leaves out included).
+
+    `timed`: so many ns. Streams that meet are sampled in the same spans of time, whatever their rates: what meets in one plan then meets
+    in the other too.
+    """
+
+    every: int
+    span: int = 1
+    timed: bool = False
+
+    def takes(self, seq: int, pts_ns: int) -> bool:
+        """Whether a frame is one of them."""
+        return (pts_ns if self.timed else seq) // self.span % self.every == 0
+
+    @property
+    def lap_ns(self) -> int:
+        """From the begin of one span of time to that of the next; 0 where spans are of numbers."""
+        return self.span * self.every if self.timed else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """Frames from one chain to another. `capacity` bounds the frames in flight; `payload` the bytes that travel beside descriptors.
 
@@ -149,8 +172,8 @@ class Edge:
     policy: Policy = "block"
     queue: int = 1
     together: int | None = None
-    every: int = 0
-    """Above 0 only frames whose seq is a multiple of it, to begin with, are offered at all: a sample that nobody waits for."""
+    sample: Sample | None = None
+    """Only these frames, to begin with, are offered at all, and nobody waits for who takes them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class ChainRunner:
         self._failed, self._closed = failed, closed
         self.straight: Straight | None = None
         if isinstance(source, LiveSource) and source.stream.policy == "latest" and self.gates:
-            source.takes = lambda: any(gate.takes() for gate in self.gates if not gate.every)
+            source.takes = lambda: any(gate.takes() for gate in self.gates if gate.sample is None)
         self.last: Entry | None = None
         self.last_head: tuple[int, ...] | None = None
         """Of the last frame, when it went the common path."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from flow.entry import Entry, Kind, Place
-from flow.plan.value import Policy
+from flow.plan.value import Policy, Sample
 from flow.worker.out_edge import OutEdge, Packed
 
 
@@ -16,15 +17,20 @@ class Gate:
 
     `block` is ready only while every edge has credit, so the chain waits. `latest` keeps one frame waiting and `drop_oldest` keeps
     `queue`; what has to give way is counted on every edge.
+
+    A sample of spans of time is followed by a bound each: a join then knows what its last frames meet, without waiting for the next span.
     """
 
     def __init__(self, edges: Sequence[tuple[OutEdge, Sequence[int], Sequence[Place]]], policy: Policy, queue: int) -> None:
         self.edges = edges
         self.policy = policy
         self.thinning = policy in ("latest", "drop_oldest")
-        self.keep = queue if policy == "drop_oldest" else 1
-        self.every = edges[0][0].edge.every
-        """Above 0: other frames than those whose seq is a multiple of it are not offered."""
+        self.keep = queue if policy == "drop_oldest" else int(self.thinning)
+        """So many frames may wait."""
+        self.sample = edges[0][0].edge.sample
+        """Which frames are offered; None: all."""
+        self._lap = -1
+        """Of the sampled span whose end was told last."""
         self.pending: deque[list[Packed | None]] = deque()
 
     def ready(self) -> bool:
@@ -40,17 +46,38 @@ class Gate:
 
     def offer(self, entries: Sequence[Entry]) -> list[tuple[OutEdge, int]]:
         """Sends an entry to each edge, or keeps or drops it; gives the edges with the turns that follow."""
-        if self.every and entries[0].seq % self.every:
-            return [(edge, edge.turn) for edge, _, _ in self.edges]
+        if self.sample is not None and not self.sample.takes(entries[0].seq, entries[0].pts_ns):
+            if not self._is_over(self.sample, entries[0].pts_ns):
+                return [(edge, edge.turn) for edge, _, _ in self.edges]
+            entries = [outgoing(entry, []) for entry in entries]
         packed = [edge.pack(entry, places) for (edge, _, places), entry in zip(self.edges, entries, strict=True)]
         self.pending.append(packed)
         self.pump()
-        while len(self.pending) > (self.keep if self.thinning else 0):
-            for (edge, _, _), one in zip(self.edges, self.pending.popleft(), strict=True):
+        while (place := self._superfluous()) is not None:
+            for (edge, _, _), one in zip(self.edges, self.pending[place], strict=True):
                 if one is not None:
                     edge.drop(one, self.policy if edge.linked() else "switch")
+            del self.pending[place]
         self._note()
         return [(edge, edge.turn) for edge, _, _ in self.edges]
+
+    def _is_over(self, sample: Sample, pts_ns: int) -> bool:
+        """Whether this is the first frame after a sampled span."""
+        if not sample.timed:
+            return False
+        before, self._lap = self._lap, pts_ns // sample.lap_ns
+        return self._lap != before
+
+    def _superfluous(self) -> int | None:
+        """The place of what gives way to what came after it: the oldest frame of too many, or a bound right before another one."""
+        if len(self.pending) <= self.keep:
+            return None
+        if not self.thinning:
+            return 0
+        frames = [any(one is not None and one.frame for one in packed) for packed in self.pending]
+        if sum(frames) > self.keep:
+            return frames.index(True)
+        return next((place for place, both in enumerate(pairwise(frames)) if not any(both)), None)
 
     def pump(self) -> bool:
         """Sends what waits, as far as credits go; whether anything went."""

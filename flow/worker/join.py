@@ -6,7 +6,7 @@ without it. Edges of another stream give the latest frame that is not later than
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flow.entry import RESET, Entry, Kind
@@ -98,19 +98,13 @@ class Join:
         whole = len(frames) == len(self.anchor)
         head = frames[0] if frames else next(iter(present.values()))
         met = Met(head, dict(present), taken, [(edge, entry, whole) for edge, entry in present.items()])
-        if self.others:
-            joined = [(head.stream, head.seq, head.pts_ns)]
-            for group in self.others:
-                for edge in group:
-                    latest = self._latest.get(edge)
-                    if latest is not None:
-                        met.entries[edge] = latest[1]
-                        one = (latest[1].stream, latest[1].seq, latest[1].pts_ns)
-                        if one not in joined:
-                            joined.append(one)
-            met.joined = tuple(joined)
-        elif head.joined:
-            met.joined = head.joined
+        for group in self.others:
+            for edge in group:
+                latest = self._latest.get(edge)
+                if latest is not None:
+                    met.entries[edge] = latest[1]
+        if self.others or any(entry.joined for entry in frames):
+            met.joined = _joined(head, met.entries.values())
         return met
 
     def _end(self, entries: list[Entry]) -> Met:
@@ -124,3 +118,12 @@ class Join:
                 edge.abandon()
                 taken.append((edge, ENDED))
         return Met(entries[0], {}, taken, ended=True)
+
+
+def _joined(head: Entry, entries: Iterable[Entry]) -> tuple[tuple[int, int, int], ...]:
+    """The frames that these entries stand for, the head's first: one of each stream, also of those that met in an earlier join."""
+    found = {head.stream: (head.stream, head.seq, head.pts_ns)}
+    for entry in entries:
+        for one in entry.joined or ((entry.stream, entry.seq, entry.pts_ns),):
+            found.setdefault(one[0], one)
+    return tuple(found.values())

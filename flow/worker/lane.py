@@ -217,7 +217,7 @@ class LaneWorker:
         first, again = chain.stream is not None, replays(self.plan.stream(self.wiring.stream_of(chain.id)))
         made = OutEdge(
             edge, codec, self.block, replica=self.setup.replica, replicas=self.lane.replicas,
-            consumers=self.wiring.replicas(edge.consumer), live=edge.every > 0 or (first and not again),
+            consumers=self.wiring.replicas(edge.consumer), live=edge.sample is not None or (first and not again),
             inner=edge.consumer in self.lane.chains, rereads=first and again, pools=self.received[chain.id],
         )  # fmt: skip
         self.links.outbound[edge.id] = made

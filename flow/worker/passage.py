@@ -222,12 +222,15 @@ class ChainPassage:
         self._forced = True
 
     def _go_without(self) -> None:
-        """Goes over without a frame, and tells consumers so; also those that have started anew since."""
+        """Goes over without a frame, and tells consumers so; also those that have started anew since.
+
+        Frames of others from before the cut need wait for none of ours: joins would not come to the new plan.
+        """
         chain, (seq, pts) = self.chain, self.last_sent()
         self.finish()
         self._forced = False
-        if seq >= 0:
-            bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, pts, None, 0)
+        if seq >= 0 or self.at:
+            bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, max(pts, (self.at or 0) - 1), None, 0)
             for gate in chain.gates:
                 gate.offer([bound] * len(gate.edges))
 

@@ -13,7 +13,7 @@ from devices.kernels import counts
 from flow.entry import FINAL, RESET
 from flow.ledger import LATENCY_BOUNDS, LATENCY_BUCKETS, Block
 from flow.link.rows import RowSender
-from flow.plan.value import Sink
+from flow.plan.value import Sample, Sink
 from flow.result import Result, make_result
 from flow.said import Said
 from flow.sinks.contract import Sink as SinkTarget
@@ -84,8 +84,8 @@ class SinkRunner:
         self.stopped = self.opened = False
         self.ends_here = True
         """Whether nobody goes on with this output: then what operators still hold at a cut is written."""
-        self.every = 0
-        """Above 0: rows of frames whose seq is a multiple of it are told, beside where they go."""
+        self.sample: Sample | None = None
+        """Rows of these frames are told, beside where they go."""
         self.tell: Callable[..., None] | None = None
         self._reset = False
         self._said = Said(sink.id, sink.spec, block)
@@ -132,7 +132,7 @@ class SinkRunner:
         )  # fmt: skip
         assert not isinstance(target, Unopened)
         target.write(result, picture)
-        if self.every and frame.seq % self.every == 0 and picture is None and self.tell is not None:
+        if self.sample is not None and self.sample.takes(frame.seq, frame.pts_ns) and picture is None and self.tell is not None:
             self.tell("row", sink=self.sink.id, row=result.row())
         self._reset = False
         if self._said.counts:

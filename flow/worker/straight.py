@@ -102,7 +102,7 @@ class Straight:
             or not all(isinstance(link, RingReceiver) for edge in chain.inbound for link in edge.links)
             or len(chain.inbound) + (chain.source is not None) != 1
             or chain.poison
-            or any(gate.every for gate in chain.gates)
+            or any(gate.sample is not None for gate in chain.gates)
         ):
             return None
         return cls(chain)

@@ -126,9 +126,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One output of both, over frames that both have given a result of.
+    """One output of both, over results that both have given of the same frames.
 
-    `agreement` is a mean from 0 to 1. Latencies (ms, `p50` and `p99`) are from capture to result; the trial's workers step back for all
+    `agreement` is a mean from 0 to 1. `missed` counts results that could not be compared, by cause: `inputs` (of both, but in a join they
+    met other frames), `only_runs` and `only_tried` (of one alone), `unread` (came faster than they were compared), `unfinished` (the other
+    one was still to come at the end). Latencies (ms, `p50` and `p99`) are from capture to result; the trial's workers step back for all
     others, so its own are those of a device that has little time for it.
     """
 
@@ -136,14 +138,16 @@ class Compared:
     agreement: float
     latency_ms: Mapping[str, float] = field(default_factory=dict)
     trial_latency_ms: Mapping[str, float] = field(default_factory=dict)
+    missed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
     """A trial as it stands; `done` after its time, `ended` before it, with `why`. Nothing of it runs then.
 
-    `outputs` by `business.output`; none where the release changes no result that runs. `every`: one frame in so many was given to it.
-    `cpu` is the share of a core that it took, `memory_bytes` what its workers had to themselves, at most.
+    `outputs` by `business.output`; none where the release changes no result that runs. `apart` names those that it changes and that cannot
+    be compared, since they are no records. `every`: one frame, or span of time, in so many was given to it. `cpu` is the share of a core
+    that it took, `memory_bytes` what its workers had to themselves, at most.
     """
 
     revision: int
@@ -153,6 +157,7 @@ class Shadowed:
     cpu: float = 0.0
     memory_bytes: int = 0
     why: str = ""
+    apart: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):

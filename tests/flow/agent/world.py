@@ -71,16 +71,16 @@ def environment(**more: str) -> dict[str, str]:
 
 def bundle(
     folder: Path, version: str, *, op: str, config: str = "", work_ms: int = 45, rate: float = 0.5, device: bool = False,
-    golden: bool = False,
+    golden: bool = False, manifests: tuple[str, str] = (BUSINESS, DEVICE),
 ) -> Path:  # fmt: skip
-    """A bundle of the business in this version, with a Device manifest and a golden clip if asked.
+    """A bundle of the business in this version, with a Device manifest and a golden clip if asked. `manifests` are what both begin as.
 
     To record the clip, this process needs the test operators too.
     """
-    text = BUSINESS.format(version=version, op=op, config=config, work_ms=work_ms, rate=rate)
+    text = manifests[0].format(version=version, op=op, config=config, work_ms=work_ms, rate=rate)
     place = folder / f"level-{version}"
     place.mkdir()
-    (place / "level.yaml").write_text(text + ("---\n" + DEVICE if device else ""))
+    (place / "level.yaml").write_text(text + ("---\n" + manifests[1] if device else ""))
     path = folder / f"level-{version}.ace"
     made = pack(place)
     if golden:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import pytest
 import flow
 from flow.plan.codec import decode_plan, encode_plan
 from flow.plan.priority import MOST, niceness
-from flow.plan.shadow import ShadowError, beside
-from flow.plan.value import Plan
+from flow.plan.shadow import apart, beside, compared
+from flow.plan.value import Plan, Sample
 from flow.switch.health import Since, measured
-from flow.switch.shadow import ShadowRun
+from flow.switch.shadow import ShadowRun, one_in
 
 from .conftest import Reader, in_order, levels, live_plan, running, sums
 from .test_reload import xs
@@ -93,8 +94,10 @@ def test_it_is_compared_and_nothing_is_lost_or_changed(write: Write, workers: st
 
 @pytest.mark.parametrize(("how", "why"), [("raise", "asked to raise"), ("kill", "SIGKILL"), ("hang", "its deadline is 300 ms")])
 def test_a_candidate_that_fails_ends_alone(write: Write, how: str, why: str) -> None:
-    now = plan(write, LEVEL.format(work=0))
-    then = plan(write, TROUBLE.format(work=0, every=40, how=how, deadline=300 if how == "hang" else 60_000), "trouble")
+    workers = "threads" if how == "raise" else "processes"
+    now = plan(write, LEVEL.format(work=0), workers=workers)
+    graph = TROUBLE.format(work=0, every=40, how=how, deadline=300 if how == "hang" else 60_000)
+    then = plan(write, graph, "trouble", workers=workers)
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=0.5, cpu=10.0, seconds=600.0)
         wait_until(lambda: shadow.figures().state == "ended")
@@ -109,7 +112,7 @@ def test_a_candidate_that_fails_ends_alone(write: Write, how: str, why: str) -> 
 
 def test_a_candidate_that_needs_too_much_gets_fewer_frames_and_then_none(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flow.switch.shadow.SETTLE_S", 0.5)
-    now, then = (plan(write, LEVEL.format(work=work)) for work in (0, 40))
+    now, then = (plan(write, LEVEL.format(work=work), workers="threads") for work in (0, 40))
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=1.0, cpu=0.2, seconds=600.0)
         wait_until(lambda: shadow.figures().every > 1)
@@ -124,9 +127,9 @@ def test_a_candidate_that_needs_too_much_gets_fewer_frames_and_then_none(write: 
 
 
 def test_what_changes_nothing_is_not_run(write: Write) -> None:
-    now = plan(write, LEVEL.format(work=0))
+    now = plan(write, LEVEL.format(work=0), workers="threads")
     with running(now) as (run, _):
-        shadow = ShadowRun(run, plan(write, LEVEL.format(work=0)), 1)
+        shadow = ShadowRun(run, plan(write, LEVEL.format(work=0), workers="threads"), 1)
         assert (shadow.figures().state, shadow.figures().outputs) == ("done", {})
         assert run.running_plan is now
         shadow.end()
@@ -145,25 +148,32 @@ def test_equal_work_is_not_shared_and_what_runs_keeps_its_place(write: Write) ->
     assert not {node.address for node in new} & {node.address for node in (*now.nodes, *then.nodes)}
     (lane,) = both.lanes[len(now.lanes) :]
     assert (lane.shadow, niceness(both, lane)) == (True, MOST)
-    sampled = [edge for edge in both.edges if edge.every]
-    assert [(edge.every, edge.policy) for edge in sampled] == [(7, "latest")]
+    sampled = [edge for edge in both.edges if edge.sample is not None]
+    assert [(edge.sample, edge.policy) for edge in sampled] == [(Sample(7), "latest")]
     slots = {pool.chain: pool.slots for pool in now.pools}
     assert all(pool.slots == slots[pool.chain] + sampled[0].capacity + 1 for pool in both.pools)
     assert decode_plan(encode_plan(both)) == both
 
 
-def test_what_joins_streams_is_refused(write: Write) -> None:
-    def mixing(wait: float) -> Plan:
-        graph = f"""
-            one: {{op: test.look, in: {{image: first}}, config: {{wait_ms: {wait}}}}}
-            two: {{op: test.look, in: {{image: second}}}}
-            mix: {{op: test.mix, in: {{first: one, second: two}}}}
-        """
-        path = write("mix", graph, {"mix": "mix"}, inputs=("first", "second"))
-        return live_plan(path, bind={"first": "stamps:frames=9", "second": "stamps:frames=8"})
+@pytest.mark.parametrize(("share", "every"), [(1.0, 1), (0.7, 2), (0.5, 2), (0.4, 3), (0.1, 10), (0.001, 1000)])
+def test_a_share_is_never_exceeded(share: float, every: int) -> None:
+    assert one_in(share) == every
 
-    with pytest.raises(ShadowError, match="expected an output of one stream"):
-        beside(mixing(0.0), mixing(0.1), every=2)
+
+def test_of_a_stream_that_leaves_frames_out_the_share_is_of_those_that_are_left(write: Write) -> None:
+    def thinned(work: float) -> Plan:
+        made = plan(write, LEVEL.format(work=work))
+        return replace(made, streams=tuple(replace(stream, policy="every", every=2) for stream in made.streams))
+
+    (sampled,) = [edge.sample for edge in beside(thinned(0), thinned(1), every=3).edges if edge.sample is not None]
+    assert [seq for seq in range(0, 24, 2) if sampled.takes(seq, 0)] == [0, 6, 12, 18]
+
+
+def test_what_is_no_record_is_named_and_not_compared(write: Write) -> None:
+    def drawn(work: float) -> Plan:
+        return plan(write, LEVEL.format(work=work), out={"level.level": ["level.mp4"], "add.sum": ["results:"]})
+
+    assert (compared(drawn(0), drawn(1)), apart(drawn(0), drawn(1))) == ([], ("level.level",))
 
 
 def test_workers_that_are_busy_all_the_time_are_no_obstacle(write: Write) -> None:
@@ -204,7 +214,7 @@ def test_workers_that_die_beside_it_lose_nothing(write: Write) -> None:
 
 
 def test_a_stream_that_ends_ends_it(write: Write) -> None:
-    now, then = (plan(write, LEVEL.format(work=work), frames=400) for work in (4.0, 4.1))
+    now, then = (plan(write, LEVEL.format(work=work), frames=400, workers="threads") for work in (4.0, 4.1))
     with running(now) as (run, reader):
         shadow = ShadowRun(run, then, 1, share=1.0, cpu=64.0, seconds=600.0)
         wait_until(lambda: shadow.figures().state == "ended")

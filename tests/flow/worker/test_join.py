@@ -101,3 +101,14 @@ def test_one_edge_may_end_before_the_other_has_caught_up() -> None:
     meet = join(one, two)
     assert [set(meet.next().entries) for _ in range(2)] == [{two}, {two}]
     assert meet.next().ended
+
+
+def test_frames_that_met_in_an_earlier_join_are_among_those_that_meet() -> None:
+    """A join of joins: the result names one frame of each stream, its anchor first."""
+    met, other = frame(2), frame(7, 70, stream=2)
+    met.joined = ((0, 2, 80), (1, 5, 75))
+    other.joined = ((2, 7, 70), (3, 4, 66))
+    anchor, group = Line(met), Line(other, frame(8, 90, stream=2))
+    assert join(anchor, others=((group,),)).next().joined == ((0, 2, 80), (1, 5, 75), (2, 7, 70), (3, 4, 66))
+    plain, before = Line(frame(2)), Line(met)
+    assert join(plain, before).next().joined == ((0, 2, 80), (1, 5, 75)), "whichever of the anchor's edges brings them"

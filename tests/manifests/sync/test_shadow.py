@@ -113,6 +113,13 @@ def test_a_trial_that_never_ends_is_over_in_time(rig: Rig, two: Bundle) -> None:
         (replace(GOOD, outputs={}), Shadow(), ""),
         (replace(GOOD, state="ended", why="it raised"), Shadow(), "for 60 s, got: it raised"),
         (GOOD, Shadow(frames=121), "pet.pets: expected at least 121 frames to compare, got 120"),
+        (
+            replace(GOOD, outputs={"pet.pets": Compared(3, 1.0, missed={"inputs": 40, "only_runs": 2})}),
+            Shadow(),
+            "to compare, got 3 (results not compared: 40 joined other frames, 2 of what runs alone)",
+        ),
+        (replace(GOOD, apart=("pet.drawn",)), Shadow(), ""),
+        (replace(GOOD, outputs={}, apart=("pet.drawn",)), Shadow(), "expected an output of records among those that change, got pet.drawn"),
         (GOOD, Shadow(latency=1.1), ""),
         (GOOD, Shadow(latency=1.05), "pet.pets: expected a median latency of at most 1.05 times 40 ms, got 44 ms"),
         (GOOD, Shadow(memory_bytes=1 << 20), ""),
