@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from math import lcm
 
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, Spec
 from flow.plan.chains import Layout, Link
@@ -13,6 +13,8 @@ CREDITS = 2
 """Frames on each link between two replicas: one being worked on, one waiting, so that no one idles while a frame is handed over."""
 PATIENT_CREDITS = 4
 """The same where no frame is live and no lane replicated: workers that take several light frames at a time sleep and wake less often."""
+MOST_WAITING = 8
+"""Frames of one live stream that wait for those of a slower one, at most: they take memory."""
 PORT_BYTES = 256
 """A picture's or tensor's descriptor and transform, and room for padding."""
 ITEM_BYTES = 128
@@ -60,6 +62,8 @@ def link_credits(layout: Layout, streams: Sequence[Stream]) -> list[int]:
     Let D of a chain be the most frames on any path to it. An edge gets D(consumer) - D(producer), so that all paths to a join hold
     equally many. With p producer and c consumer replicas an edge has lcm(p, c) links in use; whole credits round up, which may raise
     D again, so the sum is taken until it stands.
+
+    A frame of a live stream that meets a slower one waits until that one's next frame has come; others that come meanwhile wait behind it.
     """
     hurried = live_chains(layout, streams)
     given = [
@@ -74,7 +78,31 @@ def link_credits(layout: Layout, streams: Sequence[Stream]) -> list[int]:
         if wanted == given:
             break
         given = wanted
-    return given
+    return list(map(max, given, _waiting_to_meet(layout, streams)))
+
+
+def frames_to_wait(period_ns: float, slowest_ns: float) -> int:
+    """How many frames of a stream come while one of them waits for a frame of a slower stream, itself included."""
+    return min(MOST_WAITING, 1 + math.ceil(slowest_ns / period_ns - 1e-6))
+
+
+def _waiting_to_meet(layout: Layout, streams: Sequence[Stream]) -> list[int]:
+    """For each link the frames of a live stream that wait at its end for a slower one; 0 where none does."""
+    period = {stream.name: stream.period_ns for stream in streams if stream.live}
+    found: dict[int, float] = {chain.id: period.get(chain.stream, 0.0) for chain in layout.chains if chain.stream is not None}
+    waiting = dict.fromkeys(layout.links, 0)
+    for chain in sorted(chain.id for chain in layout.chains):  # numbered in the order of frames
+        into = {link: found.get(link.producer, 0.0) for link in layout.links if link.consumer == chain}
+        if periods := list(filter(None, into.values())):
+            found[chain] = min(periods)
+            waiting |= {link: frames_to_wait(own, max(periods)) for link, own in into.items() if 0 < own < max(periods)}
+    # What a worker keeps for itself is acknowledged to nobody before it has met.
+    for link in sorted(layout.links, key=lambda link: -link.consumer):
+        if layout.lane_of(link.producer) == layout.lane_of(link.consumer):
+            for before in layout.links:
+                if before.consumer == link.producer:
+                    waiting[before] = max(waiting[before], waiting[link])
+    return list(waiting.values())
 
 
 def live_chains(layout: Layout, streams: Sequence[Stream]) -> set[int]:
@@ -99,7 +127,7 @@ def depths(layout: Layout, given: Sequence[int]) -> dict[int, int]:
 
 def links_in_use(layout: Layout, link: Link) -> int:
     """Frames go round both ends' replicas in turn: so many pairs of them ever meet."""
-    return lcm(layout.lane_of(link.producer).replicas, layout.lane_of(link.consumer).replicas)
+    return math.lcm(layout.lane_of(link.producer).replicas, layout.lane_of(link.consumer).replicas)
 
 
 def together(links: Sequence[Link]) -> list[int | None]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from devices.spec import ManySpec, RecordsSpec, Spec
 from flow.plan.chains import Layout, lay_out
-from flow.plan.edges import edges
+from flow.plan.edges import edges, frames_to_wait
 from flow.plan.homes import homes
 from flow.plan.pools import alive, pools
 from flow.plan.value import Edge, Node, Plan, Pool, Ref, Sample, Sink, Stream
@@ -26,8 +26,6 @@ PERIODS, LEAST_NS = 4, 500_000_000
 """How long a sampled span of time is: so many periods of the slowest stream that meets another, and at least so many ns. The first
 frames of a span meet what came before it, which is not in the sample: the longer a span, the fewer of them.
 """
-MOST_WAITING = 8
-"""Frames of one stream that wait for those of a slower one, at most: they take memory."""
 
 
 class ShadowError(Exception):
@@ -88,7 +86,7 @@ def beside(running: Plan, candidate: Plan, *, every: int) -> Plan:
     specs: dict[Ref, Spec] = {Ref(stream.address, "image"): stream.spec for stream in streams}
     specs |= {Ref(node.address, port): spec for node in nodes for port, spec in node.outputs}
     meeting = [stream for stream in streams if any(len(node.streams) > 1 and stream.name in node.streams for node in nodes)]
-    slowest = max(map(_period_ns, meeting), default=0.0)
+    slowest = max((stream.period_ns for stream in meeting), default=0.0)
     samples = {stream.name: _sample(stream, every, slowest if stream in meeting else 0.0) for stream in streams}
     thinning = [_thinned(stream, slowest if stream in meeting else 0.0) for stream in streams]
     return _grafted(running, layout, edges(layout, thinning, specs), nodes, sinks, specs, candidate, samples)
@@ -105,12 +103,7 @@ def _thinned(stream: Stream, slowest: float) -> Stream:
     """
     if not slowest:
         return replace(stream, policy="latest", queue=1, live=True)
-    return replace(stream, policy="drop_oldest", queue=min(MOST_WAITING, 1 + math.ceil(slowest / _period_ns(stream))), live=True)
-
-
-def _period_ns(stream: Stream) -> float:
-    """From one frame that the stream does not leave out to the next."""
-    return 1e9 * stream.every / stream.fps
+    return replace(stream, policy="drop_oldest", queue=frames_to_wait(stream.period_ns, slowest), live=True)
 
 
 def sample_of(plan: Plan, stream: str) -> Sample | None:

@@ -73,6 +73,11 @@ class Stream:
     reconnect: bool = True
     options: Mapping[str, Any] | None = None
 
+    @property
+    def period_ns(self) -> float:
+        """From one frame that is not left out to the next."""
+        return 1e9 * self.every / self.fps
+
 
 @dataclass(frozen=True, slots=True)
 class Sink:

@@ -72,6 +72,23 @@ def test_a_live_source_twice_as_fast_as_the_pipeline(business: Business, overloa
     assert run.leaked_slots == 0
 
 
+def test_a_camera_loses_nothing_while_it_waits_for_a_slower_one(business: Business) -> None:
+    """Each of its frames waits to know which one of the slower camera was the latest; the others wait behind it, and do not give way."""
+    graph = """
+    front: {op: test.look, in: {image: camera}}
+    side: {op: test.look, in: {image: other}}
+    both: {op: test.mix, in: {first: front, second: side}}
+    """
+    path = business(graph, {"both": "both"}, inputs=("camera", "other"))
+    bind = {"camera": "stamps:frames=60&fps=20&live=1", "other": "stamps:frames=20&fps=4&live=1&width=48"}
+    plan = flow.make_plan(manifests.load(path, bind=bind), workers="threads", cores=2)
+    with flow.Executor(plan) as run:
+        results = [result.seq for result in run.results("both")]
+    dropped = sum(run.report()["streams"]["camera"]["dropped"].get("camera", {}).values())
+    assert len(results) + dropped == 60
+    assert len(results) > 45
+
+
 def test_every_third_frame(clip: Clip, business: Business) -> None:
     path = live_device(business("level: {op: test.level, in: {image: camera}}", {"level": "level"}), str(clip(60)), "{every: 3}")
     plan = flow.make_plan(manifests.load(path))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from devices.spec import ImageSpec, ManySpec, RecordsSpec, TensorSpec, TensorsSpec
 from flow.plan.chains import Layout, Link
-from flow.plan.edges import CREDITS, PATIENT_CREDITS, depths, edges, link_credits, links_in_use, payload, together
+from flow.plan.edges import CREDITS, MOST_WAITING, PATIENT_CREDITS, depths, edges, link_credits, links_in_use, payload, together
 from flow.plan.value import Chain, Lane, Ref, Stream
 
 PICTURE = ImageSpec(64, 48, "yuv420p")
@@ -95,6 +95,27 @@ def test_links_hold_few_frames_where_their_age_matters() -> None:
     assert link_credits(made, [waiting]) == [PATIENT_CREDITS] * 3
     assert link_credits(layout(3, [(0, 1), (1, 2)], {1: 2}), [waiting]) == [CREDITS] * 2
     assert link_credits(made, [camera]) == link_credits(made, [stream(policy="latest")]) == [CREDITS] * 3
+
+
+def test_frames_of_a_camera_have_room_while_they_wait_for_a_slower_one() -> None:
+    """25 frames a second meet 5: five come while the first waits."""
+    chains = (Chain(0, (), "front"), Chain(1, (), "side"), Chain(2, ()), Chain(3, ()))
+    links = tuple(Link(producer, consumer, (REF,)) for producer, consumer in ((0, 2), (1, 2), (2, 3)))
+    made = Layout(chains, tuple(Lane(number, str(number), (number,)) for number in range(4)), links)
+    fast, slow = replace(stream(), live=True), replace(stream(), name="side", fps=5.0, live=True)
+    assert link_credits(made, [fast, slow]) == [6, CREDITS, CREDITS]
+    assert link_credits(made, [fast, replace(slow, fps=0.5)]) == [MOST_WAITING, CREDITS, CREDITS]
+    assert link_credits(made, [fast, replace(slow, fps=25.0)]) == [CREDITS] * 3
+    assert link_credits(made, [stream(), replace(slow, live=False)]) == [PATIENT_CREDITS] * 3
+
+
+def test_frames_that_wait_within_a_worker_wait_for_its_acknowledgement_too() -> None:
+    chains = (Chain(0, (), "front"), Chain(1, (), "side"), Chain(2, ()), Chain(3, ()))
+    links = tuple(Link(producer, consumer, (REF,)) for producer, consumer in ((0, 2), (1, 3), (2, 3)))
+    lanes = (Lane(0, "front", (0,)), Lane(1, "side", (1,)), Lane(2, "both", (2, 3)))
+    fast, slow = replace(stream(), live=True), replace(stream(), name="side", fps=5.0, live=True)
+    assert link_credits(Layout(chains, lanes, links), [fast, slow]) == [6, 2 * CREDITS, 6]
+    assert link_credits(Layout(chains, (*lanes[:2], Lane(2, "one", (2,)), Lane(3, "other", (3,))), links), [fast, slow]) == [2, 4, 6]
 
 
 def test_edges_that_meet_again_go_together() -> None:
