@@ -133,6 +133,20 @@ def test_a_stage_that_falls_short_waits_for_a_person(cloud: Cloud) -> None:
     assert len(sent(cloud)) == 20
 
 
+def test_a_last_stage_that_falls_short_and_is_accepted_ends_the_rollout(cloud: Cloud) -> None:
+    populate(cloud, 20, online=19)
+    begin(cloud, stages=("100%",), success=0.95, abort=0.2)
+    go(cloud)
+    bad = min(sent(cloud))
+    answer(cloud, lambda device: "failed" if device == bad else "done")
+    go(cloud)
+    assert (show(cloud)["state"], show(cloud)["why"]) == ("paused", "stage 1: 18 of 19 are done, less than 95%")
+    cloud.turn(OPERATOR, 1, "resume")
+    go(cloud)
+    assert (show(cloud)["state"], show(cloud)["stage"]) == ("done", 0)
+    assert len(sent(cloud)) == 20, "the one that was away gets it too"
+
+
 def test_offline_devices_are_left_out_and_get_it_last(cloud: Cloud) -> None:
     populate(cloud, 20, online=8)
     begin(cloud, stages=("5", "100%"))
