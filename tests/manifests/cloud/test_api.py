@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -147,6 +149,16 @@ def test_a_file_that_is_no_bundle_is_refused_and_not_kept(ask: Ask_, cloud: Clou
         assert str(cloud.folder) not in refused.text
     assert ask("operator", "PUT", "/v1/bundles", content=ALL_BYTES).json() == []
     assert not list(cloud.folder.glob("*.ace"))
+    assert not [name for name in open_files() if name.startswith(str(cloud.folder)) and ".ace" in name], "space on the disk is kept"
+
+
+def open_files() -> list[str]:
+    """Names of all files that this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another thread may close its own meanwhile
+            found.append(os.readlink(entry))
+    return found
 
 
 def http(cloud: Cloud, address: str, device: str) -> CloudHttp:
