@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -157,7 +156,7 @@ def open_files() -> list[str]:
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # another thread may close its own meanwhile
-            found.append(os.readlink(entry))
+            found.append(str(entry.readlink()))
     return found
 
 

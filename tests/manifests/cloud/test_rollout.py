@@ -364,6 +364,15 @@ def test_more_than_a_hundredth_needs_a_second_person_in_time(cloud: Cloud, monke
         cloud.agree(Person("otto", "admin"), own["id"])
 
 
+def test_one_device_of_each_of_many_cohorts_is_many(cloud: Cloud) -> None:
+    """However they are asked for: together, or one after the other."""
+    rooms = [populate(cloud, 5, f"room-{number}")[0] for number in range(3)]
+    assert cloud.reset(OPERATOR, rooms, "", "all at once")["waits"]["devices"] == 3
+    assert "devices" in cloud.reset(OPERATOR, rooms[:1], "", "one")
+    assert "devices" in cloud.reset(OPERATOR, rooms[:1], "", "the same again")
+    assert cloud.reset(OPERATOR, rooms[1:2], "", "the next")["waits"]["devices"] == 1
+
+
 def test_a_condition_goes_with_the_change_and_with_nothing_after_it(cloud: Cloud) -> None:
     populate(cloud, 4)
     condition = Shadow(seconds=30, agreement=0.95)
