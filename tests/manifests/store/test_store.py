@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -132,9 +133,9 @@ def test_a_broken_database_is_set_aside_and_the_factory_runs(root: Path, bundles
         case _:
             path.unlink()
     with Store(root) as store:
+        assert int(store.fact("floor")) == 7, "nothing older is taken, whatever was lost"
         if damage in ("garbage", "truncated"):
             assert store.lost == root / "state.db.broken-0"
-            assert int(store.fact("floor")) == 7
             assert "database-lost" in store.database.value("SELECT body FROM outbox")
         active = store.generations.role("active")
         assert active is not None
@@ -142,6 +143,47 @@ def test_a_broken_database_is_set_aside_and_the_factory_runs(root: Path, bundles
         assert store.generations.is_sound(active)
         for (sha256,) in store.database.rows("SELECT sha256 FROM blob"):
             assert store.blobs.is_sound(sha256)
+
+
+PASSING = [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM]
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_a_full_disk_is_no_broken_database(root: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """SQLite's log and its index need space as soon as a database is opened."""
+    with Store(root) as store, store.transaction():
+        store.state("floor", 7)
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        raise error
+
+    with monkeypatch.context() as disk:
+        disk.setattr("manifests.store.database._connect", full)
+        with pytest.raises(sqlite3.OperationalError):
+            Store(root)
+    with Store(root) as store:
+        assert store.lost is None
+        assert store.fact("floor") == 7
+
+
+def test_a_database_that_cannot_be_read_is_broken(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from manifests.store import database
+
+    Store(root).close()
+    connect, tries = database._connect, [sqlite3.SQLITE_IOERR_READ]
+
+    def bad(path: Path) -> sqlite3.Connection:
+        if tries:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = tries.pop()
+            raise error
+        return connect(path)
+
+    monkeypatch.setattr(database, "_connect", bad)
+    with Store(root) as store:
+        assert store.lost is not None
 
 
 def test_databases_that_were_set_aside_do_not_fill_the_disk(root: Path) -> None:
