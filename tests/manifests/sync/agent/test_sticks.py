@@ -147,6 +147,48 @@ def test_a_disk_that_is_full_keeps_the_file_for_later(site: Site, monkeypatch: p
     assert path.exists(), "its blobs are still to be read"
 
 
+def test_a_file_that_cannot_be_read_holds_up_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the files behind it, nor what comes from the cloud; and it is said once."""
+    from manifests.sync.agent import inbox
+
+    agent: Any = site.agent
+    folder, read = agent.store.root / "inbox", inbox.update_of
+
+    def broken(path: Path) -> Update:
+        if path.name == "a.ace":
+            raise OSError(5, "Input/output error", str(path))
+        return read(path)
+
+    monkeypatch.setattr(inbox, "update_of", broken)
+    monkeypatch.setattr("manifests.sync.agent.agent.LOOK_S", 0.0)
+    asked: list[bool] = []
+    monkeypatch.setattr(agent, "_look_at_cloud", lambda: asked.append(True))
+    (folder / "a.ace").write_bytes(b"unreadable")
+    packed(site.folder / "manifests", model="1.1.0", weights=b"1.1.0").save(folder / "b.ace", site.update("1.1.0", 1).encoded())
+    for _ in range(3):
+        agent._turn()
+    assert site.wanted == 1
+    assert len(asked) == 3
+    assert len([line for line in site.said if "Input/output error" in line]) == 1
+
+
+def test_after_a_lost_database_the_same_revision_is_taken_again(site: Site) -> None:
+    update = site.update("1.1.0", 3)
+    assert site.bring("1.1.0", update) == ""
+    agent: Any = site.agent
+    agent._share()
+    assert agent._mirror.revision() == 3
+    site.stop()
+    (site.folder / "store" / "state.db").write_bytes(b"broken" * 500)
+    agent = site.start().agent
+    agent._share()
+    assert agent._mirror.revision() == 2, "so that the cloud offers it once more"
+    assert site.bring("1.1.0", site.update("1.1.0", 2)) == "rollback"
+    assert agent.updater.submit(update.desired.encode()), "the same, with the same number"
+    agent._share()
+    assert agent._mirror.revision() == 3
+
+
 def raising(error: OSError) -> Callable[..., None]:
     def broken(*_: Any) -> None:
         raise error
