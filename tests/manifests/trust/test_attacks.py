@@ -246,6 +246,36 @@ def test_a_replaced_online_key_is_believed_no_more(repository: Repository, store
     assert verify(repository, store, wanted())
 
 
+def test_a_root_is_renewed_before_it_expires(repository: Repository, store: TrustStore) -> None:
+    later = NOW + timedelta(days=360)
+    repository.add({}, later)
+    assert repository.renew(later) == 2
+    for now in (later, NOW + timedelta(days=370)):
+        repository.freshen(now)
+        store.refresh(folder_fetch(repository.metadata), now)
+        assert verify(repository, store, wanted(), now=now)
+    (repository.folder / "offline" / "root-1.pem").unlink()
+    assert repository.renew(later) == 3, "two of three sign"
+    (repository.folder / "offline" / "root-2.pem").unlink()
+    with pytest.raises(TargetRefusal, match="expected 2 root keys to sign with, got 1"):
+        repository.renew(later)
+
+
+def test_versions_far_ahead_of_stolen_keys_are_forgotten(repository: Repository, store: TrustStore) -> None:
+    """TUF's fast-forward attack: with it, no later metadata would ever be newer."""
+    from tuf.api.metadata import Metadata
+
+    timestamp: Metadata[Any] = Metadata.from_file(str(repository.metadata / "timestamp.json"))
+    timestamp.signed.version = 1_000_000
+    stolen = repository._sign(timestamp, [keys.load(repository.folder / "online" / "timestamp.pem")])
+    store.refresh(serve(snapshot_of(repository.metadata) | {"timestamp.json": stolen}), NOW)
+    assert code(lambda: store.refresh(folder_fetch(repository.metadata), NOW)) == "rollback"
+    repository.renew(NOW, replace_online=True)
+    store.refresh(folder_fetch(repository.metadata), NOW)
+    assert verify(repository, store, wanted())
+    assert code(lambda: store.refresh(serve(snapshot_of(repository.metadata) | {"timestamp.json": stolen}), NOW)) == "signature"
+
+
 def test_the_signature_covers_every_byte(repository: Repository, store: TrustStore) -> None:
     import base64
     import json
