@@ -15,6 +15,9 @@ from manifests.versions import Version, split_selector
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
 
+MOST_AHEAD = 1 << 32
+"""Whoever stole the online key must not use up all numbers there are: nothing that the rightful owner signs later would be newer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -43,6 +46,11 @@ def check(
         raise Untrusted("rollback", f"expected revision {held.revision} or a newer one, got {desired.revision}")
     if desired.reset_epoch < held.reset_epoch:
         raise Untrusted("rollback", f"expected reset epoch {held.reset_epoch} or later, got {desired.reset_epoch}")
+    if not offline and max(desired.revision - held.revision, desired.reset_epoch - held.reset_epoch) > MOST_AHEAD:
+        raise Untrusted(
+            "ahead", f"expected a revision and a reset epoch at most {MOST_AHEAD} after {held.revision} and {held.reset_epoch}, "
+            f"got {desired.revision} and {desired.reset_epoch}"
+        )  # fmt: skip
     named = [
         *(item for each in desired.active for item in items_of(each)),
         *desired.staged,

@@ -238,6 +238,15 @@ def test_old_desired_states_stay_old(repository: Repository, store: TrustStore) 
     assert code(lambda: verify(repository, store, wanted(revision=8, reset_epoch=1), held)) == "rollback"
 
 
+@pytest.mark.parametrize("number", ["revision", "reset_epoch"])
+def test_a_stolen_online_key_cannot_use_up_the_numbers(repository: Repository, store: TrustStore, number: str) -> None:
+    last = (1 << 53) - 1
+    assert code(lambda: verify(repository, store, wanted(**{number: last}))) == "ahead"
+    assert verify(repository, store, wanted(**{number: 20261123}))
+    file = seal(wanted(**{number: last}), keys.load(repository.folder / "offline" / "updates.pem"))
+    assert store.verify(file.encode(), HELD, NOW), "who signs offline may do what it likes"
+
+
 def test_a_replaced_online_key_is_believed_no_more(repository: Repository, store: TrustStore) -> None:
     stolen = repository.director()
     repository.replace_key(ONLINE, NOW)
