@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,15 @@ def test_what_is_not_trusted_changes_nothing(rig: Rig, two: Bundle, tmp_path: Pa
     for _ in range(20):
         rig.updater.step()
     settled(rig, 5)
+
+
+def test_a_stolen_online_key_cannot_age_the_device(rig: Rig, two: Bundle) -> None:
+    """Each message says that more than a year has passed: what was signed offline would be out of date for good."""
+    rig.refresh()
+    for revision in range(1, 6):
+        issued = datetime.fromtimestamp(rig.clock.now(), UTC) + timedelta(days=399)
+        rig.updater.submit(rig.sealed(wanted(two, revision, active=(), document=None, issued=issued)))
+    assert rig.clock.now() <= rig.repository.targets().expires.timestamp()
 
 
 @pytest.mark.parametrize("rig", ["offline"], indirect=True)
