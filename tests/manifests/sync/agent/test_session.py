@@ -167,6 +167,16 @@ def test_an_acknowledgement_from_elsewhere_deletes_nothing() -> None:
     assert not database.rows
 
 
+def test_evidence_that_is_too_long_is_left_out_and_what_happened_is_told() -> None:
+    database = Database()
+    database.post()
+    database.rows[0].body["switch"] = {"kept": ["x" * 300_000]}
+    (message,) = (each for each in map(decode, greeted(Device(), database).due(0.0)) if isinstance(each.body, Report))
+    assert isinstance(message.body, Report)
+    assert (message.seq, message.body.transition.outcome) == (1, "done")
+    assert "at most" in message.body.transition.evidence["left_out"]
+
+
 def test_only_newer_revisions_are_offered() -> None:
     device = Device()
     device.held = 5
