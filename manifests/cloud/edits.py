@@ -25,13 +25,19 @@ class Edit:
 
 
 def base(desired: Desired, reported: Reported | None) -> Desired:
-    """What to edit: what was last wanted; for a device in its factory state what it says that it runs. Raises Refusal."""
+    """What to edit: what was last wanted; for a device that was reset, or was given signed files since, what it says that it runs.
+
+    Raises Refusal.
+    """
     desired = desired.model_copy(update={"shadow": None})
-    if desired.revision and not desired.hold:
+    ahead = reported is not None and reported.revision > desired.revision
+    held = desired.hold or (reported is not None and reported.hold)
+    if desired.revision and not held and not ahead:
         return desired
     if reported is None:
         raise Refusal("the device has not yet said what it runs: wait until it has connected once")
-    return desired.model_copy(update={"active": reported.active, "hold": False})
+    document = reported.document if ahead and not held else desired.document
+    return desired.model_copy(update={"active": reported.active, "document": document, "hold": False})
 
 
 def proving(desired: Desired, seconds: float | None, shadow: Shadow | None = None) -> Desired:

@@ -21,7 +21,8 @@ MOST_AHEAD = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the device holds: the newest revision it accepted, its reset epoch, the items that run now, and those it came with.
+    """What the device holds: the newest revision it accepted, its reset epoch, the items that run now (with its device document), and those
+    it came with.
 
     Items of the factory image need no signature: whoever can change that image needs none.
     """
@@ -77,7 +78,8 @@ def items_of(business: DesiredBusiness) -> tuple[Item, ...]:
 def _check_document(item: Item, held: Held, targets: Mapping[str, TargetFile], offline: bool) -> None:
     if item.kind != "device":
         raise Untrusted("document", f"{item.selector}: expected a device document")
-    if held.device not in _terms(item, held, targets).devices and not offline:
+    stays = item.digest in held.running - held.factory
+    if held.device not in _terms(item, held, targets).devices and not offline and not stays:
         raise Untrusted("document", f"{item.selector}: it declares sources and sinks, and was not signed for this device")
 
 

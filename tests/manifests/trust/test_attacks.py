@@ -232,6 +232,13 @@ def test_a_stolen_online_key_can_choose_within_what_was_signed(repository: Repos
     assert verify(repository, store, wanted(active=(tuned,), document=CAMERAS[0], staged=(NEXT[0],)))
 
 
+def test_the_streams_that_run_may_stay(repository: Repository, store: TrustStore) -> None:
+    """A document that a signed file brought for every device is none that the online key may bring, and one that it need not take away."""
+    running = replace(HELD, running=frozenset({FOREIGN[0].digest}))
+    assert verify(repository, store, wanted(document=FOREIGN[0]), running)
+    assert code(lambda: verify(repository, store, wanted(document=FOREIGN[0]))) == "document"
+
+
 def test_old_desired_states_stay_old(repository: Repository, store: TrustStore) -> None:
     held = replace(HELD, revision=7, reset_epoch=2)
     assert code(lambda: verify(repository, store, wanted(revision=6, reset_epoch=2), held)) == "rollback"

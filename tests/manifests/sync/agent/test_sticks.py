@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from manifests.store.reset import request_reset
 from manifests.sync.offline import Update
 from manifests.trust.envelope import OFFLINE
 from manifests.trust.repository import Repository
@@ -170,6 +171,16 @@ def test_a_file_that_cannot_be_read_holds_up_nothing(site: Site, monkeypatch: py
     assert site.wanted == 1
     assert len(asked) == 3
     assert len([line for line in site.said if "Input/output error" in line]) == 1
+
+
+def test_a_reset_by_hand_is_told(site: Site) -> None:
+    agent: Any = site.agent
+    agent._share()
+    assert not agent._mirror.reported().hold
+    request_reset(site.folder / "store", "a test")
+    agent.updater.step()
+    agent._share()
+    assert agent._mirror.reported().hold
 
 
 def test_after_a_lost_database_the_same_revision_is_taken_again(site: Site) -> None:
