@@ -15,7 +15,7 @@ from manifests.bundle.canonical import digest, encode
 from manifests.store.blobs import BlobError
 from manifests.store.collect import collect
 from manifests.store.generations import FACTORY
-from manifests.store.release import Mismatch, check, release
+from manifests.store.release import Mismatch, check, device_of, release
 from manifests.store.reset import MARKER, apply_reset, request_reset
 from manifests.store.space import NoSpace, reserve
 from manifests.store.store import FACTORY_FILE, Store, StoreError, StoreInUse, install_factory
@@ -197,6 +197,21 @@ def test_a_factory_is_installed_once(root: Path, bundles: Bundles) -> None:
     assert stat.S_IMODE((root / FACTORY_FILE).stat().st_mode) == 0o444
     with pytest.raises(StoreError, match="a place without a store"):
         install_factory(root, bundles("other", weights=b"other").path)
+
+
+def test_the_device_s_own_manifest_counts_before_the_factory_s(root: Path, bundles: Bundles, tmp_path: Path) -> None:
+    """From the first start on, and after a reset: streams do not change with an update."""
+    own = tmp_path / "own.yaml"
+    device = 'streams: {front: {source: "synthetic:pets"}}\nbusinesses: [{use: pet@^1, bind: {camera: front}}]\n'
+    own.write_text(f"apiVersion: ace/v1\nkind: Device\nname: own\n{device}")
+    with Store(root) as store:
+        active = store.generations.role("active")
+        assert active is not None
+        for desired in (active.desired, wanted(bundles("new", weights=b"new"), 1, document=None)):
+            for file, name in ((own, "own"), (None, "living-room")):
+                found = device_of(store, desired, file)
+                assert found is not None
+                assert found.name == name
 
 
 def test_a_store_without_a_factory_runs_nothing(tmp_path: Path) -> None:
