@@ -171,7 +171,7 @@ class Agent:
         self._state = self.updater.step()
         if self._state is not before:
             self._say(f"update: {self._state.value.lower()}")
-        self._tell()
+        self._attempt(self._tell)
         self._share()
         busy = self._state not in WAITING and not self.updater.waiting_for
         self._hear(0.0 if busy or self._state is not before else LOOK_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -171,6 +172,21 @@ def test_a_file_that_cannot_be_read_holds_up_nothing(site: Site, monkeypatch: py
     assert site.wanted == 1
     assert len(asked) == 3
     assert len([line for line in site.said if "Input/output error" in line]) == 1
+
+
+def test_a_database_that_breaks_while_frames_flow_ends_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that ended would end its engine; the next start sets the database aside."""
+    agent: Any = site.agent
+
+    def broken(*_: Any) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr("manifests.sync.agent.agent.LOOK_S", 0.0)
+    for call in ("rows", "value"):
+        monkeypatch.setattr(agent.store.database, call, broken)
+    for _ in range(3):
+        agent._turn()
+    assert len([line for line in site.said if "malformed" in line]) in (1, 2), "said once, wherever it is met"
 
 
 def test_a_reset_by_hand_is_told(site: Site) -> None:
