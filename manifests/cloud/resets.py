@@ -92,9 +92,9 @@ def _large(connection: Connection, ids: Sequence[str], now: float) -> bool:
         .join(desired, desired.c.device == devices.c.id)
         .where(desired.c.issued >= now - AGREE_S, desired.c.document.contains('"hold":true'))
     )
-    for row in connection.execute(query):
-        if json.loads(row.document)["hold"]:
-            together.setdefault(row.cohort, set()).add(row.id)
+    for recent in connection.execute(query):
+        if json.loads(recent.document)["hold"]:
+            together.setdefault(recent.cohort, set()).add(recent.id)
     if sum(map(len, together.values())) <= 1:
         return False
     there = select(func.count()).select_from(devices).where(devices.c.state == "approved")

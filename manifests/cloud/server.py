@@ -50,7 +50,8 @@ class Bounded(H11Protocol):
             self.loop.call_later(ASK_S, self._look)
 
     def _look(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():  # no request has come
+        request: object | None = self.cycle
+        if request is None and not self.transport.is_closing():
             self.transport.abort()
 
 

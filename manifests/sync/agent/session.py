@@ -220,6 +220,8 @@ class Session:
             case Enrolled(state="approved", name=name) if self._token is not None:
                 self.name, self._token = name, None
                 self._begin(now)
+            case Enrolled(state="pending", name=name):
+                self.refusal = f"this device has asked to be let in as {name}: a person must approve it"
             case Refused(reason=reason, retry_s=retry, hello=hello):
                 self.refusal = reason
                 self._greeted = False

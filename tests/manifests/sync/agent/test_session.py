@@ -17,6 +17,7 @@ from manifests.sync.agent.rows import Rows, transition
 from manifests.sync.agent.session import Session
 from manifests.sync.channel.messages import (
     Ack,
+    Enrolled,
     Heartbeat,
     Hello,
     Offer,
@@ -199,6 +200,14 @@ def test_heartbeats_are_jittered_and_the_shadow_follows_what_changed() -> None:
     assert Shadow in [type(decode(message).body) for message in session.due(601.0)]
     session.received(encode(Ack(shadow=True)), 602.0)
     assert Shadow in [type(decode(message).body) for message in session.due(603.0)]
+
+
+def test_a_device_that_waits_for_a_person_says_so() -> None:
+    session = Session(Database().outbox(), Device(), token="0123456789abcdef")
+    session.connected(0.0)
+    session.due(0.0)
+    session.received(encode(Enrolled(state="pending", name="porch")), 0.0)
+    assert session.refusal == "this device has asked to be let in as porch: a person must approve it"
 
 
 def test_a_refusal_is_obeyed() -> None:
