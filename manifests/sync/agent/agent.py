@@ -123,9 +123,10 @@ class Agent:
         self._inbox = Inbox(inbox, self._take_file, self._refuse_file, self._needs)
 
     def _purpose(self) -> str:
-        """What an engine that lives must have been started for: this software, and the device's own manifest as it is now."""
+        """What an engine that lives must have been started for: this software, the device's own manifest as it is now, and this database,
+        whose numbers of releases mean others to one that was given those of a database that is lost."""
         path = self._settings.device_file
-        return f"{self._settings.about.get('ace', '')} {'' if path is None else digest(path.read_bytes())}"
+        return f"{self._settings.about.get('ace', '')} {'' if path is None else digest(path.read_bytes())} {self._session()}"
 
     def _session(self) -> str:
         """The number of this outbox: drawn when the database was made."""

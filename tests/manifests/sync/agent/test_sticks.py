@@ -205,9 +205,14 @@ def test_after_a_lost_database_the_same_revision_is_taken_again(site: Site) -> N
     agent: Any = site.agent
     agent._share()
     assert agent._mirror.revision() == 3
+    engine = agent._purpose()
+    site.stop()
+    agent = site.start().agent
+    assert agent._purpose() == engine, "an engine that lives goes on"
     site.stop()
     (site.folder / "store" / "state.db").write_bytes(b"broken" * 500)
     agent = site.start().agent
+    assert agent._purpose() != engine, "one that knows the numbers of the old database is started anew"
     agent._share()
     assert agent._mirror.revision() == 2, "so that the cloud offers it once more"
     assert site.bring("1.1.0", site.update("1.1.0", 2)) == "rollback"
