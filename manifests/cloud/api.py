@@ -165,7 +165,7 @@ def reload(cloud: There, who: Who, body: Change) -> dict[str, Any]:
 
 @people.post("/remove")
 def remove(cloud: There, who: Who, body: Change) -> dict[str, Any]:
-    """Devices run this business no longer."""
+    """Devices run this business no longer, or keep no longer what was only downloaded."""
     return cloud.remove(who, body.ask())
 
 
