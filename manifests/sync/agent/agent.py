@@ -171,7 +171,7 @@ class Agent:
         before = self._state
         self._state = self.updater.step()
         if self._state is not before:
-            self._say(f"update: {self._state.value.lower()}")
+            self._say(f"update: {self._state.value.lower()}{self.updater.reason and ': ' + self.updater.reason}")
         self._attempt(self._tell)
         self._share()
         busy = self._state not in WAITING and not self.updater.waiting_for
