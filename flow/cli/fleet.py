@@ -20,6 +20,7 @@ Authority = Annotated[
         "--authority", metavar="FILE", help="With --join: who signed the cloud's certificate (PEM).", exists=True, show_default=False
     ),
 ]
+Item = Annotated[str, typer.Argument(metavar="NAME", help="business/NAME, or model/NAME that was downloaded.", show_default=False)]
 Role = Annotated[str, typer.Argument(metavar="viewer|operator|approver|admin", show_default=False)]
 Bundle = Annotated[
     Path, typer.Argument(metavar="FILE.ace", help="A bundle of `ace pack`.", exists=True, dir_okay=False, show_default=False)
@@ -94,6 +95,16 @@ def approve(device: Device, cloud: Cloud = ADDRESS) -> None:
 def revoke(device: Device, cloud: Cloud = ADDRESS) -> None:
     """Shut a device out, at once and for good."""
     _say(cloud, "POST", f"/v1/devices/{device}/revoke")
+
+
+@fleet.command()
+def remove(device: Device, item: Item, cloud: Cloud = ADDRESS) -> None:
+    """Have a device run a business no longer, or not keep what was only downloaded."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask, changed
+
+    with failures():
+        changed(ask(cloud, "POST", "/v1/remove", {"device": device, "items": [item]}))
 
 
 @fleet.command()

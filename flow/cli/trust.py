@@ -25,6 +25,7 @@ For = Annotated[
 ]
 RootKeys = Annotated[int, typer.Option("--root-keys", metavar="N", min=1, max=16, help="How many root keys to make.")]
 Updates = Annotated[bool, typer.Option("--updates", help="The key of update files instead.")]
+Online = Annotated[bool, typer.Option("--online", help="With new online keys for snapshot and timestamp, after these were stolen.")]
 Threshold = Annotated[int, typer.Option("--threshold", metavar="M", min=1, max=16, help="How many of them must sign.")]
 
 
@@ -84,6 +85,19 @@ def rotate(folder: Folder, updates: Updates = False) -> None:
         version = Repository(folder).replace_key(OFFLINE if updates else ONLINE, _now())
         then = "files signed from now on carry them" if updates else "give the cloud online/desired.pem, and start it again"
         print(f"targets {version}; {then}")
+
+
+@trust.command()
+def renew(folder: Folder, online: Online = False) -> None:
+    """Sign the next root, good for another year: without it, devices take nothing new when the last one has expired."""
+    from flow.cli.failure import failures
+
+    with failures():
+        from manifests.trust.repository import Repository
+
+        version = Repository(folder).renew(_now(), replace_online=online)
+        then = f"copy metadata/{version}.root.json{' and online/' if online else ''} to the cloud's repository"
+        print(f"root {version}; {then}, where it is another one")
 
 
 @trust.command()

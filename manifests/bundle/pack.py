@@ -142,7 +142,7 @@ def pack(*paths: str | os.PathLike[str], costs: Mapping[str, Mapping[str, int]] 
         made.locks.append(Lock(pair=pair))
     for device, _ in devices:
         files = {MANIFEST: made.put(manifest_bytes(device))}
-        made.add(ItemDocument(kind="device", name=device.name, version="1.0.0", files=files))
+        made.add(ItemDocument(kind="device", name=device.name, version=device.version, files=files))
     return made
 
 

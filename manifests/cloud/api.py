@@ -165,7 +165,7 @@ def reload(cloud: There, who: Who, body: Change) -> dict[str, Any]:
 
 @people.post("/remove")
 def remove(cloud: There, who: Who, body: Change) -> dict[str, Any]:
-    """Devices run this business no longer."""
+    """Devices run this business no longer, or keep no longer what was only downloaded."""
     return cloud.remove(who, body.ask())
 
 
@@ -211,24 +211,23 @@ def list_items(cloud: There, who: Who) -> list[dict[str, Any]]:
 @people.put("/bundles")
 async def upload(cloud: There, who: Who, request: Request) -> list[dict[str, Any]]:
     """The body is a bundle."""
-    path = Path(tempfile.mkstemp(suffix=".ace", dir=cloud.folder)[1])
-    try:
+    who.must_be("operator")  # before anything of it is kept
+    with tempfile.NamedTemporaryFile(suffix=".ace", dir=cloud.folder) as file:
         size = 0
-        with path.open("wb") as file:
-            async for piece in request.stream():
-                size += len(piece)
-                if size > MAX_BUNDLE:
-                    raise Wrong(f"expected a bundle of at most {MAX_BUNDLE} bytes")
-                await run_in_threadpool(file.write, piece)
-        added = await run_in_threadpool(cloud.upload, who, path)
-    finally:
-        path.unlink()
+        async for piece in request.stream():
+            size += len(piece)
+            if size > MAX_BUNDLE:
+                raise Wrong(f"expected a bundle of at most {MAX_BUNDLE} bytes")
+            await run_in_threadpool(file.write, piece)
+        await run_in_threadpool(file.flush)
+        added = await run_in_threadpool(cloud.upload, who, Path(file.name))
     return [item.model_dump() for item in added]
 
 
 @people.put("/trust/targets")
 async def publish(cloud: There, who: Who, request: Request) -> dict[str, int]:
     """The body is targets metadata that were signed offline."""
+    who.must_be("approver")
     body = bytearray()
     async for piece in request.stream():
         body += piece

@@ -55,7 +55,8 @@ def issue(
     for device in ids:
         before = present[device]
         try:
-            if before.hold and action != "reset" and ROLES.index(person.role) < ROLES.index("approver"):
+            held = before.hold or (device in told and told[device].hold)
+            if held and action != "reset" and ROLES.index(person.role) < ROLES.index("approver"):
                 name = name_of(connection, device)
                 raise Refusal(f"device {name} is held since its reset: expected an approver, got {person.role} {person.name}")
             edit = change(before)

@@ -25,13 +25,19 @@ class Edit:
 
 
 def base(desired: Desired, reported: Reported | None) -> Desired:
-    """What to edit: what was last wanted; for a device in its factory state what it says that it runs. Raises Refusal."""
+    """What to edit: what was last wanted; for a device that was reset, or was given signed files since, what it says that it runs.
+
+    Raises Refusal.
+    """
     desired = desired.model_copy(update={"shadow": None})
-    if desired.revision and not desired.hold:
+    ahead = reported is not None and reported.revision > desired.revision
+    held = desired.hold or (reported is not None and reported.hold)
+    if desired.revision and not held and not ahead:
         return desired
     if reported is None:
         raise Refusal("the device has not yet said what it runs: wait until it has connected once")
-    return desired.model_copy(update={"active": reported.active, "hold": False})
+    document = reported.document if ahead and not held else desired.document
+    return desired.model_copy(update={"active": reported.active, "document": document, "hold": False})
 
 
 def proving(desired: Desired, seconds: float | None, shadow: Shadow | None = None) -> Desired:
@@ -110,13 +116,17 @@ def _reload_business(desired: Desired, item: Item, library: Library, settings: M
     return Edit(desired.model_copy(update={"active": tuple(active)}), (item.name,) if new != old else (), {})
 
 
-def remove(desired: Desired, name: str) -> Edit:
-    """Run this business no longer. Raises Unknown."""
-    names = [each.business.name for each in desired.active]
-    if name not in names:
-        raise Unknown(f"the device does not run business/{name}: expected {one_of(names)}")
-    active = tuple(each for each in desired.active if each.business.name != name)
-    return Edit(desired.model_copy(update={"active": active}), (name,), {})
+def remove(desired: Desired, what: str) -> Edit:
+    """Run this business no longer, and keep nothing of this name (`model/NAME` too) that was only downloaded. Raises Unknown."""
+    kind, _, name = what.rpartition("/")
+    kind = kind or "business"
+    active = tuple(each for each in desired.active if (kind, name) != ("business", each.business.name))
+    staged = tuple(item for item in desired.staged if (item.kind, item.name) != (kind, name))
+    if (active, staged) == (desired.active, desired.staged):
+        there = {f"business/{each.business.name}" for each in desired.active} | {f"{item.kind}/{item.name}" for item in desired.staged}
+        raise Unknown(f"the device neither runs nor was to download {kind}/{name}: expected {one_of(sorted(there))}")
+    touched = (name,) if active != desired.active else ()
+    return Edit(desired.model_copy(update={"active": active, "staged": staged}), touched, {})
 
 
 def assign(desired: Desired, document: Item) -> Edit:

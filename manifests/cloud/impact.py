@@ -43,7 +43,7 @@ def impact(connection: Connection, library: Library, ids: Sequence[str], change:
             groups["lacks_ram"].append(device)
         if device not in here:
             groups["offline"].append(device)
-        if present[device].hold:
+        if present[device].hold or (state is not None and state.hold):
             groups["held"].append(device)
 
     def shown(devices: Sequence[str]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Asked:
 def reset(connection: Connection, sign: Sign, person: Person, ids: Sequence[str], reason: str) -> list[Issued] | Asked:
     """Resets one device, or no more than 1 % of each cohort, at once; asks a second person for more. Raises Forbidden, Wrong.
 
-    Resets of the last ten minutes count: many small ones are a large one.
+    Resets of the last ten minutes count, whoever asked for them and in whichever cohort: many small ones are a large one.
     """
     person.must_be("operator")
     if not reason.strip():
@@ -81,22 +81,22 @@ def _do(connection: Connection, sign: Sign, person: Person, ids: Sequence[str], 
 
 
 def _large(connection: Connection, ids: Sequence[str], now: float) -> bool:
-    """Whether these, with those reset of late, are more than one device and more than 1 % of some cohort."""
-    cohorts: dict[str, set[str]] = {}
+    """Whether these, with those reset of late, are more than one device, and more than 1 % of one of their cohorts."""
+    together: dict[str, set[str]] = {}
     for part in chunks(ids):
         for row in connection.execute(select(devices.c.id, devices.c.cohort).where(devices.c.id.in_(part))):
-            cohorts.setdefault(row.cohort, set()).add(row.id)
-    for name, asked in cohorts.items():
-        query = (
-            select(desired.c.device, desired.c.document)
-            .join(devices, devices.c.id == desired.c.device)
-            .where(devices.c.cohort == name, desired.c.issued >= now - AGREE_S, desired.c.document.contains('"hold":true'))
-        )
-        lately = {row.device for row in connection.execute(query) if json.loads(row.document)["hold"]}
-        size = connection.execute(
-            select(func.count()).select_from(devices).where(devices.c.cohort == name, devices.c.state == "approved")
-        ).scalar()
-        together = len(asked | lately)
-        if together > 1 and together > SHARE * (size or 0):
-            return True
-    return len(ids) > 1 and not cohorts
+            together.setdefault(row.cohort, set()).add(row.id)
+    asked = list(together)
+    query = (
+        select(devices.c.id, devices.c.cohort, desired.c.document)
+        .join(desired, desired.c.device == devices.c.id)
+        .where(desired.c.issued >= now - AGREE_S, desired.c.document.contains('"hold":true'))
+    )
+    for recent in connection.execute(query):
+        if json.loads(recent.document)["hold"]:
+            together.setdefault(recent.cohort, set()).add(recent.id)
+    if sum(map(len, together.values())) <= 1:
+        return False
+    there = select(func.count()).select_from(devices).where(devices.c.state == "approved")
+    sizes = {name: connection.execute(there.where(devices.c.cohort == name)).scalar() or 0 for name in asked}
+    return any(len(together[name]) > SHARE * size for name, size in sizes.items())

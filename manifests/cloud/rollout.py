@@ -113,9 +113,11 @@ def show(connection: Connection, number: int) -> dict[str, Any]:
     """How it stands. Raises Unknown."""
     row = find(connection, number)
     shown = {name: value for name, value in row._mapping.items() if name not in ("reached", "looked")}
+    spec = json.loads(row.spec)
     return {
         **shown,
-        "spec": json.loads(row.spec),
+        "stage": min(row.stage, len(spec["stages"]) - 1),
+        "spec": spec,
         "devices": dict(taking_part.counts(connection, number)),
         "failed": [name_of(connection, device) for device in taking_part.in_state(connection, number, "failed", 20)],
     }
@@ -162,15 +164,16 @@ def _go_on(connection: Connection, tools: Tools, row: Row[Any], spec: Spec, now:
         _end(connection, row.id, "aborting", why + _reason(connection, row.id))
         return []
     total = sum(counts.values())
-    missing = wanted_by(spec.stages[row.stage], total) - (total - counts["waiting"])
+    accepted = row.stage == len(spec.stages)  # a person has, after the last stage fell short
+    missing = wanted_by(spec.stages[-1 if accepted else row.stage], total) - (total - counts["waiting"])
     if missing > 0:
         changed = _send(connection, tools, row, spec, total, missing, now)
         if changed is not None:
             return changed
     if sent:
         return []
-    last = row.stage + 1 == len(spec.stages)
-    if answered and done < spec.success * answered:
+    last = row.stage + 1 >= len(spec.stages)
+    if answered and done < spec.success * answered and not accepted:
         _end(connection, row.id, "paused", f"stage {row.stage + 1}: {done} of {answered} are done, less than {spec.success:.0%}")
         return []
     if not answered and not last:

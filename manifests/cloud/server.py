@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
 import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 from manifests.cloud.api import make_app
 from manifests.cloud.service import Cloud
+
+ASK_S = 20.0
+"""How long a connection may be silent, or say no more than half a request, before it has asked anything."""
+MOST_SHARE = 0.25
+"""Of the descriptors that this process may have: connections over HTTP. What devices need is left to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +39,27 @@ def bind(http: Http) -> socket.socket:
         raise OSError(error.errno, f"cannot serve HTTP here: {error.strerror}", f"{http.host}:{http.port}") from None
 
 
-def serve(cloud: Cloud, http: Http, listener: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT, then ends in order."""
-    import uvicorn
+class Bounded(H11Protocol):
+    """A connection that must ask something soon, and one of no more than leave room for those of devices."""
 
-    config = uvicorn.Config(
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MOST_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+            transport.abort()
+        else:
+            self.loop.call_later(ASK_S, self._look)
+
+    def _look(self) -> None:
+        request: object | None = self.cycle
+        if request is None and not self.transport.is_closing():
+            self.transport.abort()
+
+
+def configuration(cloud: Cloud, http: Http) -> uvicorn.Config:
+    """How the HTTP server serves this cloud."""
+    return uvicorn.Config(
         make_app(cloud),
+        http=Bounded,
         log_level="warning",
         access_log=False,
         ssl_certfile=http.certificate,
@@ -43,10 +68,14 @@ def serve(cloud: Cloud, http: Http, listener: socket.socket) -> None:
         timeout_graceful_shutdown=10,
         lifespan="off",
     )
+
+
+def serve(cloud: Cloud, http: Http, listener: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT, then ends in order."""
     # The server raises the signal once more when it has ended in order; by then there is nothing left to end.
     signal.signal(signal.SIGTERM, lambda *_: None)
     cloud.start()
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(configuration(cloud, http)).run(sockets=[listener])
     finally:
         cloud.stop()

@@ -204,8 +204,7 @@ class Cloud:
             return edits.base(present, states.get(present.device))
 
         if verb == "remove":
-            name = ask.items[0].removeprefix("business/")
-            return lambda present: edits.remove(on(present), name)
+            return lambda present: edits.remove(on(present), ask.items[0])
         found = [there.find(each) for each in ask.items]
         if any((item.kind == "device") != (verb == "assign") for item in found):
             raise Wrong(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from manifests.schema.common import ENVIRONMENT, Manifest, Name, Selector, Strict
+from manifests.schema.common import ENVIRONMENT, Manifest, Name, Selector, Strict, Version
 
 OverloadName = Literal["block", "latest", "drop_oldest"]
 
@@ -59,6 +59,8 @@ class Device(Manifest):
 
     kind: Literal["Device"] = "Device"
     name: Name
+    version: Version = "1.0.0"
+    """Of the manifest, for one that is signed: another content needs another version."""
     streams: Annotated[dict[Name, StreamManifest], Field(max_length=256)]
     businesses: Annotated[tuple[UseManifest, ...], Field(max_length=256)] = ()
     maintenance: Annotated[tuple[Annotated[str, Field(pattern=HOURS)], ...], Field(max_length=16)] = ()

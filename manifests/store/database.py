@@ -15,6 +15,13 @@ VERSION = 1
 KEPT_BROKEN = 3
 """Databases that were set aside, for whoever wants to know why."""
 
+PASSING = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+)
+"""Errors that pass: what the database says is still there."""
+BAD_READS = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
+"""Of the errors of reading and writing, those that show that it is not; on a full disk there are others, as it is opened too."""
+
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE blob (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
@@ -47,10 +54,10 @@ class Database:
             self._connection = _connect(self.path)
             self._prepare()
         except sqlite3.DatabaseError as error:
-            if _is_full(error):
-                raise
             with contextlib.suppress(AttributeError, sqlite3.Error):
                 self._connection.close()
+            if not self._is_broken(error):
+                raise
             raise DatabaseBroken(f"{self.path}: {error}") from None
 
     def close(self) -> None:
@@ -89,6 +96,15 @@ class Database:
         finally:
             self._depth = 0
 
+    def _is_broken(self, error: sqlite3.DatabaseError) -> bool:
+        """Whether this says something of the database: a disk that is full, or a lack of memory or descriptors, does not."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code & 0xFF == sqlite3.SQLITE_IOERR:
+            return code in BAD_READS
+        if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+            return not self.path.is_file()
+        return code & 0xFF not in PASSING
+
     def _prepare(self) -> None:
         connection = self._connection
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
@@ -125,7 +141,3 @@ def set_aside(folder: Path, effects: Effects) -> Path | None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=5.0)
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

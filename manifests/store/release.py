@@ -165,11 +165,13 @@ def _check_golden(store: Store, wanted: DesiredBusiness, golden: Item) -> None:
 
 
 def device_of(store: Store, desired: Desired, device_file: Path | None) -> Device | None:
-    """The manifest that declares streams: the signed one of the desired state, the device's own file (its file sources absolute), or the
-    one that the device came with."""
+    """The manifest that declares streams: the signed one of the desired state, the device's own file (its file sources absolute), or,
+    where it has none, the one that the device came with."""
+    factory = store.generations.role("factory")
+    came_with = None if factory is None else factory.desired.document
     item = desired.document
-    if item is None and device_file is None and (factory := store.generations.role("factory")) is not None:
-        item = factory.desired.document
+    if item is None or item == came_with:
+        item = came_with if device_file is None else None
     if item is not None:
         manifest = read_manifest(_file(store, store.generations.document(item), MANIFEST), item.selector)
         if not isinstance(manifest, Device) or item.kind != "device":

@@ -135,25 +135,28 @@ class Store:
 
     def _database(self) -> Database:
         try:
-            return Database(self.root, self.effects)
+            database = Database(self.root, self.effects)
         except DatabaseBroken as error:
             self.lost = set_aside(self.root, self.effects)
             database = Database(self.root, self.effects)
-            self._recall(database, str(error))
-            return database
+            with database.transaction():
+                body = encode({"kind": "database-lost", "reason": str(error), "kept": str(self.lost)}).decode()
+                database.change("INSERT INTO outbox (final, body) VALUES (1, ?)", body)
+        self._recall(database)
+        return database
 
-    def _recall(self, database: Database, why: str) -> None:
-        """What is known without the old database."""
+    def _recall(self, database: Database) -> None:
+        """What a database does not know that was begun anew: also where power was cut right after that, or somebody removed the old one."""
+        if database.value("SELECT 1 FROM meta WHERE key = 'floor'") is not None:
+            return
         try:
             floor = decode((self.root / FLOOR).read_bytes(), what=FLOOR, limit=4096)
             facts = {"floor": int(floor["revision"]), "time": int(floor["time"])}
         except (OSError, BundleError, KeyError, TypeError, ValueError):
-            facts = {}
+            return
         with database.transaction():
             for key, value in facts.items():
                 database.change("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key, value)
-            body = encode({"kind": "database-lost", "reason": why, "kept": str(self.lost)}).decode()
-            database.change("INSERT INTO outbox (final, body) VALUES (1, ?)", body)
 
     def _tidy(self) -> None:
         """Files that nobody names go."""

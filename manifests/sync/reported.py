@@ -34,7 +34,11 @@ class Reported(Strict):
     revision: Revision = 0
     """The newest revision that is settled."""
     reset_epoch: Revision = 0
+    hold: bool = False
+    """It was reset, and takes nothing but a newer revision: also by hand, which the cloud learns from this alone."""
     active: Annotated[tuple[DesiredBusiness, ...], Field(max_length=256)] = ()
+    document: Item | None = None
+    """The signed Device document that declares its streams; None: its own file, or the factory's."""
     stored: Annotated[tuple[Item, ...], Field(max_length=1024)] = ()
     """Everything that could be activated without a download."""
     ram_bytes: Annotated[int, Field(ge=0)] = 0

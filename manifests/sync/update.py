@@ -74,6 +74,8 @@ class Updater:
         self._paused_until = 0.0
         self._why = ""
         self._refused = 0
+        self.reason = ""
+        """Of the last step: why an update failed or goes back; empty for all others."""
         self._reconcile_at = 0.0
         self._seen: Health | None = None
         self._seen_at = clock.now()
@@ -219,6 +221,7 @@ class Updater:
             save(store, machine)
             store.state("time", now)
             post(store, body, final=state in FINAL)
+        self.reason = following.reason
         self._resume()
 
     def _fail(self, machine: Machine, code: str, reason: str, report: Mapping[str, Any] | None = None) -> None:
@@ -249,6 +252,7 @@ class Updater:
             elif machine.state is State.COMMITTED:
                 store.database.change("DELETE FROM failure")
             save(store, Machine())
+        self.reason = ""
         self._forget()
         collect(store)
 

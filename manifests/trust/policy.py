@@ -15,10 +15,14 @@ from manifests.versions import Version, split_selector
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
 
+MOST_AHEAD = 1 << 32
+"""Whoever stole the online key must not use up all numbers there are: nothing that the rightful owner signs later would be newer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the device holds: the newest revision it accepted, its reset epoch, the items that run now, and those it came with.
+    """What the device holds: the newest revision it accepted, its reset epoch, the items that run now (with its device document), and those
+    it came with.
 
     Items of the factory image need no signature: whoever can change that image needs none.
     """
@@ -43,6 +47,11 @@ def check(
         raise Untrusted("rollback", f"expected revision {held.revision} or a newer one, got {desired.revision}")
     if desired.reset_epoch < held.reset_epoch:
         raise Untrusted("rollback", f"expected reset epoch {held.reset_epoch} or later, got {desired.reset_epoch}")
+    if not offline and max(desired.revision - held.revision, desired.reset_epoch - held.reset_epoch) > MOST_AHEAD:
+        raise Untrusted(
+            "ahead", f"expected a revision and a reset epoch at most {MOST_AHEAD} after {held.revision} and {held.reset_epoch}, "
+            f"got {desired.revision} and {desired.reset_epoch}"
+        )  # fmt: skip
     named = [
         *(item for each in desired.active for item in items_of(each)),
         *desired.staged,
@@ -69,7 +78,8 @@ def items_of(business: DesiredBusiness) -> tuple[Item, ...]:
 def _check_document(item: Item, held: Held, targets: Mapping[str, TargetFile], offline: bool) -> None:
     if item.kind != "device":
         raise Untrusted("document", f"{item.selector}: expected a device document")
-    if held.device not in _terms(item, held, targets).devices and not offline:
+    stays = item.digest in held.running - held.factory
+    if held.device not in _terms(item, held, targets).devices and not offline and not stays:
         raise Untrusted("document", f"{item.selector}: it declares sources and sinks, and was not signed for this device")
 
 

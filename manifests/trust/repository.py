@@ -140,6 +140,30 @@ class Repository:
         delegations.roles[role].keyids = [key.keyid]
         return self._sign_targets(targets, now)
 
+    def renew(self, now: datetime, *, replace_online: bool = False) -> int:
+        """The next root, good for another year; gives its version. `replace_online`: with new keys for snapshot and timestamp.
+
+        What a stolen online key has signed, versions far ahead included, is then forgotten by devices. Raises OSError, KeyRefusal,
+        TargetRefusal.
+        """
+        root = self.root()
+        present, phrase = root.signed, os.environ.get(keys.PASSPHRASE, "")
+        signers = [keys.load(path, phrase) for path in sorted((self.folder / "offline").glob("root-*.pem"))]
+        if len(signers) < (needed := present.roles["root"].threshold):
+            raise TargetRefusal(f"{self.folder / 'offline'}: expected {needed} root keys to sign with, got {len(signers)}")
+        present.version += 1
+        present.expires = _until(now, "root")
+        for role in ("snapshot", "timestamp") if replace_online else ():
+            path = self.folder / "online" / f"{role}.pem"
+            path.unlink(missing_ok=True)
+            for old in list(present.roles[role].keyids):
+                present.revoke_key(old, role)
+            present.add_key(keys.create(path).public_key, role)
+        self._write(self._sign(root, signers), f"{present.version}.root.json")
+        if (self.folder / "online" / "snapshot.pem").exists():
+            self.freshen(now, always=True)
+        return int(present.version)
+
     def _sign_targets(self, targets: Metadata[Targets], now: datetime) -> int:
         targets.signed.version += 1
         targets.signed.expires = _until(now, "targets")

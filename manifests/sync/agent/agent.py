@@ -85,6 +85,7 @@ class Agent:
         self._offer_at, self._again = 0.0, FIRST_AGAIN_S
         self._state = State.IDLE
         self._told, self._held, self._wrong_at = "", "", time.monotonic()
+        self._trouble: dict[str, str] = {}
         self.store = Store(settings.store)
         try:
             self._assemble()
@@ -122,9 +123,10 @@ class Agent:
         self._inbox = Inbox(inbox, self._take_file, self._refuse_file, self._needs)
 
     def _purpose(self) -> str:
-        """What an engine that lives must have been started for: this software, and the device's own manifest as it is now."""
+        """What an engine that lives must have been started for: this software, the device's own manifest as it is now, and this database,
+        whose numbers of releases mean others to one that was given those of a database that is lost."""
         path = self._settings.device_file
-        return f"{self._settings.about.get('ace', '')} {'' if path is None else digest(path.read_bytes())}"
+        return f"{self._settings.about.get('ace', '')} {'' if path is None else digest(path.read_bytes())} {self._session()}"
 
     def _session(self) -> str:
         """The number of this outbox: drawn when the database was made."""
@@ -169,21 +171,34 @@ class Agent:
         before = self._state
         self._state = self.updater.step()
         if self._state is not before:
-            self._say(f"update: {self._state.value.lower()}")
-        self._tell()
+            self._say(f"update: {self._state.value.lower()}{self.updater.reason and ': ' + self.updater.reason}")
+        self._attempt(self._tell)
         self._share()
         busy = self._state not in WAITING and not self.updater.waiting_for
         self._hear(0.0 if busy or self._state is not before else LOOK_S)
+        # A file that cannot be read must not keep the cloud waiting, nor the other way round.
+        for look in (self._inbox.look, self._look_at_cloud):
+            self._attempt(look)
+
+    def _attempt(self, look: Callable[[], None]) -> None:
+        """What the disk does not do now is tried again, and said once."""
         try:
-            self._inbox.look()
-            if self._link is not None:
-                self._link.look()
-                self._look_at_metadata()
-            if self._offer is not None and time.monotonic() >= self._offer_at:
-                self._take_offer(self._offer)
+            look()
         except (OSError, sqlite3.Error) as error:
-            self._say(f"the store: {error}; it is tried again")
+            if str(error) != self._trouble.get(look.__name__):
+                self._say(f"the store: {error}; it is tried again")
+            self._trouble[look.__name__] = str(error)
             self._hear(LOOK_S)
+        else:
+            self._trouble.pop(look.__name__, None)
+
+    def _look_at_cloud(self) -> None:
+        """Raises OSError of the store, sqlite3.Error."""
+        if self._link is not None:
+            self._link.look()
+            self._look_at_metadata()
+        if self._offer is not None and time.monotonic() >= self._offer_at:
+            self._take_offer(self._offer)
 
     def _hear(self, seconds: float) -> None:
         """Everything that has come; waits so long for the first."""
@@ -227,11 +242,16 @@ class Agent:
         try:
             rows = self.updater.reports(ROWS)
             reported = self._describer.reported(self._problems(), self._metadata.figures() if self._metadata else None)
-            new = self._mirror.update(rows, int(self.store.fact("floor", 0)), reported)
+            new = self._mirror.update(rows, self._held_revision(), reported)
         except (OSError, sqlite3.Error):
             return  # the step has said so
         if new and self._link is not None:
             self._link.connection.wake()
+
+    def _held_revision(self) -> int:
+        """The newest desired state that it holds. Of one before a database that was lost only the number is known: it has to come again."""
+        floor = int(self.store.fact("floor", 0))
+        return floor if self.store.fact("floor_digest") is not None else max(0, floor - 1)
 
     def _problems(self) -> list[str]:
         """What is wrong just now, or waited for."""

@@ -53,7 +53,9 @@ class Describer:
         return Reported(
             revision=revision,
             reset_epoch=int(store.fact("reset_epoch", 0)),
+            hold=bool(store.fact("hold")),
             active=active.desired.active,
+            document=active.desired.document if active.desired.document != self._factory() else None,
             stored=tuple(dict.fromkeys(self._stored()))[:1024],
             ram_bytes=self._free() // COARSE * COARSE,
             disk_bytes=store.free() // COARSE * COARSE,
@@ -61,6 +63,10 @@ class Describer:
             metadata=metadata,
             problems=tuple(problem[:MOST_PROBLEM] for problem in problems),
         )
+
+    def _factory(self) -> Item | None:
+        factory = self._store.generations.role("factory")
+        return None if factory is None else factory.desired.document
 
     def _stored(self) -> Iterator[Item]:
         """Every item of which every byte is here."""

@@ -35,20 +35,29 @@ class Inbox:
         self._seen: dict[Path, _Seen] = {}
 
     def look(self) -> None:
-        """Takes what is whole, and removes what is done with. Raises OSError, sqlite3.Error."""
+        """Takes what is whole, and removes what is done with. Raises sqlite3.Error, and OSError after the other files had their turn."""
         there = sorted(path for path in self.folder.glob(f"*{SUFFIX}") if path.is_file() and not path.is_symlink())
         self._seen = {path: seen for path, seen in self._seen.items() if path in there}
+        problem: OSError | None = None
         for path in there:
-            state = path.stat()
-            stamp = (state.st_size, state.st_mtime_ns)
-            seen = self._seen.get(path)
-            if seen is None or seen.stamp != stamp:
-                self._seen[path] = _Seen(stamp)
-            elif not seen.taken:
-                self._try(path)
-                seen.taken = True  # where the disk did not take it, it stays and is tried again
-            elif not self._needed(path):
-                path.unlink()
+            try:
+                self._look_at(path)
+            except OSError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+
+    def _look_at(self, path: Path) -> None:
+        state = path.stat()
+        stamp = (state.st_size, state.st_mtime_ns)
+        seen = self._seen.get(path)
+        if seen is None or seen.stamp != stamp:
+            self._seen[path] = _Seen(stamp)
+        elif not seen.taken:
+            self._try(path)
+            seen.taken = True  # where the disk did not take it, it stays and is tried again
+        elif not self._needed(path):
+            path.unlink()
 
     def _try(self, path: Path) -> None:
         try:

@@ -174,11 +174,19 @@ class Session:
         waiting = self._outbox.after(self._sent, room) if room > 0 else ()
         messages = []
         for number, transition in waiting:
-            messages.append(self._encode(Report(previous=self._sent, transition=transition), number))
+            messages.append(self._report(number, transition))
             self._sent = number
         if messages:
             self._repeat_at = now + self._vary(self.times.unanswered)
         return messages
+
+    def _report(self, number: int, transition: Transition) -> bytes:
+        """One whose evidence is too long for a message goes without it: behind a report that cannot be sent nothing would be heard."""
+        try:
+            return self._encode(Report(previous=self._sent, transition=transition), number)
+        except WireError as error:
+            short = transition.model_copy(update={"evidence": {"left_out": str(error)}})
+            return self._encode(Report(previous=self._sent, transition=short), number)
 
     def _shadow(self, now: float) -> list[bytes]:
         if now < self._shadow_at:
@@ -212,6 +220,8 @@ class Session:
             case Enrolled(state="approved", name=name) if self._token is not None:
                 self.name, self._token = name, None
                 self._begin(now)
+            case Enrolled(state="pending", name=name):
+                self.refusal = f"this device has asked to be let in as {name}: a person must approve it"
             case Refused(reason=reason, retry_s=retry, hello=hello):
                 self.refusal = reason
                 self._greeted = False

@@ -59,6 +59,12 @@ class KeyPair:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+            # A key that a power cut takes back would leave a device that nobody knows, with its invitation spent.
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         return cls.load(path)
 
 

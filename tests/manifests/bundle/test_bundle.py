@@ -66,6 +66,19 @@ def test_a_business_in_two_versions_runs_in_the_newer(tmp_path: Path) -> None:
         assert [each.business.version for each in wanted(bundle, 1).active] == ["1.10.0"]
 
 
+def test_a_device_manifest_has_a_version_so_that_it_can_be_signed_again(tmp_path: Path) -> None:
+    packed(tmp_path)
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    text = (folder / "all.yaml").read_text()
+    versions = []
+    for name in ("living-room", "living-room\nversion: 1.1.0"):
+        (folder / "all.yaml").write_text(text.replace("name: living-room", f"name: {name}"))
+        pack(folder).save(tmp_path / "x.ace")
+        with Bundle(tmp_path / "x.ace") as bundle:
+            versions += [item.selector for item in bundle.document.items if item.kind == "device"]
+    assert versions == ["device/living-room@1.0.0", "device/living-room@1.1.0"]
+
+
 def test_versions_that_nothing_offers_are_told(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(MANIFESTS.format(model="2.0.0", business="1.0.0"))
     (tmp_path / "eye.onnx").write_bytes(b"w")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,8 +16,8 @@ import pytest
 import uvicorn
 
 from manifests.cloud import audit, people
-from manifests.cloud.api import make_app
-from manifests.cloud.server import Http, bind
+from manifests.cloud import server as serving
+from manifests.cloud.server import Http, bind, configuration
 from manifests.cloud.service import Ask, Cloud
 from manifests.sync.agent.http import CloudHttp, HttpError
 from manifests.sync.channel.messages import Offer
@@ -36,7 +38,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def address(cloud: Cloud) -> Iterator[str]:
     listener = bind(Http(port=0))
-    server = uvicorn.Server(uvicorn.Config(make_app(cloud), log_level="error", lifespan="off"))
+    server = uvicorn.Server(configuration(cloud, Http(port=0)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     wait_for(lambda: server.started, "the server listens")
@@ -107,6 +109,26 @@ def test_every_route_needs_a_token(ask: Ask_, cloud: Cloud) -> None:
     assert {"/v1/download", "/v1/reload", "/v1/resets", "/v1/devices/{name}"} <= document["paths"].keys()
 
 
+def test_who_asks_nothing_is_sent_away(address: str, ask: Ask_, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent connections, and those that never end their request, take no descriptor from devices for long; nor do too many."""
+    place = address.removeprefix("http://").split(":")
+
+    def left(said: bytes) -> bytes:
+        with socket.create_connection((place[0], int(place[1])), timeout=20) as connection:
+            connection.sendall(said)
+            return connection.recv(1)
+
+    with monkeypatch.context() as soon:
+        soon.setattr(serving, "ASK_S", 0.1)
+        for said in (b"", b"GET /v1/devices HTTP/1.1\r\nHost: x\r\nX-", b"POST"):
+            with contextlib.suppress(ConnectionResetError):
+                assert left(said) == b""
+    assert ask("viewer", "GET", "/v1/devices").status_code == 200
+    monkeypatch.setattr(serving, "MOST_SHARE", 0.0)
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        assert left(b"") == b""
+
+
 def test_a_token_that_was_revoked_is_none(ask: Ask_) -> None:
     token = ask("admin", "POST", "/v1/people", json={"name": "gone", "role": "viewer"}).json()["token"]
     assert ask(token, "GET", "/v1/devices").status_code == 200
@@ -147,6 +169,16 @@ def test_a_file_that_is_no_bundle_is_refused_and_not_kept(ask: Ask_, cloud: Clou
         assert str(cloud.folder) not in refused.text
     assert ask("operator", "PUT", "/v1/bundles", content=ALL_BYTES).json() == []
     assert not list(cloud.folder.glob("*.ace"))
+    assert not [name for name in open_files() if name.startswith(str(cloud.folder)) and ".ace" in name], "space on the disk is kept"
+
+
+def open_files() -> list[str]:
+    """Names of all files that this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another thread may close its own meanwhile
+            found.append(str(entry.readlink()))
+    return found
 
 
 def http(cloud: Cloud, address: str, device: str) -> CloudHttp:

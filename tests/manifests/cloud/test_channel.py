@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -301,6 +302,21 @@ def test_http_tokens_are_of_one_device_and_end(cloud: Cloud, monkeypatch: pytest
     later = time.time() + 601
     monkeypatch.setattr(time, "time", lambda: later)
     assert cloud.desk.bearer(token) is None
+
+
+def test_a_new_key_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content and then its name are synced before anybody is told of it."""
+    synced = []
+    sync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").resolve(), sorted(path.name for path in tmp_path.iterdir())))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    KeyPair.at(tmp_path / "key")
+    (content, _), (folder, names) = synced
+    assert (content.parent, folder, names) == (tmp_path, tmp_path, ["key"])
 
 
 def test_key_files_are_their_owners_alone(tmp_path: Path) -> None:

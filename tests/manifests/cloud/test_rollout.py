@@ -19,7 +19,7 @@ from manifests.cloud.rollout import Spec, Tools
 from manifests.cloud.service import Ask, Cloud
 from manifests.cloud.tables import participants as table
 from manifests.cloud.tables import seen
-from manifests.sync.desired import Shadow
+from manifests.sync.desired import Item, Shadow
 from manifests.sync.reported import Reported, Transition
 
 from .fleet import DETECTOR, RUNNING, make_cloud, populate
@@ -131,6 +131,20 @@ def test_a_stage_that_falls_short_waits_for_a_person(cloud: Cloud) -> None:
     cloud.turn(OPERATOR, 1, "resume")
     go(cloud)
     assert len(sent(cloud)) == 20
+
+
+def test_a_last_stage_that_falls_short_and_is_accepted_ends_the_rollout(cloud: Cloud) -> None:
+    populate(cloud, 20, online=19)
+    begin(cloud, stages=("100%",), success=0.95, abort=0.2)
+    go(cloud)
+    bad = min(sent(cloud))
+    answer(cloud, lambda device: "failed" if device == bad else "done")
+    go(cloud)
+    assert (show(cloud)["state"], show(cloud)["why"]) == ("paused", "stage 1: 18 of 19 are done, less than 95%")
+    cloud.turn(OPERATOR, 1, "resume")
+    go(cloud)
+    assert (show(cloud)["state"], show(cloud)["stage"]) == ("done", 0)
+    assert len(sent(cloud)) == 20, "the one that was away gets it too"
 
 
 def test_offline_devices_are_left_out_and_get_it_last(cloud: Cloud) -> None:
@@ -327,6 +341,35 @@ def test_one_device_is_reset_at_once_with_a_reason(cloud: Cloud) -> None:
     assert (state.hold, state.reset_epoch, state.active) == (True, 1, ())
 
 
+def test_a_device_that_was_reset_by_hand_waits_for_an_approver(cloud: Cloud) -> None:
+    """And starts again from what it then runs."""
+    ids = populate(cloud, 3)
+    cloud.reload(OPERATOR, Ask((NEW,), device=ids[0]))
+    with cloud.database.write() as connection:
+        inventory.note_shadows(connection, {ids[0]: Reported(revision=1, hold=True, active=RUNNING)}, 0.0)
+    assert cloud.impact("reload", Ask(("business/pet@1.1.0",), device=ids[0]))["held"]["count"] == 1
+    with pytest.raises(Refusal, match="is held since its reset: expected an approver, got operator olga"):
+        cloud.reload(OPERATOR, Ask(("business/pet@1.1.0",), device=ids[0]))
+    cloud.reload(APPROVER, Ask(("business/pet@1.1.0",), device=ids[0]))
+    with cloud.database.read() as connection:
+        state = inventory.wanted(connection, ids)[ids[0]]
+    assert [business.models["detector"].version for business in state.active] == ["1.0.0", "1.0.0"]
+
+
+def test_what_a_device_was_given_in_files_is_what_is_changed(cloud: Cloud) -> None:
+    ids = populate(cloud, 3)
+    cloud.reload(OPERATOR, Ask(("model/detector@1.0.0",), device=ids[0]))
+    cameras = Item(kind="device", name="hall", version="1.0.0", digest="0" * 64)
+    given = tuple(business.model_copy(update={"models": {"detector": DETECTOR["1.1.0"]}}) for business in RUNNING)
+    with cloud.database.write() as connection:
+        inventory.note_shadows(connection, {ids[0]: Reported(revision=7, active=given, document=cameras)}, 0.0)
+    cloud.reload(OPERATOR, Ask(("business/pet@1.1.0",), device=ids[0]))
+    with cloud.database.read() as connection:
+        state = inventory.wanted(connection, ids)[ids[0]]
+    assert (state.revision, state.document) == (8, cameras)
+    assert [business.models["detector"].version for business in state.active] == ["1.1.0", "1.1.0"]
+
+
 def test_more_than_a_hundredth_needs_a_second_person_in_time(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = populate(cloud, 250)
     assert "devices" in cloud.reset(OPERATOR, ids[:2], "", "two of 250")
@@ -348,6 +391,15 @@ def test_more_than_a_hundredth_needs_a_second_person_in_time(cloud: Cloud, monke
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(Refusal, match="has expired"):
         cloud.agree(Person("otto", "admin"), own["id"])
+
+
+def test_one_device_of_each_of_many_cohorts_is_many(cloud: Cloud) -> None:
+    """However they are asked for: together, or one after the other."""
+    rooms = [populate(cloud, 5, f"room-{number}")[0] for number in range(3)]
+    assert cloud.reset(OPERATOR, rooms, "", "all at once")["waits"]["devices"] == 3
+    assert "devices" in cloud.reset(OPERATOR, rooms[:1], "", "one")
+    assert "devices" in cloud.reset(OPERATOR, rooms[:1], "", "the same again")
+    assert cloud.reset(OPERATOR, rooms[1:2], "", "the next")["waits"]["devices"] == 1
 
 
 def test_a_condition_goes_with_the_change_and_with_nothing_after_it(cloud: Cloud) -> None:

@@ -86,6 +86,18 @@ def test_a_business_is_removed_and_added(cloud: Cloud, device: Make) -> None:
     assert kitchen.active[1].models["detector"] == DETECTOR["1.0.0"]
 
 
+def test_what_was_only_downloaded_is_let_go(cloud: Cloud, device: Make) -> None:
+    """What does not fit would otherwise fail every later change of the device."""
+    kitchen = device("kitchen")
+    cloud.download(OPERATOR, Ask(("model/detector@2.0.0", "business/pet@1.1.0"), device="kitchen"))
+    settled(kitchen, 1)
+    cloud.remove(OPERATOR, Ask(("model/detector",), device="kitchen"))
+    settled(kitchen, 2)
+    assert (kitchen.active, kitchen.stored) == (RUNNING, (PET["1.1.0"],))
+    with pytest.raises(Unknown, match="neither runs nor was to download model/detector: expected one of `business/door`, `business/pet`"):
+        cloud.remove(OPERATOR, Ask(("model/detector",), device="kitchen"))
+
+
 def test_a_reset_returns_to_the_factory_and_holds_until_an_approver(cloud: Cloud, device: Make) -> None:
     kitchen = device("kitchen")
     cloud.reload(OPERATOR, Ask(("model/detector@1.1.0",), device="kitchen"))

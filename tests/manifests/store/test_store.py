@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from manifests.bundle.canonical import digest, encode
 from manifests.store.blobs import BlobError
 from manifests.store.collect import collect
 from manifests.store.generations import FACTORY
-from manifests.store.release import Mismatch, check, release
+from manifests.store.release import Mismatch, check, device_of, release
 from manifests.store.reset import MARKER, apply_reset, request_reset
 from manifests.store.space import NoSpace, reserve
 from manifests.store.store import FACTORY_FILE, Store, StoreError, StoreInUse, install_factory
@@ -132,9 +133,9 @@ def test_a_broken_database_is_set_aside_and_the_factory_runs(root: Path, bundles
         case _:
             path.unlink()
     with Store(root) as store:
+        assert int(store.fact("floor")) == 7, "nothing older is taken, whatever was lost"
         if damage in ("garbage", "truncated"):
             assert store.lost == root / "state.db.broken-0"
-            assert int(store.fact("floor")) == 7
             assert "database-lost" in store.database.value("SELECT body FROM outbox")
         active = store.generations.role("active")
         assert active is not None
@@ -142,6 +143,47 @@ def test_a_broken_database_is_set_aside_and_the_factory_runs(root: Path, bundles
         assert store.generations.is_sound(active)
         for (sha256,) in store.database.rows("SELECT sha256 FROM blob"):
             assert store.blobs.is_sound(sha256)
+
+
+PASSING = [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM]
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_a_full_disk_is_no_broken_database(root: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """SQLite's log and its index need space as soon as a database is opened."""
+    with Store(root) as store, store.transaction():
+        store.state("floor", 7)
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        raise error
+
+    with monkeypatch.context() as disk:
+        disk.setattr("manifests.store.database._connect", full)
+        with pytest.raises(sqlite3.OperationalError):
+            Store(root)
+    with Store(root) as store:
+        assert store.lost is None
+        assert store.fact("floor") == 7
+
+
+def test_a_database_that_cannot_be_read_is_broken(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from manifests.store import database
+
+    Store(root).close()
+    connect, tries = database._connect, [sqlite3.SQLITE_IOERR_READ]
+
+    def bad(path: Path) -> sqlite3.Connection:
+        if tries:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = tries.pop()
+            raise error
+        return connect(path)
+
+    monkeypatch.setattr(database, "_connect", bad)
+    with Store(root) as store:
+        assert store.lost is not None
 
 
 def test_databases_that_were_set_aside_do_not_fill_the_disk(root: Path) -> None:
@@ -155,6 +197,21 @@ def test_a_factory_is_installed_once(root: Path, bundles: Bundles) -> None:
     assert stat.S_IMODE((root / FACTORY_FILE).stat().st_mode) == 0o444
     with pytest.raises(StoreError, match="a place without a store"):
         install_factory(root, bundles("other", weights=b"other").path)
+
+
+def test_the_device_s_own_manifest_counts_before_the_factory_s(root: Path, bundles: Bundles, tmp_path: Path) -> None:
+    """From the first start on, and after a reset: streams do not change with an update."""
+    own = tmp_path / "own.yaml"
+    device = 'streams: {front: {source: "synthetic:pets"}}\nbusinesses: [{use: pet@^1, bind: {camera: front}}]\n'
+    own.write_text(f"apiVersion: ace/v1\nkind: Device\nname: own\n{device}")
+    with Store(root) as store:
+        active = store.generations.role("active")
+        assert active is not None
+        for desired in (active.desired, wanted(bundles("new", weights=b"new"), 1, document=None)):
+            for file, name in ((own, "own"), (None, "living-room")):
+                found = device_of(store, desired, file)
+                assert found is not None
+                assert found.name == name
 
 
 def test_a_store_without_a_factory_runs_nothing(tmp_path: Path) -> None:

@@ -182,12 +182,21 @@ def test_an_engine_that_dies_at_rest_is_given_what_ran(rig: Rig) -> None:
 
 
 @both
-def test_killed_while_a_blob_comes_in(rig: Rig, two: Bundle) -> None:
-    """It goes on where it was written down."""
+@pytest.mark.parametrize("cut", ["killed", "no network"])
+def test_a_blob_that_is_cut_off_goes_on_where_it_was_written_down(rig: Rig, two: Bundle, cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("manifests.sync.prepare", "manifests.bundle.archive"):
+        monkeypatch.setattr(f"{module}.CHUNK", 4096)
     rig.run(State.FETCH, tick=0.1)
-    rig.fetcher.faults = [[b"abc", *map(bytes, ())]]
-    rig.restart()
+    while not (there := rig.store.database.rows("SELECT sha256, done FROM partial WHERE done > 0")):
+        rig.updater.step()
+    if cut == "killed":
+        rig.restart()
+    else:
+        rig.updater._context.drop_stream()
+        rig.fetcher.faults = [FetchError("no route")] * 3
     rig.run(State.COMMITTED)
+    assert there[0] in rig.fetcher.asked, "what was there was not fetched again"
+    assert (there[0][0], 0) not in rig.fetcher.asked[rig.fetcher.asked.index(there[0]) :]
     settled(rig, two, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from manifests.bundle.bundle import Bundle
 from manifests.store.reset import request_reset
 from manifests.sync.outbox import KEPT, KEPT_FINAL, post
+from manifests.sync.runtime import RuntimeRefusal
 from manifests.sync.states import State, backoff
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
@@ -42,6 +44,16 @@ def test_a_switch_is_proven_to_the_cloud(rig: Rig, two: Bundle) -> None:
     assert bodies["PROBATION"]["switch"]["lost"] == 0
     assert bodies["GATE"]["compared"] == 8
     assert bodies["FETCH"]["missing_bytes"] > 3000
+
+
+def test_why_an_update_failed_is_known_on_the_device(rig: Rig, two: Bundle) -> None:
+    """Where there is no cloud to ask, the agent says it."""
+    rig.engine.faults["admit"] = [RuntimeRefusal("no room")]
+    rig.submit(wanted(two, 1))
+    rig.run(State.FAILED)
+    assert rig.updater.reason == "no room"
+    rig.run(State.IDLE)
+    assert rig.updater.reason == ""
 
 
 def test_reports_stay_until_they_are_acknowledged(rig: Rig, two: Bundle) -> None:
@@ -123,6 +135,15 @@ def test_what_is_not_trusted_changes_nothing(rig: Rig, two: Bundle, tmp_path: Pa
     for _ in range(20):
         rig.updater.step()
     settled(rig, 5)
+
+
+def test_a_stolen_online_key_cannot_age_the_device(rig: Rig, two: Bundle) -> None:
+    """Each message says that more than a year has passed: what was signed offline would be out of date for good."""
+    rig.refresh()
+    for revision in range(1, 6):
+        issued = datetime.fromtimestamp(rig.clock.now(), UTC) + timedelta(days=399)
+        rig.updater.submit(rig.sealed(wanted(two, revision, active=(), document=None, issued=issued)))
+    assert rig.clock.now() <= rig.repository.targets().expires.timestamp()
 
 
 @pytest.mark.parametrize("rig", ["offline"], indirect=True)
@@ -207,8 +228,6 @@ def test_a_release_that_is_damaged_on_the_disk_is_not_run(rig: Rig, two: Bundle)
 
 
 def test_an_engine_that_refuses_what_runs_gets_what_ran_before(rig: Rig, two: Bundle) -> None:
-    from manifests.sync.runtime import RuntimeRefusal
-
     rig.submit(wanted(two, 1))
     rig.run(State.COMMITTED)
     settled(rig, 1)

@@ -232,10 +232,26 @@ def test_a_stolen_online_key_can_choose_within_what_was_signed(repository: Repos
     assert verify(repository, store, wanted(active=(tuned,), document=CAMERAS[0], staged=(NEXT[0],)))
 
 
+def test_the_streams_that_run_may_stay(repository: Repository, store: TrustStore) -> None:
+    """A document that a signed file brought for every device is none that the online key may bring, and one that it need not take away."""
+    running = replace(HELD, running=frozenset({FOREIGN[0].digest}))
+    assert verify(repository, store, wanted(document=FOREIGN[0]), running)
+    assert code(lambda: verify(repository, store, wanted(document=FOREIGN[0]))) == "document"
+
+
 def test_old_desired_states_stay_old(repository: Repository, store: TrustStore) -> None:
     held = replace(HELD, revision=7, reset_epoch=2)
     assert code(lambda: verify(repository, store, wanted(revision=6, reset_epoch=2), held)) == "rollback"
     assert code(lambda: verify(repository, store, wanted(revision=8, reset_epoch=1), held)) == "rollback"
+
+
+@pytest.mark.parametrize("number", ["revision", "reset_epoch"])
+def test_a_stolen_online_key_cannot_use_up_the_numbers(repository: Repository, store: TrustStore, number: str) -> None:
+    last = (1 << 53) - 1
+    assert code(lambda: verify(repository, store, wanted(**{number: last}))) == "ahead"
+    assert verify(repository, store, wanted(**{number: 20261123}))
+    file = seal(wanted(**{number: last}), keys.load(repository.folder / "offline" / "updates.pem"))
+    assert store.verify(file.encode(), HELD, NOW), "who signs offline may do what it likes"
 
 
 def test_a_replaced_online_key_is_believed_no_more(repository: Repository, store: TrustStore) -> None:
@@ -244,6 +260,36 @@ def test_a_replaced_online_key_is_believed_no_more(repository: Repository, store
     store.refresh(folder_fetch(repository.metadata), NOW)
     assert code(lambda: store.verify(seal(wanted(), stolen).encode(), HELD, NOW)) == "signature"
     assert verify(repository, store, wanted())
+
+
+def test_a_root_is_renewed_before_it_expires(repository: Repository, store: TrustStore) -> None:
+    later = NOW + timedelta(days=360)
+    repository.add({}, later)
+    assert repository.renew(later) == 2
+    for now in (later, NOW + timedelta(days=370)):
+        repository.freshen(now)
+        store.refresh(folder_fetch(repository.metadata), now)
+        assert verify(repository, store, wanted(), now=now)
+    (repository.folder / "offline" / "root-1.pem").unlink()
+    assert repository.renew(later) == 3, "two of three sign"
+    (repository.folder / "offline" / "root-2.pem").unlink()
+    with pytest.raises(TargetRefusal, match="expected 2 root keys to sign with, got 1"):
+        repository.renew(later)
+
+
+def test_versions_far_ahead_of_stolen_keys_are_forgotten(repository: Repository, store: TrustStore) -> None:
+    """TUF's fast-forward attack: with it, no later metadata would ever be newer."""
+    from tuf.api.metadata import Metadata
+
+    timestamp: Metadata[Any] = Metadata.from_file(str(repository.metadata / "timestamp.json"))
+    timestamp.signed.version = 1_000_000
+    stolen = repository._sign(timestamp, [keys.load(repository.folder / "online" / "timestamp.pem")])
+    store.refresh(serve(snapshot_of(repository.metadata) | {"timestamp.json": stolen}), NOW)
+    assert code(lambda: store.refresh(folder_fetch(repository.metadata), NOW)) == "rollback"
+    repository.renew(NOW, replace_online=True)
+    store.refresh(folder_fetch(repository.metadata), NOW)
+    assert verify(repository, store, wanted())
+    assert code(lambda: store.refresh(serve(snapshot_of(repository.metadata) | {"timestamp.json": stolen}), NOW)) == "signature"
 
 
 def test_the_signature_covers_every_byte(repository: Repository, store: TrustStore) -> None:

@@ -17,6 +17,7 @@ from manifests.sync.agent.rows import Rows, transition
 from manifests.sync.agent.session import Session
 from manifests.sync.channel.messages import (
     Ack,
+    Enrolled,
     Heartbeat,
     Hello,
     Offer,
@@ -167,6 +168,16 @@ def test_an_acknowledgement_from_elsewhere_deletes_nothing() -> None:
     assert not database.rows
 
 
+def test_evidence_that_is_too_long_is_left_out_and_what_happened_is_told() -> None:
+    database = Database()
+    database.post()
+    database.rows[0].body["switch"] = {"kept": ["x" * 300_000]}
+    (message,) = (each for each in map(decode, greeted(Device(), database).due(0.0)) if isinstance(each.body, Report))
+    assert isinstance(message.body, Report)
+    assert (message.seq, message.body.transition.outcome) == (1, "done")
+    assert "at most" in message.body.transition.evidence["left_out"]
+
+
 def test_only_newer_revisions_are_offered() -> None:
     device = Device()
     device.held = 5
@@ -189,6 +200,14 @@ def test_heartbeats_are_jittered_and_the_shadow_follows_what_changed() -> None:
     assert Shadow in [type(decode(message).body) for message in session.due(601.0)]
     session.received(encode(Ack(shadow=True)), 602.0)
     assert Shadow in [type(decode(message).body) for message in session.due(603.0)]
+
+
+def test_a_device_that_waits_for_a_person_says_so() -> None:
+    session = Session(Database().outbox(), Device(), token="0123456789abcdef")
+    session.connected(0.0)
+    session.due(0.0)
+    session.received(encode(Enrolled(state="pending", name="porch")), 0.0)
+    assert session.refusal == "this device has asked to be let in as porch: a person must approve it"
 
 
 def test_a_refusal_is_obeyed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from manifests.store.reset import request_reset
 from manifests.sync.offline import Update
 from manifests.trust.envelope import OFFLINE
 from manifests.trust.repository import Repository
@@ -145,6 +147,78 @@ def test_a_disk_that_is_full_keeps_the_file_for_later(site: Site, monkeypatch: p
     agent._inbox.look()
     assert site.wanted == 1
     assert path.exists(), "its blobs are still to be read"
+
+
+def test_a_file_that_cannot_be_read_holds_up_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the files behind it, nor what comes from the cloud; and it is said once."""
+    from manifests.sync.agent import inbox
+
+    agent: Any = site.agent
+    folder, read = agent.store.root / "inbox", inbox.update_of
+
+    def broken(path: Path) -> Update:
+        if path.name == "a.ace":
+            raise OSError(5, "Input/output error", str(path))
+        return read(path)
+
+    monkeypatch.setattr(inbox, "update_of", broken)
+    monkeypatch.setattr("manifests.sync.agent.agent.LOOK_S", 0.0)
+    asked: list[bool] = []
+    monkeypatch.setattr(agent, "_look_at_cloud", lambda: asked.append(True))
+    (folder / "a.ace").write_bytes(b"unreadable")
+    packed(site.folder / "manifests", model="1.1.0", weights=b"1.1.0").save(folder / "b.ace", site.update("1.1.0", 1).encoded())
+    for _ in range(3):
+        agent._turn()
+    assert site.wanted == 1
+    assert len(asked) == 3
+    assert len([line for line in site.said if "Input/output error" in line]) == 1
+
+
+def test_a_database_that_breaks_while_frames_flow_ends_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that ended would end its engine; the next start sets the database aside."""
+    agent: Any = site.agent
+
+    def broken(*_: Any) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr("manifests.sync.agent.agent.LOOK_S", 0.0)
+    for call in ("rows", "value"):
+        monkeypatch.setattr(agent.store.database, call, broken)
+    for _ in range(3):
+        agent._turn()
+    assert len([line for line in site.said if "malformed" in line]) in (1, 2), "said once, wherever it is met"
+
+
+def test_a_reset_by_hand_is_told(site: Site) -> None:
+    agent: Any = site.agent
+    agent._share()
+    assert not agent._mirror.reported().hold
+    request_reset(site.folder / "store", "a test")
+    agent.updater.step()
+    agent._share()
+    assert agent._mirror.reported().hold
+
+
+def test_after_a_lost_database_the_same_revision_is_taken_again(site: Site) -> None:
+    update = site.update("1.1.0", 3)
+    assert site.bring("1.1.0", update) == ""
+    agent: Any = site.agent
+    agent._share()
+    assert agent._mirror.revision() == 3
+    engine = agent._purpose()
+    site.stop()
+    agent = site.start().agent
+    assert agent._purpose() == engine, "an engine that lives goes on"
+    site.stop()
+    (site.folder / "store" / "state.db").write_bytes(b"broken" * 500)
+    agent = site.start().agent
+    assert agent._purpose() != engine, "one that knows the numbers of the old database is started anew"
+    agent._share()
+    assert agent._mirror.revision() == 2, "so that the cloud offers it once more"
+    assert site.bring("1.1.0", site.update("1.1.0", 2)) == "rollback"
+    assert agent.updater.submit(update.desired.encode()), "the same, with the same number"
+    agent._share()
+    assert agent._mirror.revision() == 3
 
 
 def raising(error: OSError) -> Callable[..., None]:
