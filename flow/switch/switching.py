@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow.executor.workers import Worker
 from flow.switch.bank import lost_frames
-from flow.switch.cut import NEVER, Cutter, Interrupted, Steps, groups
+from flow.switch.cut import NEVER, Cutter, Interrupted, Steps, breath, groups
 from flow.switch.error import SwitchError
 from flow.switch.peak import memory
 from flow.switch.proof import Proof, differences, gap_of, last_row
@@ -58,6 +58,7 @@ class Switching:
         yield from self._watch_results(stage)
         stage.peak = max(stage.peak, (yield from memory(supervisor, supervisor.workers.values())))
         proof = self._proof(stage, lost)
+        yield from breath(supervisor)
         yield from self._retire(stage, keep=keep_previous)
         return proof
 

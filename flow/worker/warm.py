@@ -31,7 +31,7 @@ def rehearse(chain: ChainRunner, spec: Callable[[Ref], Spec]) -> None:
     values: list[Any] = [None] * chain.size
     for ref, place in chain.table.items():
         values[place] = _nothing(spec(ref))
-    frame = Frame("", 0, 0)
+    frame = Frame("", -1, 0)
     for node in chain.nodes:
         with contextlib.suppress(Exception):
             node.rehearse(frame, values)

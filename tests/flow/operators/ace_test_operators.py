@@ -187,6 +187,28 @@ class Tint(Operator):
         return out
 
 
+class Rehearsed(Operator):
+    """x: 1 when it has been run before the first frame came. `why` makes another node of it."""
+
+    op = "test.rehearsed"
+    inputs = {"image": port("image")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        why: int = 0
+
+    def __init__(self, config=None, model=None):
+        super().__init__(config, model)
+        self.rehearsed = False
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, image):
+        self.rehearsed |= frame.seq < 0 and level(image) == 0
+        return point(float(self.rehearsed), frame.seq)
+
+
 class Noise(Operator):
     """A random number."""
 
