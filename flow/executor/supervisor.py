@@ -65,7 +65,7 @@ class Supervisor:
         self.running = False
         self.failed = False
         self.shadow = Shadow(self)
-        self._opened: Counter[LinkId] = Counter()
+        self.opened: Counter[LinkId] = Counter()
         from flow.switch.change import PlanChange  # it stands on parts of this package
 
         self.change = PlanChange(self)
@@ -158,8 +158,8 @@ class Supervisor:
             ends = self.wiring.ends(link)
             if self.wiring.carrier(link) != "zmq" or seat not in ends or not all(self.workers[end].ready for end in ends):
                 continue
-            self._opened[link] += 1
-            address = self.directory.address(f"{link.name}.{self._opened[link]}")
+            self.opened[link] += 1
+            address = self.directory.address(f"{link.name}.{self.opened[link]}")
             for end, sending in ((ends[1], False), (ends[0], True)):
                 self.command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -314,6 +315,7 @@ class Switching:
         supervisor.memory.reduce(stage.wiring, supervisor.workers)
         supervisor.nodes = {node.address: node for node in succession.after.nodes}
         supervisor.lost &= supervisor.workers.keys()
+        supervisor.opened = Counter({link: supervisor.opened[link] for link in stage.wiring.links()})
         change.legacies.forget({chain.id for lane in succession.leaving for chain in stage.chains(lane)})
         change.became(stage)
 
