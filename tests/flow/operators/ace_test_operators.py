@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -207,6 +208,21 @@ class Rehearsed(Operator):
     def run(self, frame, image):
         self.rehearsed |= frame.seq < 0 and level(image) == 0
         return point(float(self.rehearsed), frame.seq)
+
+
+class Objects(Operator):
+    """The same picture; and as x how many containers live in this process, but for those that it was built with."""
+
+    op = "test.objects"
+    inputs = {"image": port("image")}
+    outputs = {"image": port("image"), "points": port("points")}
+
+    def infer(self, specs):
+        return {"image": images(specs["image"], "image"), "points": POINTS}
+
+    def run(self, frame, image):
+        gc.collect()
+        return {"image": image, "points": point(float(len(gc.get_objects())))}
 
 
 class Noise(Operator):
