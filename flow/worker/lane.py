@@ -146,7 +146,7 @@ class LaneWorker:
             poison=frozenset(self.setup.poison),
             failed=self._business_failed, closed=lambda sink: self.control.tell("sink_closed", sink=sink),
         )  # fmt: skip
-        if self.setup.beside:
+        if self.setup.beside and self.lane.device == "cpu":
             rehearse(runner, self.wiring.spec)
         for name in self.setup.stopped:
             runner.stop_business(name)
