@@ -106,7 +106,7 @@ class Trouble(Operator):
         return {"points": POINTS}
 
     def run(self, frame, points):
-        meant = frame.seq == self.config.at or (self.config.every and frame.seq % self.config.every == 0)
+        meant = frame.seq >= 0 and (frame.seq == self.config.at or (self.config.every and frame.seq % self.config.every == 0))
         if meant and self.config.how != "none" and self._now():
             match self.config.how:
                 case "raise":
