@@ -119,9 +119,17 @@ def slope(sizes: np.ndarray) -> str:
 
 
 def private_bytes(process: Path) -> int:
-    """What a process has to itself."""
-    lines = (process / "smaps_rollup").read_text().splitlines()
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    """What a process alone has written. Clean pages of files come and go with whoever else on this machine has the same libraries open,
+    and shared memory is counted where it is allocated.
+    """
+    total, own = 0, True
+    for line in (process / "smaps").read_text().splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            own = "/memfd:" not in rest
+        elif name == "Private_Dirty:" and own:
+            total += 1024 * int(rest.split()[0])
+    return total
 
 
 def shares(periods: np.ndarray) -> str:
