@@ -94,6 +94,6 @@ def test_reloads_leave_no_descriptor_no_memory_and_no_object_behind(write: Calla
         while (after := held(run)) != before and time.monotonic() < give_up:
             time.sleep(0.1)
         assert after == before
-        assert later < objects + MORE  # what is under way differs by a few; what each reload leaves would be more
+        assert later < objects + MORE / 2  # what is under way may differ by a few; what each reload leaves would be more
         assert len(run.counters()) == len(counters)
         run.drain()
