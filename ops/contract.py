@@ -77,7 +77,8 @@ class Context(Protocol):
 class Operator:
     """Base of every operator.
 
-    `op` is its name in manifests. `kind`: `pure` (same inputs, same outputs), `stateful` (keeps state per instance and stream), `random`
+    `op` is its name in manifests. `kind`: `pure` (same inputs, same outputs: it may be run on a black picture, or on nothing, before the
+    first frame comes), `stateful` (keeps state per instance and stream), `random`
     (never shared). Inputs are valid during `run` only: copy what you keep. State lives in the instance, never in the class or module.
     """
 

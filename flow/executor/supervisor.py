@@ -65,7 +65,7 @@ class Supervisor:
         self.running = False
         self.failed = False
         self.shadow = Shadow(self)
-        self._opened: Counter[LinkId] = Counter()
+        self.opened: Counter[LinkId] = Counter()
         from flow.switch.change import PlanChange  # it stands on parts of this package
 
         self.change = PlanChange(self)
@@ -79,8 +79,6 @@ class Supervisor:
         self._tick_ms = int(max(LEAST_TICK_MS, min(MOST_TICK_MS, deadline_ms / TICKS_A_DEADLINE)))
         self._look_at = 0.0
         """When workers are looked at though none has said anything."""
-        self._stalled: dict[Seat, str] = {}
-        self._started: dict[Seat, float] = {}
         self.lost: set[Seat] = set()
         self._closed: set[int] = set()
         self._stop = False
@@ -120,7 +118,6 @@ class Supervisor:
         """Starts a worker's next incarnation."""
         seat = worker.seat
         worker.start(self.nursery)
-        self._started[seat] = time.monotonic()
         terms = self.change.terms(worker)
         worker.plan = terms.plan
         wiring = Wiring(terms.plan)
@@ -161,8 +158,8 @@ class Supervisor:
             ends = self.wiring.ends(link)
             if self.wiring.carrier(link) != "zmq" or seat not in ends or not all(self.workers[end].ready for end in ends):
                 continue
-            self._opened[link] += 1
-            address = self.directory.address(f"{link.name}.{self._opened[link]}")
+            self.opened[link] += 1
+            address = self.directory.address(f"{link.name}.{self.opened[link]}")
             for end, sending in ((ends[1], False), (ends[0], True)):
                 self.command(self.workers[end], do="open", links=[as_json(ORDER, LinkOrder(link, address, sending))])
 
@@ -303,16 +300,16 @@ class Supervisor:
             return
         cause = worker.dead()
         if cause is not None:
-            self._died(worker, self._stalled.pop(worker.seat, cause))
-        elif not worker.gone and not worker.ready and now - self._started[worker.seat] > START_TIMEOUT_S:
-            self._stalled[worker.seat] = f"not ready after {START_TIMEOUT_S:.0f} s"
+            self._died(worker, worker.stalled or cause)
+        elif not worker.gone and not worker.ready and now - worker.started > START_TIMEOUT_S:
+            worker.stalled = f"not ready after {START_TIMEOUT_S:.0f} s"
             worker.kill()
         elif worker.ready:
             self._check_deadline(worker)
 
     def _check_deadline(self, worker: Worker) -> None:
         status = worker.block.status()
-        if status["node"] < 0 or worker.seat in self._stalled:
+        if status["node"] < 0 or worker.stalled:
             return
         node = worker.plan.nodes[status["node"]]
         took_ms = (time.monotonic_ns() - status["since_ns"]) / 1e6
@@ -325,7 +322,7 @@ class Supervisor:
         if worker.process is None:
             self.give_up(worker, f"{cause}; a thread cannot be ended: run with --workers processes")
         else:
-            self._stalled[worker.seat] = cause
+            worker.stalled = cause
             worker.kill()
 
     def _died(self, worker: Worker, cause: str) -> None:

@@ -37,6 +37,9 @@ class Worker:
         self.restarts = 0
         self.gone = True
         self.due: float | None = None
+        self.started = 0.0
+        self.stalled = ""
+        """Why this life is being ended."""
         self.sock: socket.socket | None = None
         self.process: Child | None = None
         self.thread: threading.Thread | None = None
@@ -62,6 +65,7 @@ class Worker:
         """
         self.incarnation += 1
         self.ready, self.gone, self.due = False, False, None
+        self.started, self.stalled = time.monotonic(), ""
         self.block.set_status("ended", 0)
         self.block.leave()
         if self._succeed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ KINDS: Mapping[str, type] = {
     )
 }  # fmt: skip
 TAG = "@"
+ATOMS = frozenset({type(None), bool, int, float, str})
+FIELDS: Mapping[type, tuple[str, ...]] = {kind: tuple(field.name for field in fields(kind)) for kind in KINDS.values()}
 MAX_BYTES = 64 << 20
 
 
@@ -46,38 +48,51 @@ def decode_plan(data: str | bytes) -> Plan:
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case list():
-            return [_plain(item) for item in value]
-        case tuple():
-            return {TAG: "tuple", "items": [_plain(item) for item in value]}
-        case Path():
-            return {TAG: "path", "path": str(value)}
-        case Mapping():
-            return {TAG: "map", "items": [[_plain(key), _plain(item)] for key, item in value.items()]}
-        case _ if is_dataclass(value) and type(value).__name__ in KINDS:
-            return {TAG: type(value).__name__} | {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        case _:
-            raise TypeError(f"expected a value that a plan may hold, got {type(value).__name__}")
+    kind = type(value)
+    if kind in ATOMS:
+        return value
+    if kind is tuple:
+        return {TAG: "tuple", "items": [_plain(item) for item in value]}
+    if kind in FIELDS:
+        plain: dict[str, Any] = {TAG: kind.__name__}
+        for name in FIELDS[kind]:
+            plain[name] = _plain(getattr(value, name))
+        return plain
+    if isinstance(value, (bool, int, float, str)):  # of a kind of its own
+        return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return {TAG: "tuple", "items": [_plain(item) for item in value]}
+    if isinstance(value, Path):
+        return {TAG: "path", "path": str(value)}
+    if isinstance(value, Mapping):
+        return {TAG: "map", "items": [[_plain(key), _plain(item)] for key, item in value.items()]}
+    raise TypeError(f"expected a value that a plan may hold, got {kind.__name__}")
 
 
 def _value(plain: Any) -> Any:
-    match plain:
-        case list():
-            return [_value(item) for item in plain]
-        case {"@": "tuple", "items": list(items)}:
-            return tuple(_value(item) for item in items)
-        case {"@": "path", "path": str(path)}:
-            return Path(path)
-        case {"@": "map", "items": list(items)}:
-            return {_value(key): _value(item) for key, item in items}
-        case {"@": str(kind), **rest}:
-            if kind not in KINDS:
-                raise ValueError(f"expected one of {', '.join(KINDS)}, got {kind!r}")
-            return KINDS[kind](**{str(name): _value(item) for name, item in rest.items()})
-        case dict():
-            raise ValueError(f"expected a mapping with {TAG!r}, got one with {', '.join(plain) or 'nothing'}")
-        case _:
-            return plain
+    kind = type(plain)
+    if kind is list:
+        return [_value(item) for item in plain]
+    if kind is not dict:
+        return plain
+    tag = plain.get(TAG)
+    if tag == "tuple":
+        return tuple([_value(item) for item in _items(plain)])
+    if tag == "map":
+        return {_value(key): _value(item) for key, item in _items(plain)}
+    if tag == "path":
+        return Path(plain["path"])
+    if isinstance(tag, str) and tag in KINDS:
+        return KINDS[tag](**{name: _value(item) for name, item in plain.items() if name != TAG})
+    if isinstance(tag, str):
+        raise ValueError(f"expected one of {', '.join(KINDS)}, got {tag!r}")
+    raise ValueError(f"expected a mapping with {TAG!r}, got one with {', '.join(plain) or 'nothing'}")
+
+
+def _items(plain: dict[str, Any]) -> list[Any]:
+    items = plain["items"]
+    if type(items) is not list:
+        raise ValueError(f"expected a list of items, got {type(items).__name__}")
+    return items

@@ -10,10 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flow.executor.workers import Worker
 from flow.plan.value import Plan
+
+if TYPE_CHECKING:
+    from flow.executor.supervisor import Supervisor
 
 PATIENCE_S = 1.0
 """A camera that gives no frame for so long does not pace: all stop where they are."""
@@ -23,6 +26,12 @@ NEVER = 1 << 62
 
 Steps = Generator[None, None, Any]
 """Work that goes on a bit each time it is asked to."""
+
+
+def breath(supervisor: Supervisor) -> Steps:
+    """A pause in long work, in which results go on; work goes on at once after it."""
+    supervisor.poke()
+    yield
 
 
 class Interrupted(Exception):

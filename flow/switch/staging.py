@@ -12,7 +12,7 @@ from flow.executor.workers import Worker
 from flow.plan.outputs import RESULTS
 from flow.plan.value import Plan
 from flow.pool import PoolError
-from flow.switch.cut import Steps
+from flow.switch.cut import Steps, breath
 from flow.switch.error import SwitchError
 from flow.switch.peak import memory
 from flow.switch.proof import differences
@@ -42,14 +42,17 @@ class Staging:
         if not supervisor.running:
             raise SwitchError("expected a run whose workers are ready, got one that is still starting")
         succession = succeed(supervisor.plan, plan, change.numbers, broken=self._broken())
+        yield from breath(supervisor)
+        epoch = change.epoch + 1
+        known = terms(succession.after, epoch), terms(succession.both, change.epoch)
+        yield from breath(supervisor)
         both = Wiring(succession.both, change.streams)
         after = Wiring(succession.after, both.streams)
         change.streams = list(both.streams)
         fresh = {seat: self._worker(seat, after) for seat in after.seats() if seat.lane in succession.coming}
-        epoch = change.epoch + 1
         stage = Stage(
-            succession, after, both, epoch, fresh, self._new_inboxes(succession, after, fresh), terms(succession.after, epoch),
-            terms(succession.both, change.epoch), Passage(epoch, plan.digest, succession.ends, succession.begins, {}), beside,
+            succession, after, both, epoch, fresh, self._new_inboxes(succession, after, fresh), *known,
+            Passage(epoch, plan.digest, succession.ends, succession.begins, {}), beside,
         )  # fmt: skip
         try:
             supervisor.memory.extend(both, after, {**supervisor.workers, **fresh}, epoch)
@@ -61,6 +64,7 @@ class Staging:
         change.legacies.bequeath(stage)
         supervisor.inboxes = {**supervisor.inboxes, **stage.inboxes}
         supervisor.nodes.update((node.address, node) for node in succession.after.nodes)
+        yield from breath(supervisor)
         if beside:
             try:
                 yield from self.start(stage)

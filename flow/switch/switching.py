@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flow.executor.workers import Worker
 from flow.switch.bank import lost_frames
-from flow.switch.cut import NEVER, Cutter, Interrupted, Steps, groups
+from flow.switch.cut import NEVER, Cutter, Interrupted, Steps, breath, groups
 from flow.switch.error import SwitchError
 from flow.switch.peak import memory
 from flow.switch.proof import Proof, differences, gap_of, last_row
@@ -58,6 +59,7 @@ class Switching:
         yield from self._watch_results(stage)
         stage.peak = max(stage.peak, (yield from memory(supervisor, supervisor.workers.values())))
         proof = self._proof(stage, lost)
+        yield from breath(supervisor)
         yield from self._retire(stage, keep=keep_previous)
         return proof
 
@@ -313,6 +315,7 @@ class Switching:
         supervisor.memory.reduce(stage.wiring, supervisor.workers)
         supervisor.nodes = {node.address: node for node in succession.after.nodes}
         supervisor.lost &= supervisor.workers.keys()
+        supervisor.opened = Counter({link: supervisor.opened[link] for link in stage.wiring.links()})
         change.legacies.forget({chain.id for lane in succession.leaving for chain in stage.chains(lane)})
         change.became(stage)
 

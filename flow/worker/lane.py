@@ -40,7 +40,7 @@ from flow.worker.sinks import Nowhere, ResultsTarget, SinkRunner, Unopened
 from flow.worker.source import SourceStage
 from flow.worker.sources import open_source, replays
 from flow.worker.waiter import WAIT_MS, Patience, Waiter
-from flow.worker.warm import warm
+from flow.worker.warm import rehearse, warm
 from ops import catalog
 from ops.contract import Operator
 
@@ -146,6 +146,8 @@ class LaneWorker:
             poison=frozenset(self.setup.poison),
             failed=self._business_failed, closed=lambda sink: self.control.tell("sink_closed", sink=sink),
         )  # fmt: skip
+        if self.setup.beside and self.lane.device == "cpu":
+            rehearse(runner, self.wiring.spec)
         for name in self.setup.stopped:
             runner.stop_business(name)
         runner.epoch, runner.held = self.setup.epoch, chain.id in self.setup.held

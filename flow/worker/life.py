@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 
 from devices.engine import Session
 from flow import channel
-from flow.courtesy import courteously
+from flow.courtesy import STEPS, courteously
 from flow.plan.codec import decode_plan
 from flow.plan.priority import niceness
 from flow.plan.value import Plan
@@ -45,7 +46,8 @@ def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], born: i
         message, fds = channel.receive(sock)
     setup = SETUP.validate_python(message["setup"])
     if plan is None or plan.digest != message["digest"]:
-        plan = decode_plan(message["plan"])
+        known = functools.partial(decode_plan, message["plan"])
+        plan = courteously(known) if setup.beside and born is not None else known()
     if born is not None:
         _step_back(born, niceness(plan, next(lane for lane in plan.lanes if lane.id == setup.lane)))
     worker = LaneWorker(setup, plan, fds, sock, sessions)
@@ -65,6 +67,8 @@ def _live(sock: socket.socket, sessions: dict[tuple[Any, ...], Session], born: i
             gc.freeze()  # what has been built lives on: looking through it again and again would hold frames up
         worker.run()
     finally:
+        if born is not None and worker.change.leaves and not worker.rests:
+            os.setpriority(os.PRIO_PROCESS, 0, STEPS)  # others go on: they come before what is to be cleared away
         worker.close()
     return worker.rests
 

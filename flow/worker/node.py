@@ -165,6 +165,12 @@ class NodeRunner:
             self._put(result, values)
         return True
 
+    def rehearse(self, frame: Frame, values: list[Any]) -> None:
+        """Runs a pure operator ahead of the first frame; nothing is counted. Raises what it raises."""
+        arguments = None if self.node.kind != "pure" or self._lifted else self._gather(values)
+        if arguments is not None and (result := self.operator.run(frame, **arguments)) is not None:
+            self._put(result, values)
+
     def _gather(self, values: list[Any]) -> dict[str, Any] | None:
         """Its inputs by port; None when one is missing that it needs."""
         arguments: dict[str, Any] = {}
@@ -323,6 +329,9 @@ class AbsentNode:
     def run(self, frame: Frame, stream: int, values: list[Any], then: int = -1, *, entered: bool = False) -> bool:
         self.block.add(f"{self.key}.dropped:stopped", counts_now(self.block, self.key, frame.seq))
         return True
+
+    def rehearse(self, frame: Frame, values: list[Any]) -> None:
+        return
 
     def flush(self, values: list[Any], stream: int, seq: int) -> bool:
         return False

@@ -24,6 +24,8 @@ class Tracker(Operator):
         return {"detections": records(specs["detections"], "detections", "detections")}
 
     def open(self, context: Context) -> None:
+        import lap  # noqa: F401 - it takes milliseconds, which no frame shall wait for
+
         super().open(context)
         self._tracks = np.empty(0, self.track)
         self._frame = 0

@@ -6,6 +6,7 @@ a while; the times between results in both are printed side by side, with what w
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import threading
@@ -29,6 +30,10 @@ SETTLED = 0.2
 """Share of the reloads after which memory is looked at: caches are warm by then."""
 A_ROUND, LEFT_ALONE_S = 10, 2.0
 """Reloads one after another, then so long without any."""
+DRAWN_S = 12.0
+"""After so long the synthetic camera has drawn whatever it shows; drawing something for the first time takes it a frame period or two."""
+LONGEST_S = 10
+"""More than a reload takes, the time without any included: so many results are noted."""
 
 
 def version(folder: Path, number: int) -> Plan:
@@ -47,14 +52,23 @@ def version(folder: Path, number: int) -> Plan:
 
 
 class Output:
-    """Frame numbers and times of the results of one output, as the caller gets them."""
+    """Frame numbers and times of the results of one output, as the caller gets them. Its memory is there from the beginning."""
 
-    def __init__(self) -> None:
-        self.seqs, self.times = array("q"), array("d")
+    def __init__(self, most: int) -> None:
+        self.all_seqs, self.all_times, self.count = np.full(most, -1, np.int64), np.full(most, -1.0), 0
+
+    def note(self, seq: int) -> None:
+        self.all_seqs[self.count], self.all_times[self.count] = seq, time.monotonic()
+        self.count += 1
+
+    @property
+    def seqs(self) -> list[int]:
+        found: list[int] = self.all_seqs[: self.count].tolist()
+        return found
 
     def gaps(self, spans: list[tuple[float, float]]) -> np.ndarray:
         """Times between two results, in frame periods, of those that lie in one of the spans at least partly."""
-        times = np.frombuffer(self.times)
+        times = self.all_times[: self.count]
         begins, ends = times[:-1], times[1:]
         inside = np.zeros(len(begins), bool)
         for begin, end in spans:
@@ -66,36 +80,56 @@ class Usage:
     """Private memory and open files of the caller, the process that workers are forked from, and the workers."""
 
     def __init__(self, run: flow.Executor) -> None:
-        self.run, self.memory, self.files = run, array("d"), array("q")
+        self.run, self.files = run, array("q")
+        self.memory: dict[str, array[float]] = {}
 
     def look(self) -> None:
+        gc.collect()  # what nobody holds is not what grows
         supervisor = self.run._running_supervisor()
         assert supervisor.nursery is not None
         assert supervisor.nursery._process is not None
-        pids = [os.getpid(), supervisor.nursery._process.pid, *(worker.pid for worker in supervisor.workers.values())]
-        folders = [Path(f"/proc/{pid}") for pid in pids]
-        self.memory.append(sum(map(private_bytes, folders)) + supervisor.shared_bytes())
+        found: Counter[str] = Counter(shared=supervisor.shared_bytes())
+        folders = {Path("/proc/self"): "caller", Path(f"/proc/{supervisor.nursery._process.pid}"): "nursery"}
+        folders |= {Path(f"/proc/{worker.pid}"): supervisor.wiring.lanes[seat.lane].name for seat, worker in supervisor.workers.items()}
+        for folder, name in folders.items():
+            found[name] += private_bytes(folder)
+        for name, size in found.items():
+            self.memory.setdefault(name, array("d")).append(size)
         self.files.append(sum(len(list((folder / "fd").iterdir())) for folder in folders))
 
     def figures(self) -> dict[str, Any]:
         """How memory grows with each reload, the standard error of that, and open files at the beginning and the end."""
-        tail = np.asarray(self.memory[int(len(self.memory) * SETTLED) :])
-        reloads = np.arange(len(tail)) * A_ROUND
-        slope, error = float("nan"), float("nan")
-        if len(tail) > 2:
-            (slope, _), covariance = np.polyfit(reloads, tail, 1, cov=True)
-            error = float(np.sqrt(covariance[0, 0]))
+        total = np.sum(list(self.memory.values()), axis=0)
+        late = int(len(total) * SETTLED)
         return {
-            "bytes a reload": f"{slope:.0f} ± {error:.0f}",
-            "memory MB, first and last": (round(float(tail[0]) / 1e6, 1), round(float(tail[-1]) / 1e6, 1)),
+            "bytes a reload": slope(total[late:]),
+            "bytes a reload, later half": slope(total[len(total) // 2 :]),
+            "bytes a reload, by process": {name: slope(np.asarray(sizes)[late:]) for name, sizes in self.memory.items()},
+            "memory MB, first and last": (round(float(total[late]) / 1e6, 1), round(float(total[-1]) / 1e6, 1)),
             "open files, first and last": (self.files[0], self.files[-1]),
         }  # fmt: skip
 
 
+def slope(sizes: np.ndarray) -> str:
+    """Growth with each reload and its standard error."""
+    if len(sizes) <= 3:
+        return "too few to say"
+    (rise, _), covariance = np.polyfit(np.arange(len(sizes)) * A_ROUND, sizes, 1, cov=True)
+    return f"{rise:.0f} ± {np.sqrt(covariance[0, 0]):.0f}"
+
+
 def private_bytes(process: Path) -> int:
-    """What a process has to itself."""
-    lines = (process / "smaps_rollup").read_text().splitlines()
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    """What a process alone has written. Clean pages of files come and go with whoever else on this machine has the same libraries open,
+    and shared memory is counted where it is allocated.
+    """
+    total, own = 0, True
+    for line in (process / "smaps").read_text().splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            own = "/memfd:" not in rest
+        elif name == "Private_Dirty:" and own:
+            total += 1024 * int(rest.split()[0])
+    return total
 
 
 def shares(periods: np.ndarray) -> str:
@@ -108,24 +142,25 @@ def shares(periods: np.ndarray) -> str:
 def test_reloads(tmp_path: Path, benchmark: Any) -> None:
     reloads = int(os.environ.get("ACE_RELOADS", "50"))
     plans = [version(tmp_path / str(number), number) for number in range(2)]
-    found: dict[str, Output] = {}
+    most = FPS * LONGEST_S * (reloads + 10)
+    found = {f"{sink.business}.{sink.output}": Output(most) for sink in plans[0].sinks}
     begun = time.monotonic()
     with flow.Executor(plans[0]) as run:
 
         def read() -> None:
             for result in run.results():
-                output = found.setdefault(f"{result.business}.{result.output}", Output())
-                output.seqs.append(result.seq)
-                output.times.append(time.monotonic())
+                found[f"{result.business}.{result.output}"].note(result.seq)
 
         reader = threading.Thread(target=read)
         reader.start()
         assert run.wait_running(120)
+        time.sleep(DRAWN_S)
         usage = Usage(run)
         loading, left_alone, cuts = [], [], []
         for number in range(reloads):
             if number % A_ROUND == 0:
                 usage.look()
+                time.sleep(PERIOD_S)  # for what was held up by it
                 begin = time.monotonic()
                 time.sleep(LEFT_ALONE_S)
                 left_alone.append((begin, time.monotonic()))
@@ -158,5 +193,5 @@ def test_reloads(tmp_path: Path, benchmark: Any) -> None:
     print("\n" + "\n".join(f"{name}: {value}" for name, value in figures.items()))
     benchmark.extra_info.update({name: str(value) for name, value in figures.items()})
     assert figures["lost"] == figures["doubled"] == 0
-    assert all(list(each) == sorted(each) for each in seqs)
+    assert all(each == sorted(each) for each in seqs)
     benchmark.pedantic(lambda: None, rounds=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -105,7 +106,7 @@ class Trouble(Operator):
         return {"points": POINTS}
 
     def run(self, frame, points):
-        meant = frame.seq == self.config.at or (self.config.every and frame.seq % self.config.every == 0)
+        meant = frame.seq >= 0 and (frame.seq == self.config.at or (self.config.every and frame.seq % self.config.every == 0))
         if meant and self.config.how != "none" and self._now():
             match self.config.how:
                 case "raise":
@@ -185,6 +186,47 @@ class Tint(Operator):
             np.add(source, 1, out=target)
         out.transform = image.transform
         return out
+
+
+class Rehearsed(Operator):
+    """x: 1 when it has been run before the first frame came. `why` makes another node of it."""
+
+    op = "test.rehearsed"
+    inputs = {"image": port("image")}
+    outputs = {"points": port("points")}
+
+    class Config(Config):
+        why: int = 0
+
+    def __init__(self, config=None, model=None):
+        super().__init__(config, model)
+        self.rehearsed = False
+
+    def infer(self, specs):
+        return {"points": POINTS}
+
+    def run(self, frame, image):
+        self.rehearsed |= frame.seq < 0 and level(image) == 0
+        return point(float(self.rehearsed), frame.seq)
+
+
+class Objects(Operator):
+    """The same picture; and as x how many of the engine's objects live in this process, but for those that it was built with.
+
+    Slots are none: one is known when its first picture comes.
+    """
+
+    op = "test.objects"
+    inputs = {"image": port("image")}
+    outputs = {"image": port("image"), "points": port("points")}
+
+    def infer(self, specs):
+        return {"image": images(specs["image"], "image"), "points": POINTS}
+
+    def run(self, frame, image):
+        gc.collect()
+        kinds = [kind for kind in map(type, gc.get_objects()) if str(kind.__module__).startswith("flow.") and kind.__name__ != "SlotRef"]
+        return {"image": image, "points": point(float(len(kinds)))}
 
 
 class Noise(Operator):

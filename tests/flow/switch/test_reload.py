@@ -119,6 +119,25 @@ def test_fifty_reloads_of_what_two_businesses_share_under_a_camera(write: Write)
     assert run.leaked_slots == 0
 
 
+def test_pure_operators_that_come_are_run_once_before_their_first_frame_and_that_is_no_frame(write: Write) -> None:
+    graph = "seen: {{op: test.rehearsed, in: {{image: camera}}, config: {{why: {why}}}}}\ncount: {{op: test.count, in: {{points: seen}}}}"
+    source = "stamps:frames=100000&fps=100&live=1"
+    plans = [
+        live_plan(write("add", graph.format(why=why), {"seen": "seen", "count": "count"}), bind={"add.camera": source}) for why in (0, 1)
+    ]
+    with running(plans[0]) as (run, reader):
+        reader.wait_for("add.seen", 3)
+        run.stage(plans[1], timeout_s=60)
+        proof = run.switch(timeout_s=60)
+        reader.wait_for("add.seen", reader.count("add.seen") + 3)
+        run.drain()
+    seen, counted = reader.results["add.seen"], reader.results["add.count"]
+    assert [round(one.points[0]["point"][0]) for one in seen] == [one.seq >= proof.first_new["camera"] for one in seen]
+    assert min(one.seq for one in seen) == 0
+    assert [one.event[0]["value"] for one in counted] == list(range(1, len(counted) + 1))
+    assert sum(node["runs"] for node in run.report()["nodes"].values() if node["op"] == "test.rehearsed") <= len(seen)
+
+
 def test_a_camera_goes_over_between_two_frames(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes has inherited, and what leaves is done, before the first frame is there; machines that take long may need a second try."""
     plans = [live_plan(summing(write, wait), bind={"camera": "stamps:frames=100000&fps=3&live=1"}) for wait in (0.0, 0.1)]
