@@ -119,11 +119,11 @@ def quantize(
         scheme.measure_values(choices, [samples[index] for index in few], lambda done, of: progress("measuring values", done, of))
     if settings.ranges == "auto":
         better("ranges of each value", replace(choices, own_ranges=True))
-    if share > 0 and (names := float_within(scheme.place(real=choices.real), scheme.layers, scheme.noise, cost, share)):
-        better(f"{len(names)} layers in float32", replace(choices, kept_float=names))
     if settings.second_order != "off":
         scheme.round([samples[index] for index in calibration], progress)
         better("second-order rounding", replace(choices, second_order=True), settings.second_order == "on")
+    if share > 0 and (names := float_within(scheme.place(real=choices.real), scheme.layers, scheme.noise, cost, share)):
+        better(f"{len(names)} layers in float32", replace(choices, kept_float=names))
     if settings.correct_bias == "auto":
         better("bias correction", replace(choices, correct_bias=True))
     if settings.correct_bias != "off":

@@ -77,12 +77,12 @@ def test_residual_sums_and_results_stay_real_over_products_of_bytes(network: Mak
 
 def test_what_stays_float_keeps_to_its_share_of_time(network: Make, samples: Taken, tmp_path: Path) -> None:
     none, some = (
-        quantize(network(), tmp_path / "q.onnx", samples(), Settings(float_share=share, **SILU))  # type: ignore[arg-type]
-        for share in (0, 0.8)
+        quantize(network(), tmp_path / "q.onnx", samples(20), Settings(float_share=share, **SILU))  # type: ignore[arg-type]
+        for share in (0, 1.3)
     )
     assert (none.kept_float, none.real, none.float_share) == ((), "nothing", 0)
-    assert 0 < some.float_share <= 0.8
-    assert "stem" not in some.kept_float, "it is more than a third of the weights"
+    assert 0 < len(some.kept_float) < 6
+    assert 0 < some.float_share <= 1.3
     assert none.accuracy.mean_db < some.accuracy.mean_db
 
 
@@ -140,7 +140,7 @@ def test_layers_kept_float_by_name(network: Make, samples: Taken, tmp_path: Path
 def test_layers_are_kept_float_until_the_bar_holds(network: Make, samples: Taken, tmp_path: Path) -> None:
     plain = quantize(network(), tmp_path / "q.onnx", samples(), Settings(keep_float=(), **SILU))  # type: ignore[arg-type]
     bar = plain.accuracy.worst_db + 1
-    report = quantize(network(), tmp_path / "q.onnx", samples(), Settings(min_sqnr_db=bar, **SILU))  # type: ignore[arg-type]
+    report = quantize(network(), tmp_path / "q.onnx", samples(), Settings(min_sqnr_db=bar, float_share=0, **SILU))  # type: ignore[arg-type]
     assert report.accuracy.worst_db >= bar
     assert 0 < len(report.kept_float) < 6
 
