@@ -112,14 +112,16 @@ class Scheme:
         assert self._seen is not None
         return cost_of(self.network, self.units, self._seen.elements)
 
-    def measure_values(self, choices: Choices, feeds: Sequence[Feed], tick: Callable[[int, int], None]) -> None:
-        """Measures what rounding each value alone leaves at the outputs (`noise`), and finds the ranges that leave least."""
+    def measure_values(
+        self, choices: Choices, feeds: Sequence[Feed], tick: Callable[[int, int], None], *, find: bool = True
+    ) -> None:  # fmt: skip
+        """Measures what rounding each value alone leaves at the outputs (`noise`); `find`: with the ranges that leave least."""
         placement = self.place(real=choices.real)
         read = {placement.groups[name] for unit in placement.units for name in unit.inputs}
         alone = Alone(self.float_model(), feeds, threads=self.settings.threads)
 
         def fixed(group: str) -> bool:
-            return group not in read or bool(self.bounds.keys() & set(placement.sources[group]))
+            return not find or group not in read or bool(self.bounds.keys() & set(placement.sources[group]))
 
         steps, noise = own_steps(self.network, placement, self.steps(placement, choices), fixed, alone, tick)
         self._own = {placement.sources[group]: step for group, step in steps.items()}

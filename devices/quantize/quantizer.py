@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,8 @@ def quantize(
         share -= cost.sums if choices.real == "sums" else 0.0
     if share > 0 or settings.ranges == "auto":
         few = calibration[:: -(-len(calibration) // max(1, min(FEW, RUNS // len(scheme.units))))]
-        scheme.measure_values(choices, [samples[index] for index in few], lambda done, of: progress("measuring values", done, of))
+        watching = partial(progress, "measuring values")
+        scheme.measure_values(choices, [samples[index] for index in few], watching, find=settings.ranges == "auto")
     if settings.ranges == "auto":
         better("ranges of each value", replace(choices, own_ranges=True))
     if settings.second_order != "off":

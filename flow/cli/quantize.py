@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -212,9 +211,10 @@ def _print(made: Report) -> None:
     print(", ".join((f"ranges: {made.ranges}", *(word for word, was in used.items() if was))))
     if made.accuracy.top1 is not None:
         print(f"same best class: {100 * made.accuracy.top1:.1f} % of {made.accuracy.samples} held-out samples")
-    kept = [*{"nothing": [], "results": ["results"], "sums": ["results", "residual sums"]}[made.real], *made.kept_float]
-    longer = f"; about {100 * made.float_share:.0f} % more time" if kept and math.isfinite(made.float_share) else ""
-    print(f"kept float: {', '.join(kept) or 'none'}{longer}")
+    longer = f"; about {100 * made.float_share:.0f} % more time with what stays float" if made.float_share >= 0.005 else ""
+    print(f"kept float: {', '.join(made.kept_float) or 'none'}{longer}")
+    if made.real != "nothing":
+        print(f"not rounded: results{' and residual sums' if made.real == 'sums' else ''}")
     print(f"calibrated on {made.calibrated_on} samples, measured on {made.held_out}")
     print(f"{made.bytes_before} -> {made.bytes_after} bytes ({100 * (made.bytes_after / made.bytes_before - 1):+.1f} %)")
 

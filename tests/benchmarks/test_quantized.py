@@ -170,7 +170,7 @@ def float32_with_noise(source: Path, photos: Mapping[str, Sequence[Arrays]], rea
     print(f"float32, its pixels off by up to half a level: same class {100 * (got.argmax(1) == real.argmax(1)).mean():.1f} %")
 
 
-SHARES = (0.0, 0.05, 0.1, 0.2)
+SHARES = (0.0, 0.05, 0.1)
 """What the network may take longer for what stays float; 0: all in uint8."""
 
 
