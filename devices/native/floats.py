@@ -13,9 +13,10 @@ from devices.native.compiler import load_graph
 from devices.native.ir import Graph, GraphError, Op
 from devices.native.passes import stages
 from devices.native.passes.qdq import fuse_qdq, fused
+from devices.native.passes.real import fuse_real
 
-BETWEEN = (ops.Quantize, ops.Dequantize, ops.FlipSign, ops.View)
-"""What only changes the form of numbers."""
+WHOLE = (ops.Quantize, ops.Dequantize, ops.FlipSign, ops.View, ops.RealConv, ops.RealDense)
+"""What computes over whole numbers, or only changes the form of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,14 @@ def float_layers(seen: Sequence[tuple[str, Graph]]) -> tuple[FloatLayer, ...]:
     after, refused = fused(before)
     if not any(told.quantization for told in after.types.values()):
         return ()
+    after = fuse_real(after)
     quantized = {node.inputs[0] for node in after.nodes if isinstance(node.op, ops.Quantize)}
     moving, found = set(after.inputs), []
     for node in after.nodes:
         if moving.isdisjoint(node.inputs):
             continue
         moving.add(node.output)
-        if after.types[node.output].dtype != "float32" or isinstance(node.op, BETWEEN):
+        if after.types[node.output].dtype != "float32" or isinstance(node.op, WHOLE):
             continue
         why = refused.get(node.output) if node.output in quantized else None
         found.append(FloatLayer(_name(node.op), node.origin, why or "its result is not quantized"))

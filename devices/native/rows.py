@@ -11,7 +11,7 @@ from devices.native import operators as ops
 from devices.native.ir import Graph, Node, Type
 from devices.native.kernels.layout import PICTURE, channel_stride
 
-BY_ROWS = (ops.Dense, ops.QDense, ops.IntegerDense, ops.LayerNorm)
+BY_ROWS = (ops.Dense, ops.QDense, ops.RealDense, ops.IntegerDense, ops.LayerNorm)
 ELEMENTWISE = (ops.Unary, ops.Binary, ops.Cast, ops.Quantize, ops.Dequantize, ops.QAdd, ops.QMul, ops.Table, ops.FlipSign)
 DRAWN_BY = (ops.Transpose, ops.View)
 """What can give a picture."""
@@ -85,4 +85,4 @@ def _pictures(graph: Graph) -> set[str]:
 
 
 def _draws(use: Node, name: str) -> bool:
-    return isinstance(use.op, ops.Conv | ops.QConv) and use.op.group == 1 and use.inputs[0] == name
+    return isinstance(use.op, ops.Conv | ops.QConv | ops.RealConv) and use.op.group == 1 and use.inputs[0] == name

@@ -39,6 +39,12 @@ class Accuracy:
         found = [100.0 * (error.equal or 0.0) if error.sqnr_db is None else min(error.sqnr_db, 100.0) for error in self.outputs.values()]
         return float(np.mean(found)) if found else 100.0
 
+    @property
+    def noise(self) -> float:
+        """Error over signal, the mean of all float outputs."""
+        found = [10 ** (-error.sqnr_db / 10) for error in self.outputs.values() if error.sqnr_db is not None]
+        return float(np.mean(found)) if found else 0.0
+
 
 class Yardstick:
     """The float model's outputs over some samples, kept to be compared with."""

@@ -21,10 +21,12 @@ ELEMENTS = 2**16
 
 @dataclass(frozen=True)
 class Seen:
-    """`histograms` by value. For some values, float64, one number for each channel (axis 1 of pictures, the last axis otherwise): `means`,
-    `squares` (means of these), `lows` and `highs`, the bounds of a sample on average, and `peaks`, the largest element of all."""
+    """`histograms` and `elements` (of a sample) by value. For some values, float64, one number for each channel (axis 1 of pictures, the
+    last axis otherwise): `means`, `squares` (means of these), `lows` and `highs`, the bounds of a sample on average, and `peaks`, the
+    largest element of all."""
 
     histograms: Mapping[str, Histogram]
+    elements: Mapping[str, int]
     means: Mapping[str, np.ndarray]
     squares: Mapping[str, np.ndarray]
     lows: Mapping[str, np.ndarray]
@@ -47,6 +49,7 @@ def observe(
     bounds: dict[str, tuple[float, float]] = {}
     sums: dict[str, np.ndarray] = {}  # for each value rows of means, squares, lows and highs
     peaks: dict[str, np.ndarray] = {}
+    elements: dict[str, int] = {}
     count = 0
     for feed in feeds():
         count += 1
@@ -56,6 +59,7 @@ def observe(
                 maker = network.makers.get(name)
                 where = f"node {network.nodes[maker].name!r}" if maker is not None else f"input {name!r}"
                 raise EngineError(f"{network.path}: {where}: expected finite values, got others; the float model has to run well")
+            elements[name] = array.size
             before = bounds.get(name, (low, high))
             bounds[name] = min(before[0], low), max(before[1], high)
             if name in wanted:
@@ -70,7 +74,7 @@ def observe(
             histograms[name].add(flat[:: flat.size // ELEMENTS | 1])
         tick()
     means, squares, lows, highs = ({name: total[row] / count for name, total in sums.items()} for row in range(4))
-    return Seen(histograms, means, squares, lows, highs, peaks)
+    return Seen(histograms, elements, means, squares, lows, highs, peaks)
 
 
 def of_channels(array: np.ndarray) -> np.ndarray:

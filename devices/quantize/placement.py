@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from devices.quantize.network import Network
 from devices.quantize.units import Unit
+
+Real = Literal["nothing", "results", "sums"]
+"""What of quantized layers is not rounded: `place`."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,23 @@ class Placement:
     sources: dict[str, tuple[str, ...]]
 
 
-def place(network: Network, units: Iterable[Unit], kept_float: Collection[str] = ()) -> Placement:
+def place(network: Network, units: Iterable[Unit], kept_float: Collection[str] = (), real: Real = "nothing") -> Placement:
     """Quantizes every layer but those of `kept_float` (their names), and what lies on a way between stored values and a quantized layer.
 
     What follows the last layer (decoding, softmax) and islands between operators that have no quantized form stay float, so no value is
-    rounded that no quantized operator reads or gives.
+    rounded that no quantized operator reads or gives. `real`: nor are the `results` of `plain` layers that float operators or the caller
+    read; with `sums`, those are such operators that `real_sums` names. Quantized layers read what they are rounded to.
     """
-    chosen = _between(network, [unit for unit in units if unit.layer is None or unit.layer.name not in kept_float])
+    units = list(units)
+    apart = real_sums(units) if real == "sums" else []
+    chosen = _between(network, [unit for unit in units if (unit.layer is None or unit.layer.name not in kept_float) and unit not in apart])
     given = {name for unit in chosen for name in unit.outputs}
+    if real != "nothing":
+        inside = {index for unit in chosen for index in unit.nodes}
+        given -= {
+            name for unit in chosen if plain(unit) for name in unit.outputs
+            if name in network.outputs or not inside.issuperset(network.users.get(name, ()))
+        }  # fmt: skip
     taken = {name for unit in chosen for name in unit.inputs} - given
     readers: dict[str, list[Unit]] = {}
     for unit in chosen:
@@ -64,6 +77,18 @@ def place(network: Network, units: Iterable[Unit], kept_float: Collection[str] =
         tuple(chosen), frozenset(given), frozenset(taken), named, frozenset(rescaled),
         {group: tuple(_reach(group, sources, rescaled, named)) for group in set(named.values())},
     )  # fmt: skip
+
+
+def real_sums(units: Iterable[Unit]) -> list[Unit]:
+    """Sums of what `plain` layers give: residual connections around linear ends of blocks."""
+    units = list(units)
+    made = {name for unit in units if plain(unit) for name in unit.outputs}
+    return [unit for unit in units if unit.kind == "sum" and made.intersection(unit.inputs)]
+
+
+def plain(unit: Unit) -> bool:
+    """Whether a unit is a layer whose sums over whole numbers engines give in float32: without activation, no groups."""
+    return unit.layer is not None and unit.layer.group == 1 and unit.activation is None
 
 
 def _between(network: Network, units: list[Unit]) -> list[Unit]:

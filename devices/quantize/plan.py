@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from devices.engine import EngineError
+from devices.quantize.alone import Alone
 from devices.quantize.correct import last_layers, shift_of, shifts_of
+from devices.quantize.cost import Cost, cost_of
 from devices.quantize.equalize import equalized
 from devices.quantize.execute import Feed, Runner
 from devices.quantize.function import functions_of
 from devices.quantize.network import Network
 from devices.quantize.observe import Seen, merged, observe
-from devices.quantize.placement import Placement, place
+from devices.quantize.own import own_steps
+from devices.quantize.placement import Placement, Real, place
 from devices.quantize.ranges import Histogram, Method, Step, choose, step_of
 from devices.quantize.second_order import grams, round_weights
 from devices.quantize.settings import Settings
@@ -34,6 +37,9 @@ class Choices:
     kept_float: tuple[str, ...] = ()
     second_order: bool = False
     correct_outputs: bool = False
+    real: Real = "nothing"
+    own_ranges: bool = False
+    """Ranges are those of `Scheme.measure_values`; `method` is for what that did not measure."""
 
 
 class Scheme:
@@ -52,6 +58,8 @@ class Scheme:
         self._weights: dict[str, StoredWeights] = {}
         self._rounded: dict[str, StoredWeights] = {}
         self._shifts: dict[str, np.ndarray] = {}
+        self._own: dict[tuple[str, ...], Step] = {}
+        self.noise: dict[str, float] = {}
         self._functions = functions_of(network, self.units)
 
     def observe(self, feeds: Callable[[], Iterable[Feed]], tick: Callable[[], None]) -> None:
@@ -83,22 +91,46 @@ class Scheme:
             return self._seen.histograms[value]
         return merged([self.histogram(name) for name in self._copied[value]])
 
-    def place(self, kept_float: Collection[str] = ()) -> Placement:
+    def place(self, kept_float: Collection[str] = (), real: Real = "nothing") -> Placement:
         """Where values are stored. Raises EngineError where no layer is left."""
-        placement = place(self.network, self.units, kept_float)
+        placement = place(self.network, self.units, kept_float, real)
         if not any(unit.layer for unit in placement.units):
             raise EngineError(f"{self.network.path}: expected a layer to quantize, got all kept float; keep fewer, or lower the bar")
         return placement
 
-    def steps(self, placement: Placement, method: Method) -> dict[str, Step]:
+    def steps(self, placement: Placement, choices: Choices) -> dict[str, Step]:
         """The quantization of each group of values. What only float operators read keeps its whole range: the largest score counts."""
         read = {placement.groups[name] for unit in placement.units for name in unit.inputs}
-        return {group: self._step(sources, method if group in read else "minmax") for group, sources in placement.sources.items()}
+        own = self._own if choices.own_ranges else {}
+        return {
+            group: own[sources] if sources in own else self._step(sources, choices.method if group in read else "minmax")
+            for group, sources in placement.sources.items()
+        }
+
+    def cost(self) -> Cost:
+        """What of the network costs how much in float32."""
+        assert self._seen is not None
+        return cost_of(self.network, self.units, self._seen.elements)
+
+    def measure_values(
+        self, choices: Choices, feeds: Sequence[Feed], tick: Callable[[int, int], None], *, find: bool = True
+    ) -> None:  # fmt: skip
+        """Measures what rounding each value alone leaves at the outputs (`noise`); `find`: with the ranges that leave least."""
+        placement = self.place(real=choices.real)
+        read = {placement.groups[name] for unit in placement.units for name in unit.inputs}
+        alone = Alone(self.float_model(), feeds, threads=self.settings.threads)
+
+        def fixed(group: str) -> bool:
+            return not find or group not in read or bool(self.bounds.keys() & set(placement.sources[group]))
+
+        steps, noise = own_steps(self.network, placement, self.steps(placement, choices), fixed, alone, tick)
+        self._own = {placement.sources[group]: step for group, step in steps.items()}
+        self.noise = {name: noise[group] for name, group in placement.groups.items()}
 
     def write(self, choices: Choices) -> Written:
         """The quantized model."""
-        placement = self.place(choices.kept_float)
-        steps = self.steps(placement, choices.method)
+        placement = self.place(choices.kept_float, choices.real)
+        steps = self.steps(placement, choices)
         return write(self.network, placement, steps, lambda layer, x_scale: self._fitted(layer, x_scale, choices))
 
     def round(self, feeds: Sequence[Feed], progress: Callable[[str, int, int], None]) -> None:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ from devices.quantize.report import LayerReport, Report
 from devices.quantize.samples import Samples
 from devices.quantize.search import kept_float_for
 from devices.quantize.settings import Settings
+from devices.quantize.share import float_within
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, and how much there is."""
+
+FEW = 6
+"""Samples on which the noise of each value is measured, at most."""
+RUNS = 400
+"""Runs of the model for that, about."""
 
 GAIN_DB = 0.05
 """What smoothing or equalization has to bring to be taken by `auto`."""
@@ -101,9 +108,24 @@ def quantize(
         if always or found.mean_db > accuracy.mean_db:
             choices, accuracy = other, found
 
+    cost = scheme.cost()
+    share = settings.float_share if settings.keep_float == "auto" else 0.0
+    if share > 0:
+        better("results in float32", replace(choices, real="results"), always=True)
+    if 0 < cost.sums <= share:
+        better("sums in float32", replace(choices, real="sums"))
+        share -= cost.sums if choices.real == "sums" else 0.0
+    if share > 0 or settings.ranges == "auto":
+        few = calibration[:: -(-len(calibration) // max(1, min(FEW, RUNS // len(scheme.units))))]
+        watching = partial(progress, "measuring values")
+        scheme.measure_values(choices, [samples[index] for index in few], watching, find=settings.ranges == "auto")
+    if settings.ranges == "auto":
+        better("ranges of each value", replace(choices, own_ranges=True))
     if settings.second_order != "off":
         scheme.round([samples[index] for index in calibration], progress)
         better("second-order rounding", replace(choices, second_order=True), settings.second_order == "on")
+    if share > 0 and (names := float_within(scheme.place(real=choices.real), scheme.layers, scheme.noise, cost, share)):
+        better(f"{len(names)} layers in float32", replace(choices, kept_float=names))
     if settings.correct_bias == "auto":
         better("bias correction", replace(choices, correct_bias=True))
     if settings.correct_bias != "off":
@@ -118,11 +140,13 @@ def quantize(
     return Report(
         model=str(path),
         output=str(output),
-        ranges=method,
+        ranges="each value's own" if choices.own_ranges else method,
         pair_safe=settings.pair_safe,
         smoothed=smooth,
         equalized=equalized,
         second_order=choices.second_order,
+        real=choices.real,
+        float_share=sum(cost.time[name] for name in choices.kept_float) + (cost.sums if choices.real == "sums" else 0.0),
         bias_corrected=choices.correct_bias or choices.correct_outputs,
         tried=tried,
         layers=layers,
@@ -155,8 +179,8 @@ def _check_names(path: Path, settings: Settings, layers: Sequence[str]) -> None:
 
 
 def _layers(scheme: Scheme, choices: Choices, written: Any) -> tuple[LayerReport, ...]:
-    placement = scheme.place(choices.kept_float)
-    steps = scheme.steps(placement, choices.method)
+    placement = scheme.place(choices.kept_float, choices.real)
+    steps = scheme.steps(placement, choices)
     found = []
     for unit in scheme.units:
         if unit.layer is None:
@@ -166,16 +190,16 @@ def _layers(scheme: Scheme, choices: Choices, written: Any) -> tuple[LayerReport
         if unit.layer.name not in written.weights:
             found.append(LayerReport(unit.layer.name, operator, True, None, None, None, None, seen.low, seen.high))
             continue
-        step = steps[placement.groups[value]]
+        step = steps[placement.groups[value]] if value in placement.groups else None
         found.append(
             LayerReport(
                 unit.layer.name,
                 operator,
                 False,
                 written.weights[unit.layer.name],
-                noise_ratio(seen, step),
-                step.low,
-                step.high,
+                None if step is None else noise_ratio(seen, step),
+                None if step is None else step.low,
+                None if step is None else step.high,
                 seen.low,
                 seen.high,
             )

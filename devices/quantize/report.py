@@ -15,7 +15,7 @@ class LayerReport:
     """One layer. `low`, `high`: the range its output is stored in; `seen_low`, `seen_high`: what it was seen to be (float model).
 
     `weight_sqnr_db`, `activation_sqnr_db`: signal over rounding noise of its weights and its output, each alone. All None where it stays
-    float.
+    float, those of its output where that is not rounded.
     """
 
     name: str
@@ -31,7 +31,11 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class Report:
-    """`accuracy` is against the float model over `held_out` samples, by ONNX Runtime with exact 8-bit kernels. Sizes in bytes."""
+    """`accuracy` is against the float model over `held_out` samples, by ONNX Runtime with exact 8-bit kernels. Sizes in bytes.
+
+    `real`: what of uint8 layers is not rounded: nothing, results of the last ones, or residual sums, too (`sums`).
+    `float_share`: what all that stays float is estimated to take longer, as a part of the time in uint8.
+    """
 
     model: str
     output: str
@@ -40,6 +44,8 @@ class Report:
     smoothed: bool
     equalized: bool
     second_order: bool
+    real: str
+    float_share: float
     bias_corrected: bool
     tried: Mapping[str, float]
     """Mean SQNR in dB of what `auto` measured, by name."""

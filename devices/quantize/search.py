@@ -20,17 +20,20 @@ def kept_float_for(
     scheme: Scheme, choices: Choices, told: Yardstick, bar_db: float,
     progress: Callable[[str, int, int], None],
 ) -> tuple[Choices, Accuracy]:  # fmt: skip
-    """Greedy: the layer without which the error falls most goes first, until the worst output reaches the bar; then each that the bar
-    holds without is quantized after all.
+    """Greedy: beside those of `choices`, the layer without which the error falls most goes first, until the worst output reaches the bar;
+    then each that the bar holds without is quantized after all.
 
     Only layers of the runs of neighbours without which it falls most are measured one by one. One layer stays quantized even where the
     bar is not reached.
     """
 
-    def measured(kept: tuple[str, ...], most: int | None = None) -> Accuracy:
-        return told.measure(scheme.write(replace(choices, kept_float=kept)).model, most)
+    def with_these(names: tuple[str, ...]) -> Choices:
+        return replace(choices, kept_float=(*choices.kept_float, *names))
 
-    layers = scheme.layers
+    def measured(names: tuple[str, ...], most: int | None = None) -> Accuracy:
+        return told.measure(scheme.write(with_these(names)).model, most)
+
+    layers = [name for name in scheme.layers if name not in choices.kept_float]
     length = math.isqrt(len(layers)) or 1
     runs = [tuple(layers[start : start + length]) for start in range(0, len(layers), length)]
     total = len(runs) + RUNS * length
@@ -59,4 +62,4 @@ def kept_float_for(
         fewer = tuple(each for each in kept if each != name)
         if (found := measured(fewer)).worst_db >= bar_db:
             kept, accuracy = fewer, found
-    return replace(choices, kept_float=kept), accuracy
+    return with_these(kept), accuracy

@@ -36,13 +36,21 @@ PairSafe = Annotated[
 KeepFloat = Annotated[
     str,
     typer.Option(
-        "--keep-float", metavar="auto|none|NAME,…", help="Layers that stay float; auto: as few as bring the worst output to the bar."
+        "--keep-float", metavar="auto|none|NAME,…",
+        help="Layers that stay float; auto: those that gain most within the share, then as few as bring the worst output to the bar.",
     ),
 ]
 Bar = Annotated[
     float | None,
     typer.Option(
         "--bar", metavar="DB", min=-100, max=100, help="The bar of `--keep-float auto`: SQNR of the worst output.", show_default=False
+    ),
+]
+Share = Annotated[
+    float | None,
+    typer.Option(
+        "--float-share", metavar="PART", min=0, max=1, show_default=False,
+        help="Of `--keep-float auto`: what the model may take longer for what stays float, as a part of its time.",
     ),
 ]
 Smooth = Annotated[
@@ -82,6 +90,7 @@ def quantize(
     ranges: Ranges = "auto",
     pair_safe: PairSafe = True,
     keep_float: KeepFloat = "auto",
+    float_share: Share = None,
     bar: Bar = None,
     smooth: Smooth = "auto",
     equalize: Equalize = "auto",
@@ -135,7 +144,8 @@ def quantize(
             ranges=ranges, pair_safe=pair_safe, smooth=smooth, equalize=equalize, correct_bias=correct_bias,  # type: ignore[arg-type]
             second_order=second_order,  # type: ignore[arg-type]
             keep_float="auto" if keep_float == "auto" else () if keep_float == "none" else names,
-            min_sqnr_db=Settings().min_sqnr_db if bar is None else bar, threads=threads,
+            min_sqnr_db=Settings().min_sqnr_db if bar is None else bar,
+            float_share=Settings().float_share if float_share is None else float_share, threads=threads,
         )  # fmt: skip
         with bars() as progress:
             given = _counted(calibration.samples(found, data, samples, resize=resize), samples, progress)
@@ -201,7 +211,10 @@ def _print(made: Report) -> None:
     print(", ".join((f"ranges: {made.ranges}", *(word for word, was in used.items() if was))))
     if made.accuracy.top1 is not None:
         print(f"same best class: {100 * made.accuracy.top1:.1f} % of {made.accuracy.samples} held-out samples")
-    print(f"kept float: {', '.join(made.kept_float) or 'none'}")
+    longer = f"; about {100 * made.float_share:.0f} % more time with what stays float" if made.float_share >= 0.005 else ""
+    print(f"kept float: {', '.join(made.kept_float) or 'none'}{longer}")
+    if made.real != "nothing":
+        print(f"not rounded: results{' and residual sums' if made.real == 'sums' else ''}")
     print(f"calibrated on {made.calibrated_on} samples, measured on {made.held_out}")
     print(f"{made.bytes_before} -> {made.bytes_after} bytes ({100 * (made.bytes_after / made.bytes_before - 1):+.1f} %)")
 

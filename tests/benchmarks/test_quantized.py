@@ -28,7 +28,7 @@ from devices.quantize.execute import Runner
 from devices.quantize.measure import Yardstick, compare
 from devices.quantize.network import read_network
 from devices.quantize.plan import Choices, Scheme
-from devices.quantize.ranges import Method
+from devices.quantize.share import float_within
 from flow import calibration
 from flow.cli import one_model
 
@@ -170,32 +170,33 @@ def float32_with_noise(source: Path, photos: Mapping[str, Sequence[Arrays]], rea
     print(f"float32, its pixels off by up to half a level: same class {100 * (got.argmax(1) == real.argmax(1)).mean():.1f} %")
 
 
-KEPT: dict[str, tuple[Method, tuple[int, ...]]] = {
-    "none": ("percentile", ()), "none, mse": ("mse", ()), "the first two": ("percentile", (0, 1)), "the first two, mse": ("mse", (0, 1)),
-}  # fmt: skip
-"""How ranges are taken, and which layers stay float."""
+SHARES = (0.0, 0.05, 0.1)
+"""What the network may take longer for what stays float; 0: all in uint8."""
 
 
 def test_layers_kept_float(benchmark: Any, data: Path, tmp_path: Path) -> None:
-    """What a few layers of MobileNetV2 that stay float do for agreement with float32, and what they cost (in CPU time and size)."""
+    """What layers and sums of MobileNetV2 that stay float do for agreement with float32, and what they cost (in CPU time and size)."""
     source = data / "models" / "mobilenetv2_12_fp32_derived.onnx"
     samples = pictures(source, CLASSIFIER, data / "images" / "coco", resize=256)
+    labels = {Path(each["file"]).name: each["label"] for each in index(data)["images/imagenet/"]["files"]}
+    wanted = np.array([labels[name] for name in sorted(labels)])
     photos = {folder: pictures(source, CLASSIFIER, data / "images" / folder, resize=256) for folder in UNSEEN}
     real = np.concatenate([*classified(source, photos).values()])
     bounds = calibration.pixel_bounds(one_model.find(source, None, CLASSIFIER, {}))
     made = benchmark.pedantic(lambda: kept_float(source, tmp_path, samples, bounds), rounds=1)
     sessions = {name: devices.load(path, engine="native") for name, path in made.items()}
     times = np.array([[cpu_time(session, samples[0]) for session in sessions.values()] for _ in range(TURNS)])[TURNS // 5 :]
-    print(f"\n{'layers that stay float':28s} same class of {len(real)}  SQNR dB  CPU time  file")
+    print(f"\n{'share: what stays float':56s} same class of {len(real)}  right of {len(wanted)}  SQNR dB  CPU time  file")
     for at, (name, path) in enumerate(made.items()):
         got = np.concatenate([*classified(path, photos).values()])
         same, size = (got.argmax(1) == real.argmax(1)).mean(), path.stat().st_size / source.stat().st_size - 1
+        right = (got[: len(wanted)].argmax(1) == wanted).sum()
         cost = np.median(times[:, at] / times[:, 0])
-        print(f"{name:28s} {100 * same:12.1f} %  {ratio(real, got):11.1f}  {cost:8.2f}  {100 * size:+.1f} %")
+        print(f"{name:56s} {100 * same:12.1f} %  {right:11d}  {ratio(real, got):7.1f}  {cost:8.2f}  {100 * size:+.1f} %")
 
 
 def kept_float(source: Path, folder: Path, samples: Sequence[Arrays], bounds: Mapping[str, tuple[float, float]]) -> dict[str, Path]:
-    """The quantized models of `KEPT`, by name; the ways that `auto` takes for this network."""
+    """Quantized models by what stays float within `SHARES`; the other ways are those that `auto` takes for this network."""
     made: dict[str, Path] = {}
     scheme = Scheme(read_network(source), Settings(threads=2), bounds)
     scheme.observe(lambda: iter(samples), lambda: None)
@@ -203,9 +204,14 @@ def kept_float(source: Path, folder: Path, samples: Sequence[Arrays], bounds: Ma
     assert smooth is not None
     smooth.observe(lambda: iter(samples), lambda: None)
     smooth.round(samples, lambda what, done, of: None)
-    for name, (method, layers) in KEPT.items():
+    cost = smooth.cost()
+    for share in SHARES:
+        choices = Choices("percentile", True, second_order=True, own_ranges=True, real="sums" if share else "nothing")
+        smooth.measure_values(choices, samples[::12], lambda done, of: None)
+        kept = float_within(smooth.place(real=choices.real), smooth.layers, smooth.noise, cost, share - cost.sums) if share else ()
+        choices = replace(choices, kept_float=kept)
+        name = f"{share:g}: " + ", ".join(("sums", *kept) if share else ("nothing",))
         made[name] = folder / f"{len(made)}.onnx"
-        choices = Choices(method, True, tuple(smooth.layers[at] for at in layers), second_order=True)
         smooth.measure_shifts(choices, samples)
         onnx.save(smooth.write(replace(choices, correct_outputs=True)).model, made[name])
     return made

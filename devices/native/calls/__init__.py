@@ -24,6 +24,8 @@ MAKERS: Mapping[type[Op], Maker] = {
     ops.Dequantize: elementwise.dequantize,
     ops.QConv: convolution.q_conv,
     ops.QDense: convolution.q_dense,
+    ops.RealConv: convolution.real_conv,
+    ops.RealDense: convolution.real_dense,
     ops.Conv: convolution.conv,
     ops.Dense: convolution.dense,
     ops.MaxPool: windows.max_pool,

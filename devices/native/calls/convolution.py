@@ -15,7 +15,7 @@ from devices.native.calls.call import Call, Context, Part, Words, pixels, row_st
 from devices.native.calls.elementwise import bounds, curve, quantization
 from devices.native.ir import Quantization
 from devices.native.kernels import pack, pack_winograd, sites, tiles
-from devices.native.kernels.catalogue import BYTES
+from devices.native.kernels.catalogue import BYTES, FLOATS
 from devices.native.kernels.layout import CHANNELS, OVER_READ, PICTURE, round_up
 from devices.native.lower import Operand, Step
 from devices.native.operators.spatial import Window
@@ -68,6 +68,30 @@ def q_dense(context: Context, step: Step) -> list[Call] | None:
     made = _packed(context, step, op.out)
     try:
         return [_product(context, step, context.constant(weight)[None], None, made, {"zero": op.out.zero, "low": op.low, "high": op.high})]
+    except pack.PackError:
+        return None
+
+
+def real_conv(context: Context, step: Step) -> list[Call] | None:
+    assert isinstance(step.op, ops.RealConv)
+    x, weight, bias = step.inputs
+    if not (_is_image(x) and _fits(step.output) and weight.region == bias.region == "constants") or step.op.group != 1:
+        return None
+    w = context.constant(weight)
+    return _real(context, step, w.transpose(1, 2, 3, 0).reshape(-1, w.shape[3], w.shape[0]), step.op.window)
+
+
+def real_dense(context: Context, step: Step) -> list[Call] | None:
+    assert isinstance(step.op, ops.RealDense)
+    x, weight, bias = step.inputs
+    if not (_fits(step.output) and x.type.rank > 1 and weight.region == bias.region == "constants"):
+        return None
+    return _real(context, step, context.constant(weight)[None], None)
+
+
+def _real(context: Context, step: Step, values: np.ndarray, window: Window | None) -> list[Call] | None:
+    try:
+        return [_product(context, step, values, window, _packed(context, step, None), {"zero": 0, "low": 0, "high": 0}, FLOATS)]
     except pack.PackError:
         return None
 
@@ -137,7 +161,7 @@ def window_words(x: Operand, window: Window, fill: float) -> Words:
     return {"pad": _pad_row(x, fill), **found.words()}
 
 
-def _packed(context: Context, step: Step, out: Quantization) -> Packed:
+def _packed(context: Context, step: Step, out: Quantization | None) -> Packed:
     x, weight, bias = step.inputs
     given, weights = quantization(x), quantization(weight)
     zeros = np.array(weights.zeros) if any(weights.zeros) else 0
@@ -182,13 +206,15 @@ def _blocks(step: Step, kernel: str, window: Window, fill: float, words: Words) 
     return Call(kernel, blocks, {"x": Part(x), "pad": _pad_row(x, fill), **seen.words(), **size, **words, **_into(out)})
 
 
-def _product(context: Context, step: Step, values: np.ndarray, window: Window | None, made: Packed, limits: Words) -> Call:
+def _product(
+    context: Context, step: Step, values: np.ndarray, window: Window | None, made: Packed, limits: Words, kind: int = BYTES
+) -> Call:  # fmt: skip
     x, out = step.inputs[0], step.output
     safe = _is_pair_safe(context, values, made)
     rows, width = _tile(context, step, values, "pair-safe" if safe else "bytes")
-    packed = pack.weights(context.isa, values, width=width, pair_safe=safe, **made)
+    packed = pack.weights(context.isa, values, width=width, pair_safe=safe, requantized=kind == BYTES, **made)
     words: Words = {
-        "a": Part(x), "b": packed.data, "bias": packed.bias, "scale": packed.scale, "weight_zero": packed.weight_zero, "kind": BYTES,
+        "a": Part(x), "b": packed.data, "bias": packed.bias, "scale": packed.scale, "weight_zero": packed.weight_zero, "kind": kind,
         "stride_a": row_stride(x), **packed.numbers(context.isa, rows), **_sites(x, window, quantization(x).zero),
     }  # fmt: skip
     return _multiplied(f"gemm_u8_{width}" + ("_pairsafe" if safe else ""), width, out, {**words, **limits, **_into(out)})

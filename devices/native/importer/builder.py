@@ -14,8 +14,8 @@ FOLDED_BYTES = 2**20
 MAX_CONSTANTS = 2**31
 """Bytes of all constants together."""
 COSTLY = (
-    ops.Conv, ops.ConvTranspose, ops.Dense, ops.MatMul, ops.MaxPool, ops.AveragePool, ops.Resize, ops.QConv, ops.QDense, ops.IntegerConv,
-    ops.IntegerDense,
+    ops.Conv, ops.ConvTranspose, ops.Dense, ops.MatMul, ops.MaxPool, ops.AveragePool, ops.Resize, ops.QConv, ops.QDense, ops.RealConv,
+    ops.RealDense, ops.IntegerConv, ops.IntegerDense,
 )  # fmt: skip
 """Never computed while a file is read, so that reading stays quick whatever the file says."""
 

@@ -15,6 +15,8 @@ from devices.native.operators.quantized import (
     QMean,
     QMul,
     Quantize,
+    RealConv,
+    RealDense,
     Table,
 )
 from devices.native.operators.reduction import Arg, LayerNorm, Reduce, Softmax
@@ -23,5 +25,6 @@ from devices.native.operators.spatial import AveragePool, Conv, ConvTranspose, M
 __all__ = [
     "Arg", "AveragePool", "Binary", "Broadcast", "Cast", "Concat", "Conv", "ConvTranspose", "Dense", "Dequantize", "FlipSign", "Gather",
     "IntegerConv", "IntegerDense", "LayerNorm", "MatMul", "MaxPool", "Pad", "QAdd", "QAveragePool", "QConv", "QDense", "QMean", "QMul",
-    "Quantize", "Reduce", "Resize", "Slice", "Softmax", "Table", "Tile", "Transpose", "Unary", "View", "Where", "Window",
+    "Quantize", "RealConv", "RealDense", "Reduce", "Resize", "Slice", "Softmax", "Table", "Tile", "Transpose", "Unary", "View", "Where",
+    "Window",
 ]  # fmt: skip

@@ -98,6 +98,29 @@ class QDense(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class RealConv(Op):
+    """Inputs as of `QConv`: float32(sum) * float32(scale_x * scale_w), in float32."""
+
+    window: Window
+    group: int = 1
+
+    def infer(self, *inputs: Type) -> Type:
+        x, weight, bias = inputs
+        check_quantized("real conv", x, weight, bias)
+        return convolved("real conv", self.window, self.group, x, weight, bias).plain("float32")
+
+
+@dataclass(frozen=True, slots=True)
+class RealDense(Op):
+    """Inputs as of `QDense`: float32(sum) * float32(scale_x * scale_w), in float32."""
+
+    def infer(self, *inputs: Type) -> Type:
+        x, weight, bias = inputs
+        check_quantized("real dense", x, weight, bias, axis=1)
+        return multiplied("real dense", x, weight, bias).plain("float32")
+
+
+@dataclass(frozen=True, slots=True)
 class IntegerConv(Op):
     """Inputs x (uint8), its zero point (uint8, one number) and weight (int8, with its zero points on the type): the int32 sums of
     (x - zero_x) * (w - zero_w)."""

@@ -14,6 +14,7 @@ from devices.native.passes.dead import remove_dead
 from devices.native.passes.fold import fold_constants
 from devices.native.passes.layout import to_nhwc
 from devices.native.passes.qdq import fuse_qdq
+from devices.native.passes.real import fuse_real
 from devices.native.passes.recognize import recognize
 from devices.native.passes.residual import fuse_residual
 from devices.native.passes.shuffle import cut_shuffles
@@ -31,6 +32,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fuse_activation,
     unfold_transposed,
     fuse_qdq,
+    fuse_real,
     fold_constants,
     to_nhwc,
     fold_constants,

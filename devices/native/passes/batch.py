@@ -68,9 +68,11 @@ def _apart(node: Node, graph: Graph, values: set[str]) -> bool:
             return all(told.rank == out.rank for told, batched in zip(types, inside, strict=True) if batched)
         case ops.Conv():
             return inside[0] and not any(inside[1:3])
-        case ops.ConvTranspose() | ops.QConv() | ops.IntegerConv() | ops.MaxPool() | ops.AveragePool() | ops.QAveragePool():
+        case (
+            ops.ConvTranspose() | ops.QConv() | ops.RealConv() | ops.IntegerConv() | ops.MaxPool() | ops.AveragePool() | ops.QAveragePool()
+        ):
             return first_only
-        case ops.Dense() | ops.QDense() | ops.IntegerDense():
+        case ops.Dense() | ops.QDense() | ops.RealDense() | ops.IntegerDense():
             return first_only and types[0].rank > 1
         case ops.MatMul():
             left, right = types

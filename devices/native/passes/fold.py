@@ -36,12 +36,12 @@ def fold_constants(graph: Graph) -> Graph:
 def _work(graph: Graph, node: Node) -> int:
     size = prod(graph.types[node.output].shape)
     match node.op:
-        case ops.Conv() | ops.QConv() | ops.ConvTranspose():
+        case ops.Conv() | ops.QConv() | ops.RealConv() | ops.ConvTranspose():
             weight = graph.types[node.inputs[1]].shape
             return size * prod(weight[1:])
         case ops.MaxPool(window) | ops.AveragePool(window) | ops.QAveragePool(window):
             return size * prod(window.kernel)
-        case ops.Dense() | ops.QDense() | ops.MatMul():
+        case ops.Dense() | ops.QDense() | ops.RealDense() | ops.MatMul():
             return size * graph.types[node.inputs[0]].shape[-1]
         case _:
             return max(size, *(prod(graph.types[name].shape) for name in node.inputs))

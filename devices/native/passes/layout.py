@@ -12,7 +12,9 @@ from devices.native import operators as ops
 from devices.native.ir import Graph, Layout, Node, Op, Type
 from devices.native.passes.edit import Edit
 
-CHANNELED = (ops.Conv, ops.QConv, ops.IntegerConv, ops.ConvTranspose, ops.MaxPool, ops.AveragePool, ops.QAveragePool, ops.QMean)
+CHANNELED = (
+    ops.Conv, ops.QConv, ops.RealConv, ops.IntegerConv, ops.ConvTranspose, ops.MaxPool, ops.AveragePool, ops.QAveragePool, ops.QMean,
+)  # fmt: skip
 IMAGES = {ops.ConvTranspose: {0}, ops.IntegerConv: {0, 2}}
 """Inputs that are stored channels last, where they are others than image, weight and residual."""
 BROADCASTING = (ops.Binary, ops.QAdd, ops.QMul)

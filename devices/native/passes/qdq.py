@@ -41,7 +41,7 @@ def fused(graph: Graph) -> tuple[Graph, dict[str, str]]:
 
 def _quantized(edit: Edit, node: Node, out: Quantization) -> str:
     """Emits the quantized form of what a quantize node gives. Where there is none: why."""
-    if (stored := _stored(edit, node.inputs[0])) is not None:
+    if (stored := stored_of(edit, node.inputs[0])) is not None:
         return _look_up(edit, node, stored, out, None)
     maker = edit.maker(node.inputs[0])
     if maker is None:
@@ -60,12 +60,12 @@ def _quantized(edit: Edit, node: Node, out: Quantization) -> str:
         case ops.Binary(kind="mul") if (low, high) == (0, 255):
             return _put(edit, node, maker, ops.QMul(out), [_activation(edit, name) for name in maker.inputs])
         case ops.Reduce(kind="mean", keep=True) if maker.op.axes == edit.old.types[maker.inputs[0]].spatial_axes and maker.op.axes:
-            return _put(edit, node, maker, ops.QMean(out), [_stored(edit, maker.inputs[0])])
+            return _put(edit, node, maker, ops.QMean(out), [stored_of(edit, maker.inputs[0])])
         case ops.AveragePool():
             op = ops.QAveragePool(maker.op.window, out, maker.op.padding_counts, maker.op.overhang)
-            return _put(edit, node, maker, op, [_stored(edit, maker.inputs[0])])
+            return _put(edit, node, maker, op, [stored_of(edit, maker.inputs[0])])
         case ops.Unary():
-            stored = _stored(edit, maker.inputs[0])
+            stored = stored_of(edit, maker.inputs[0])
             return NOT_STORED if stored is None else _look_up(edit, node, stored, out, maker.op)
         case _ if _moves(maker.op):
             return _move(edit, node, maker, out)
@@ -75,12 +75,12 @@ def _quantized(edit: Edit, node: Node, out: Quantization) -> str:
 
 def _convolution(edit: Edit, node: Node, conv: Node, out: Quantization) -> str:
     assert isinstance(conv.op, ops.Conv | ops.Dense)
-    x, weight = _stored(edit, conv.inputs[0]), _stored(edit, conv.inputs[1], "int8")
+    x, weight = stored_of(edit, conv.inputs[0]), stored_of(edit, conv.inputs[1], "int8")
     activation = conv.op.activation
     if activation is not None and activation.kind not in ("relu", "clip"):
-        return f"nothing is quantized between it and its activation ({activation.kind})"
+        return f"nothing is quantized before its activation ({activation.kind})"
     if isinstance(conv.op, ops.Conv) and conv.op.residual:
-        return "nothing is quantized between it and the sum after it"
+        return NOT_STORED
     if x is None:
         return NOT_STORED
     if weight is None or weight not in edit.constants:
@@ -90,7 +90,7 @@ def _convolution(edit: Edit, node: Node, conv: Node, out: Quantization) -> str:
     assert weights is not None
     if weights.axis not in (None, 0 if isinstance(conv.op, ops.Conv) else 1):
         return "its weights are quantized along another axis than that of its outputs"
-    bias = _bias(edit, conv.inputs[2], np.multiply(given.scale, np.array(weights.scales, np.float32)))
+    bias = whole_bias(edit, conv.inputs[2], np.multiply(given.scale, np.array(weights.scales, np.float32)))
     if bias is None:
         return "its bias is no constant"
     low, high = _bounds(activation, out)
@@ -98,9 +98,9 @@ def _convolution(edit: Edit, node: Node, conv: Node, out: Quantization) -> str:
     return _put(edit, node, conv, op, [x, weight, edit.constant(bias, Type("int32", bias.shape), conv.inputs[2])])
 
 
-def _bias(edit: Edit, name: str, steps: np.ndarray) -> np.ndarray | None:
+def whole_bias(edit: Edit, name: str, steps: np.ndarray) -> np.ndarray | None:
     """A bias in whole steps of scale_x * scale_w: as stored where its own scale says that it is."""
-    stored = _stored(edit, name, "int32")
+    stored = stored_of(edit, name, "int32")
     if stored is not None and stored in edit.constants:
         told = edit.types[stored].quantization
         assert told is not None
@@ -123,7 +123,7 @@ def _moves(op: Op) -> bool:
 def _move(edit: Edit, node: Node, mover: Node, out: Quantization) -> str:
     """Moves the stored values, and gives them the other quantization afterwards if it is another."""
     count = len(mover.inputs) if isinstance(mover.op, ops.Concat) else 1
-    parts = [_stored(edit, name) for name in mover.inputs[:count]]
+    parts = [stored_of(edit, name) for name in mover.inputs[:count]]
     if any(part is None for part in parts):
         return NOT_STORED
     if len({edit.types[str(part)].quantization for part in parts}) > 1:
@@ -157,7 +157,7 @@ def _put(edit: Edit, node: Node, maker: Node, op: Op, inputs: list[str | None]) 
     return ""
 
 
-def _stored(edit: Edit, name: str, dtype: str = "uint8") -> str | None:
+def stored_of(edit: Edit, name: str, dtype: str = "uint8") -> str | None:
     """The stored value that a real one is dequantized from: with one scale for uint8."""
     node = edit.producers.get(name)
     if node is None or not isinstance(node.op, ops.Dequantize):
@@ -170,9 +170,9 @@ def _stored(edit: Edit, name: str, dtype: str = "uint8") -> str | None:
 
 def _activation(edit: Edit, name: str) -> str | None:
     """A stored uint8 value; an int8 constant becomes one."""
-    if (stored := _stored(edit, name)) is not None:
+    if (stored := stored_of(edit, name)) is not None:
         return stored
-    stored = _stored(edit, name, "int8")
+    stored = stored_of(edit, name, "int8")
     if stored is None or stored not in edit.constants or edit.types[stored].quantization is None:
         return None
     told = ops.FlipSign().infer(edit.types[stored])

@@ -46,6 +46,8 @@ FUNCTIONS: Mapping[type[Op], Callable[..., np.ndarray]] = {
     ops.FlipSign: quantized.flip_sign,
     ops.QConv: quantized.q_conv,
     ops.QDense: quantized.q_dense,
+    ops.RealConv: quantized.real_conv,
+    ops.RealDense: quantized.real_dense,
     ops.IntegerConv: quantized.integer_conv,
     ops.IntegerDense: quantized.integer_dense,
     ops.QAdd: quantized.q_add,

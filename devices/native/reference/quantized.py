@@ -22,6 +22,8 @@ from devices.native.operators.quantized import (
     QMean,
     QMul,
     Quantize,
+    RealConv,
+    RealDense,
     Table,
 )
 from devices.native.reference.spatial import averages, channels_first, channels_last, convolve
@@ -47,18 +49,24 @@ def flip_sign(op: FlipSign, types: Sequence[Type], out: Type, x: np.ndarray) -> 
 
 
 def q_conv(op: QConv, types: Sequence[Type], out: Type, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    q, weights, zero = _operands(types, 0)
-    w = weight.astype(np.float64) - _along(weights.zeros, 0, weight.ndim)
-    sums = convolve(op.window, op.group, out.layout, x.astype(np.float64) - zero, w)
-    y = requantized(accumulated(sums, bias), output_scales(q, weights, op.out), op.out, op.low, op.high)
+    q, weights, _ = _operands(types, 0)
+    y = requantized(_convolved(op, types, out, x, weight, bias), output_scales(q, weights, op.out), op.out, op.low, op.high)
     return channels_first(y, out.layout)
 
 
 def q_dense(op: QDense, types: Sequence[Type], out: Type, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    q, weights, zero = _operands(types, 0)
-    w = weight.astype(np.float64) - _along(weights.zeros, 1, 2)
-    sums = (x.astype(np.float64) - zero) @ w
-    return requantized(accumulated(sums, bias), output_scales(q, weights, op.out), op.out, op.low, op.high)
+    q, weights, _ = _operands(types, 0)
+    return requantized(_multiplied(types, x, weight, bias), output_scales(q, weights, op.out), op.out, op.low, op.high)
+
+
+def real_conv(op: RealConv, types: Sequence[Type], out: Type, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    q, weights, _ = _operands(types, 0)
+    return channels_first(_convolved(op, types, out, x, weight, bias).astype(np.float32) * output_scales(q, weights), out.layout)
+
+
+def real_dense(op: RealDense, types: Sequence[Type], out: Type, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    q, weights, _ = _operands(types, 0)
+    return np.asarray(_multiplied(types, x, weight, bias).astype(np.float32) * output_scales(q, weights))
 
 
 def integer_conv(op: IntegerConv, types: Sequence[Type], out: Type, x: np.ndarray, zero: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -110,9 +118,10 @@ def accumulated(sums: np.ndarray, bias: np.ndarray | np.int32) -> np.ndarray:
     return np.asarray(sums.astype(np.int64) + bias).astype(np.int32)
 
 
-def output_scales(x: Quantization, weight: Quantization, out: Quantization) -> np.ndarray:
-    """float32(scale_x * scale_w / scale_out), each step rounded to float32."""
-    return np.asarray(x.scale * np.array(weight.scales, np.float32) / out.scale, np.float32)
+def output_scales(x: Quantization, weight: Quantization, out: Quantization | None = None) -> np.ndarray:
+    """float32(scale_x * scale_w / scale_out), each step rounded to float32; without an output's scale of real results."""
+    steps = x.scale * np.array(weight.scales, np.float32)
+    return np.asarray(steps if out is None else steps / out.scale, np.float32)
 
 
 def requantized(sums: np.ndarray, scale: np.ndarray | np.float32, out: Quantization, low: int = 0, high: int = 255) -> np.ndarray:
@@ -123,6 +132,21 @@ def requantized(sums: np.ndarray, scale: np.ndarray | np.float32, out: Quantizat
 def saturated(values: np.ndarray, low: int = 0, high: int = 255) -> np.ndarray:
     """Whole numbers held as floats -> uint8 from low to high, what is no number as low."""
     return np.asarray(np.fmin(np.fmax(values, low), high)).astype(np.uint8)
+
+
+def _convolved(
+    op: QConv | RealConv, types: Sequence[Type], out: Type, x: np.ndarray, weight: np.ndarray, bias: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """The int32 sums of a convolution, channels last."""
+    _, weights, zero = _operands(types, 0)
+    w = weight.astype(np.float64) - _along(weights.zeros, 0, weight.ndim)
+    return accumulated(convolve(op.window, op.group, out.layout, x.astype(np.float64) - zero, w), bias)
+
+
+def _multiplied(types: Sequence[Type], x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """The int32 sums of a product."""
+    _, weights, zero = _operands(types, 0)
+    return accumulated((x.astype(np.float64) - zero) @ (weight.astype(np.float64) - _along(weights.zeros, 1, 2)), bias)
 
 
 def _operands(types: Sequence[Type], index: int) -> tuple[Quantization, Quantization, int]:

@@ -49,18 +49,21 @@ def compiled(tmp_path: Path) -> Callable[[Nodes], Compiled]:
 CASES: dict[str, tuple[Nodes, list[tuple[str, str, str]]]] = {
     "all in whole numbers": ([*pair("x", "a"), *conv("a", "b"), *pair("b", "y")], []),
     "nothing is quantized": ([helper.make_node("Sigmoid", ["x"], ["y"], "y")], []),
-    "no quantize after": ([*pair("x", "a"), *conv("a", "y")], [("Conv", "y", "its result is not quantized")]),
+    "no quantize after": ([*pair("x", "a"), *conv("a", "y")], []),
+    "an activation after": (
+        [*pair("x", "a"), *conv("a", "b"), helper.make_node("Sigmoid", ["b"], ["y"], "y")],
+        [("Unary sigmoid", "y", "its result is not quantized")],
+    ),
     "none before": (
         [*conv("x", "b"), *pair("b", "y")], [("Conv", "b", "not all of its inputs are quantized to 8 bits with one scale")],
     ),
     "an activation between": (
         [*pair("x", "a"), *conv("a", "b"), helper.make_node("Sigmoid", ["b"], ["c"], "c"), *pair("c", "y")],
-        [("Conv", "c", "nothing is quantized between it and its activation (sigmoid)")],
+        [("Unary sigmoid", "c", "nothing is quantized before its activation (sigmoid)")],
     ),
     "read twice": (
         [*pair("x", "a"), *conv("a", "b"), *pair("b", "c"), helper.make_node("Add", ["b", "c"], ["d"], "d"), *pair("d", "y")],
-        [("Conv", "b", "its result is not only quantized but read otherwise, too"),
-         ("Binary add", "d", "not all of its inputs are quantized to 8 bits with one scale")],
+        [("Binary add", "d", "not all of its inputs are quantized to 8 bits with one scale")],
     ),
     "no form": (
         [*pair("x", "a"), helper.make_node("Div", ["a", "a"], ["b"], "b"), *pair("b", "y")],

@@ -70,6 +70,16 @@ class Net(Builder):
         bias = self.constant(self.random.integers(-900, 900, outs).astype(np.int32))
         return self.add(ops.QConv(window, OUT, group, low=low), x, weight, bias)
 
+    def real_conv(self, x: str, outs: int, window: ops.Window) -> str:
+        self.q_conv(x, outs, window)
+        return self.add(ops.RealConv(window), *self.nodes[-1].inputs)
+
+    def real_dense(self, x: str, outs: int) -> str:
+        scales = tuple(float(np.float32(value)) for value in self.random.uniform(0.001, 0.004, outs))
+        stored = self.random.integers(-128, 128, (self.types[x].shape[-1], outs)).astype(np.int8)
+        weight = self.constant(stored, "w", Quantization(scales, (0,) * outs, 1))
+        return self.add(ops.RealDense(), x, weight, self.constant(self.random.integers(-900, 900, outs).astype(np.int32)))
+
 
 def window(kernel: int = 3, stride: int = 1, pads: tuple[int, ...] = (1, 1, 1, 1), dilation: int = 1) -> ops.Window:
     return ops.Window((kernel,) * 2, (stride,) * 2, pads, (dilation,) * 2)
@@ -94,6 +104,11 @@ CASES: dict[str, Build] = {
     "q conv point stride": lambda b: b.q_conv(b.quantized(b.image(20)), 18, window(1, 2, (0,) * 4)),
     **{f"q depthwise {c} {k} {s}": lambda b, c=c, k=k, s=s: b.q_conv(b.quantized(b.image(c)), c, window(k, s, (k // 2,) * 4), group=c)  # type: ignore[misc]
        for c in (5, 16, 33) for k, s in ((3, 1), (3, 2), (5, 1), (4, 1))},
+    **{f"real conv {c} to {o}": lambda b, c=c, o=o: b.real_conv(b.quantized(b.image(c)), o, window())  # type: ignore[misc]
+       for c, o in ((3, 16), (17, 33))},
+    "real conv point": lambda b: b.real_conv(b.quantized(b.image(24)), 40, POINT),
+    "real picture": lambda b: b.real_conv(b.quantized(b.input("x", Type("float32", (b.items, 3, 8, 9)))), 16, HALF),
+    "real dense": lambda b: b.real_dense(b.quantized(b.input("x", Type("float32", (b.items, 37)))), 19),
     **{f"conv {c} to {o}": lambda b, c=c, o=o: b.conv(b.image(c), o, window()) for c, o in ((1, 5), (3, 16), (17, 33), (32, 24))},  # type: ignore[misc]
     "conv point relu": lambda b: b.conv(b.image(24), 40, POINT, activation=ops.Unary("relu")),
     "conv silu": lambda b: b.conv(b.image(24), 40, HALF, activation=ops.Unary("silu")),
@@ -252,7 +267,9 @@ def test_what_has_no_kernel_is_left_to_the_reference(op: Op, others: tuple[str, 
     assert machine.compiled
 
 
-@pytest.mark.parametrize("name", ["q conv 17 to 33", "q depthwise 33 3 1", "conv residual", "picture from nchw", "q mean", "concat heads"])
+@pytest.mark.parametrize(
+    "name", ["q conv 17 to 33", "q depthwise 33 3 1", "conv residual", "picture from nchw", "q mean", "concat heads", "real dense"]
+)
 def test_threads_together_give_what_one_gives(name: str, kernels: Library) -> None:
     program = lower(optimize(made(CASES[name])))
     inputs = [np.random.default_rng(0).standard_normal(told.shape).astype(told.dtype) for _, told in program.inputs]

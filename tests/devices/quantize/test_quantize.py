@@ -57,11 +57,33 @@ def test_the_written_model_runs_on_both_engines_and_is_near(network: Make, sampl
 
 
 def test_the_native_engine_computes_on_bytes(network: Make, samples: Taken, tmp_path: Path) -> None:
-    quantize(network(), tmp_path / "q.onnx", samples(), Settings(**SILU))  # type: ignore[arg-type]
+    quantize(network(), tmp_path / "q.onnx", samples(), Settings(keep_float=(), **SILU))  # type: ignore[arg-type]
     kinds = Counter(type(node.op) for node in optimize(load_graph(tmp_path / "q.onnx", {})).nodes)
     assert (kinds[ops.QConv], kinds[ops.QDense], kinds[ops.QAdd], kinds[ops.QMean]) == (5, 1, 1, 1)
     assert kinds[ops.Table] == 2, "SiLU, and the join's own scale"
     assert (kinds[ops.Quantize], kinds[ops.Dequantize], kinds[ops.Softmax]) == (1, 1, 1)
+
+
+def test_residual_sums_and_results_stay_real_over_products_of_bytes(network: Make, samples: Taken, tmp_path: Path) -> None:
+    given, path = samples(20), tmp_path / "q.onnx"
+    scheme = Scheme(read_network(network()), Settings(), {})
+    scheme.observe(lambda: iter(given), lambda: None)
+    onnx.save(scheme.write(Choices("mse", real="sums")).model, path)
+    kinds = Counter(type(node.op) for node in optimize(load_graph(path, {})).nodes)
+    assert (kinds[ops.QAdd], kinds[ops.RealConv], kinds[ops.RealDense], kinds[ops.QConv]) == (0, 1, 1, 4)
+    theirs, ours = outputs(path, given, "onnxruntime"), outputs(path, given, "native")
+    assert compare(zip(theirs, ours, strict=True)).worst_db > 30
+
+
+def test_what_stays_float_keeps_to_its_share_of_time(network: Make, samples: Taken, tmp_path: Path) -> None:
+    none, some = (
+        quantize(network(), tmp_path / "q.onnx", samples(20), Settings(float_share=share, **SILU))  # type: ignore[arg-type]
+        for share in (0, 1.3)
+    )
+    assert (none.kept_float, none.real, none.float_share) == ((), "nothing", 0)
+    assert 0 < len(some.kept_float) < 6
+    assert 0 < some.float_share <= 1.3
+    assert none.accuracy.mean_db < some.accuracy.mean_db
 
 
 def test_the_written_model_is_standard_onnx_without_useless_pairs(network: Make, samples: Taken, tmp_path: Path) -> None:
@@ -118,7 +140,7 @@ def test_layers_kept_float_by_name(network: Make, samples: Taken, tmp_path: Path
 def test_layers_are_kept_float_until_the_bar_holds(network: Make, samples: Taken, tmp_path: Path) -> None:
     plain = quantize(network(), tmp_path / "q.onnx", samples(), Settings(keep_float=(), **SILU))  # type: ignore[arg-type]
     bar = plain.accuracy.worst_db + 1
-    report = quantize(network(), tmp_path / "q.onnx", samples(), Settings(min_sqnr_db=bar, **SILU))  # type: ignore[arg-type]
+    report = quantize(network(), tmp_path / "q.onnx", samples(), Settings(min_sqnr_db=bar, float_share=0, **SILU))  # type: ignore[arg-type]
     assert report.accuracy.worst_db >= bar
     assert 0 < len(report.kept_float) < 6
 

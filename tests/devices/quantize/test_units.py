@@ -50,6 +50,22 @@ def test_a_layer_kept_float_reads_and_gives_real_values(network: Callable[..., P
     assert "silu" in placement.given, "the sum wants it stored"
 
 
+def test_real_sums_are_read_stored_and_summed_real(network: Callable[..., Path]) -> None:
+    read = read_network(network())
+    placement = place(read, find_units(read), real="sums")
+    assert "sum" not in {unit.kind for unit in placement.units}
+    assert not {"p", "logits"} & (placement.given | placement.taken), "what the sum and the softmax read"
+    assert "sumr" in placement.taken, "layers want it stored"
+    assert {"q", "last"} <= placement.given, "only stored values are made of these"
+
+
+def test_results_alone_are_not_rounded(network: Callable[..., Path]) -> None:
+    read = read_network(network())
+    placement = place(read, find_units(read), real="results")
+    assert "logits" not in placement.given
+    assert {"p", "sumr", "last"} <= placement.given
+
+
 def test_batch_norms_and_older_operator_sets_are_taken_in(save_model: Callable[..., Path]) -> None:
     import numpy as np
     from onnx import helper

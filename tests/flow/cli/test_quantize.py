@@ -78,6 +78,7 @@ def test_a_model_is_quantized_with_a_report(ace: Ace, here: Path) -> None:
     words = done.stdout.split()
     assert {"first", "second", "Conv", "uint8"} <= set(words)
     assert "kept float: none" in done.stdout
+    assert "not rounded: results" in done.stdout
     assert "same best class: 100.0 % of 2 held-out samples" in done.stdout
 
 
@@ -95,7 +96,15 @@ def test_a_manifest_says_how_pixels_become_the_input(quantize: Callable[..., Any
 def test_layers_stay_float_by_name(quantize: Callable[..., Any]) -> None:
     done = quantize("float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, "--keep-float", "first")
     assert done.exit_code == 0, done.stderr
-    assert "kept float: first" in done.stdout
+    assert "kept float: first; about" in done.stdout
+
+
+@pytest.mark.parametrize("options", [["--keep-float", "none"], ["--float-share", "0"]])
+def test_all_is_in_uint8_where_nothing_may_stay_float(quantize: Callable[..., Any], here: Path, options: list[str]) -> None:
+    done = quantize("float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, *options)
+    assert done.exit_code == 0, done.stderr
+    assert "not rounded" not in done.stdout
+    assert onnx.load(here / "q.onnx").graph.node[-1].op_type == "DequantizeLinear"
 
 
 @pytest.mark.parametrize("option", ["", "--no-pair-safe"])
