@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from tests.manifests.sync.conftest import Cloud, Engine, Rig, Time, wanted
 HOUSE = Path(__file__).parents[3]
 STORE = "store"
 """The mountpoint: what lies beside it in the same folder is the cloud's."""
+NEEDED = "install Debian's fuse3 and the extra `test`; /dev/fuse has to be there, and the user allowed to mount"
 
 
 # ---- the device's side
@@ -106,6 +108,7 @@ def live(place: Path, effects: Effects, releases: int) -> None:
             raise Violation(f"revision {revision} does not come to an end: {rig.bodies()[-3:]}")
     rig.engine.figures = {}
     rig.run(State.IDLE)
+    rig.run(State.IDLE)
     active = rig.store.generations.role("active")
     assert active is not None
     assert rig.engine.running is not None
@@ -152,10 +155,11 @@ class Disk:
 
     def mount(self, fails: int = 0, keeps: float = 0.0, seed: int = 0) -> None:
         """With what it still holds; the parameters are those of `forgetful`. Skips the test where nothing can be mounted."""
+        if shutil.which("fusermount3") is None:
+            pytest.skip(f"FUSE: there is no fusermount3: {NEEDED}")
         answer = ask(self.system, {"fails": fails, "keeps": keeps, "seed": seed})
         if "mounted" not in answer:
-            why = answer.get("refused", "")
-            pytest.skip(f"FUSE cannot mount ({why}): install the package fuse3 and the extra `test`; /dev/fuse must be there for this user")
+            pytest.skip(f"FUSE: {answer.get('refused')}: {NEEDED}")
         self._mounted = True
 
     def live(self, effects: type[Effects] = Effects, releases: int = len(RELEASES)) -> list[dict[str, Any]]:
