@@ -67,10 +67,9 @@ def tell(**values: Any) -> None:
 
 
 def promised(store: Store, after: int = 0) -> dict[str, Any]:
-    """What nobody may ever find otherwise again: reports, and which revisions are refused as too old."""
+    """What nobody may find otherwise later: the reports, of which each state writes one, and the revision below which all is refused."""
     rows = store.database.rows("SELECT seq, body FROM outbox WHERE seq > ? ORDER BY seq", after)
-    active = store.generations.role("active")
-    return {"rows": rows, "floor": int(store.fact("floor", 0)), "active": None if active is None else active.desired.revision}
+    return {"rows": rows, "floor": int(store.fact("floor", 0))}
 
 
 def live(place: Path, effects: Effects, releases: int) -> None:
