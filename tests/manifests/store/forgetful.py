@@ -22,7 +22,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 PAGE = 4096
 PR_SET_PDEATHSIG = 1
@@ -154,16 +153,17 @@ class Forgetful:
 
     def _find(self, path: str) -> Node:
         node: Node = self._root
-        for part in PurePosixPath(path).parts[1:]:
+        for part in filter(None, path.split("/")):
             if not isinstance(node, Folder) or part not in node.now:
                 raise OSError(errno.ENOENT, path)
             node = node.now[part]
         return node
 
     def _place(self, path: str) -> tuple[Folder, str]:
-        folder = self._find(str(PurePosixPath(path).parent))
+        parent, _, name = path.rpartition("/")
+        folder = self._find(parent)
         assert isinstance(folder, Folder)
-        return folder, PurePosixPath(path).name
+        return folder, name
 
     def _change(self, *changes: tuple[str, Node | None]) -> None:
         group = []
