@@ -36,7 +36,8 @@ PairSafe = Annotated[
 KeepFloat = Annotated[
     str,
     typer.Option(
-        "--keep-float", metavar="auto|none|NAME,…",
+        "--keep-float",
+        metavar="auto|none|NAME,…",
         help="Layers that stay float; auto: those that gain most within the share, then as few as bring the worst output to the bar.",
     ),
 ]
@@ -49,7 +50,11 @@ Bar = Annotated[
 Share = Annotated[
     float | None,
     typer.Option(
-        "--float-share", metavar="PART", min=0, max=1, show_default=False,
+        "--float-share",
+        metavar="PART",
+        min=0,
+        max=1,
+        show_default=False,
         help="Of `--keep-float auto`: what the model may take longer for what stays float, as a part of its time.",
     ),
 ]
