@@ -10,6 +10,7 @@ import numpy as np
 
 from devices.spec import ImageSpec
 from flow.sources.contract import Picture, Probe, SourceError
+from flow.sources.synthetic import SyntheticSource
 
 SPEC = ImageSpec(64, 48, "gray8")
 PICTURES = 10
@@ -135,3 +136,43 @@ class FillingStampsReader(StampsReader):
             return None
         self.wait()
         return self.picture(self.spec, planes)
+
+
+class GatedSource:
+    """`gated:FOLDER?…`: `synthetic:pets?…` that gives no picture while there is a file `closed` in the folder, and few while one `slow`."""
+
+    scheme = "gated"
+
+    @classmethod
+    def probe(cls, uri, options, secret):
+        return SyntheticSource.probe(scene_of(uri), options, secret)
+
+    @classmethod
+    def open(cls, uri, options, secret):
+        return GatedReader(uri, options)
+
+
+class GatedReader:
+    def __init__(self, uri, options):
+        self.folder = Path(uri.removeprefix("gated:").partition("?")[0])
+        self.camera = SyntheticSource.open(scene_of(uri), options, None)
+        self.closed = False
+
+    @property
+    def complete(self):
+        return self.camera.complete
+
+    def read(self):
+        if (self.folder / "slow").exists():
+            time.sleep(0.1)
+        while (self.folder / "closed").exists() and not self.closed:
+            time.sleep(0.005)
+        return None if self.closed else self.camera.read()
+
+    def close(self):
+        self.closed = True
+        self.camera.close()
+
+
+def scene_of(uri):
+    return f"synthetic:pets?{uri.partition('?')[2]}"
