@@ -65,7 +65,7 @@ def interrupted(history: Sequence[Mapping[str, Any]]) -> list[str]:
     if not isinstance(gap, int | float):
         return []
     line = f"revision {history[0]['revision']}: does not fit beside what runs, which ends first: about {gap:.1f} s without results"
-    switch = next((said["switch"] for said in steps.values() if isinstance(said.get("switch"), dict)), {})
+    switch: dict[str, Any] = next((said["switch"] for said in steps.values() if isinstance(said.get("switch"), dict)), {})
     took, lost = switch.get("gap_ns"), switch.get("lost")
     if isinstance(took, int) and isinstance(lost, int):
         line += f"; it took {took / 1e9:.1f} s, {lost} frame{'' if lost == 1 else 's'} lost"

@@ -34,7 +34,7 @@ outputs: {pets: pets, crossings: crossings.event}
 """
 
 
-def release(folder: Path, number: int, source: str) -> Plan:
+def release(folder: Path, number: int, source: str, workers: Any = "processes") -> Plan:
     """The same in another file of the detector, which is another model: it is loaded anew."""
     place = folder / str(number)
     (place / "models").mkdir(parents=True)
@@ -43,16 +43,17 @@ def release(folder: Path, number: int, source: str) -> Plan:
     model = onnx.load(Path(examples.path()) / "models" / "scenes.onnx")
     model.doc_string = f"release {number}"
     onnx.save(model, place / "models" / "scenes.onnx")
-    return live_plan(place / "gate.yaml", place / "scenes.yaml", bind={"camera": source})
+    return live_plan(place / "gate.yaml", place / "scenes.yaml", bind={"camera": source}, workers=workers)
 
 
 def test_a_line_counter_below_a_reloaded_detector_counts_on(tmp_path: Path) -> None:
     camera = f"gated:{tmp_path}?seed=4&size=320x180&fps=10&rate=max&frames={FRAMES}"
     plans = [release(tmp_path, number, camera) for number in range(2)]
+    alone = release(tmp_path, 2, camera, "threads")
     closed, slow = tmp_path / "closed", tmp_path / "slow"
 
     def rows(*, reload: bool) -> dict[str, list[dict[str, Any]]]:
-        with running(plans[0]) as (run, reader):
+        with running(plans[0] if reload else alone) as (run, reader):
             for number, results in enumerate(RELOADS if reload else (), 1):
                 reader.wait_for("gate.pets", results)
                 closed.touch()
