@@ -139,7 +139,9 @@ class FillingStampsReader(StampsReader):
 
 
 class GatedSource:
-    """`gated:FOLDER?…`: `synthetic:pets?…` that gives no picture while there is a file `closed` in the folder, and few while one `slow`."""
+    """`gated:FOLDER?at=20,36&…`: `synthetic:pets?…`. It waits before these pictures for a file of that number, and is slow while there is
+    a file `slow`.
+    """
 
     scheme = "gated"
 
@@ -154,7 +156,8 @@ class GatedSource:
 
 class GatedReader:
     def __init__(self, uri, options):
-        self.folder = Path(uri.removeprefix("gated:").partition("?")[0])
+        folder, _, asked = uri.removeprefix("gated:").partition("?")
+        self.folder, self.gates, self.number = Path(folder), dict(parse_qsl(asked))["at"].split(","), 0
         self.camera = SyntheticSource.open(scene_of(uri), options, None)
         self.closed = False
 
@@ -164,9 +167,10 @@ class GatedReader:
 
     def read(self):
         if (self.folder / "slow").exists():
-            time.sleep(0.1)
-        while (self.folder / "closed").exists() and not self.closed:
+            time.sleep(0.2)
+        while str(self.number) in self.gates and not (self.folder / str(self.number)).exists() and not self.closed:
             time.sleep(0.005)
+        self.number += 1
         return None if self.closed else self.camera.read()
 
     def close(self):
@@ -175,4 +179,4 @@ class GatedReader:
 
 
 def scene_of(uri):
-    return f"synthetic:pets?{uri.partition('?')[2]}"
+    return "synthetic:pets?" + "&".join(part for part in uri.partition("?")[2].split("&") if not part.startswith("at="))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("operators")
 
 FRAMES = 64
 RELOADS = (18, 34)
-"""So many results have come when a reload begins. The camera then waits until it is staged, and is slow until it is done."""
+"""Before these pictures the camera waits until a reload is staged; then it is slow until that is done."""
 BUSINESS = """\
 apiVersion: ace/v1
 kind: Business
@@ -47,19 +47,18 @@ def release(folder: Path, number: int, source: str, workers: Any = "processes") 
 
 
 def test_a_line_counter_below_a_reloaded_detector_counts_on(tmp_path: Path) -> None:
-    camera = f"gated:{tmp_path}?seed=4&size=320x180&fps=10&rate=max&frames={FRAMES}"
+    camera = f"gated:{tmp_path}?at={','.join(map(str, RELOADS))}&seed=4&size=320x180&fps=10&rate=max&frames={FRAMES}"
     plans = [release(tmp_path, number, camera) for number in range(2)]
     alone = release(tmp_path, 2, camera, "threads")
-    closed, slow = tmp_path / "closed", tmp_path / "slow"
+    slow = tmp_path / "slow"
 
     def rows(*, reload: bool) -> dict[str, list[dict[str, Any]]]:
         with running(plans[0] if reload else alone) as (run, reader):
-            for number, results in enumerate(RELOADS if reload else (), 1):
-                reader.wait_for("gate.pets", results)
-                closed.touch()
-                slow.touch()
+            for number, picture in enumerate(RELOADS if reload else (), 1):
+                reader.wait_for("gate.pets", picture)
                 run.stage(plans[number % 2], timeout_s=60)
-                closed.unlink()
+                slow.touch()
+                (tmp_path / str(picture)).touch()
                 proof = run.switch(timeout_s=60)
                 slow.unlink()
                 assert {"gate.pets", "gate.crossings"} <= {*proof.carried, *proof.kept}
