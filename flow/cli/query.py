@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -52,8 +53,23 @@ def lines(told: dict[str, Any], models: bool, businesses: bool) -> list[str]:
     said += [f"problem: {problem}" for problem in reported["problems"]]
     for step in told["history"][:3]:
         said.append(f"revision {step['revision']}: {step['outcome']} ({step['state']}{', ' + step['detail'] if step['detail'] else ''})")
+    said += interrupted(told["history"])
     said += tried(next((step["evidence"]["shadow"] for step in told["history"] if "shadow" in step["evidence"]), {}))
     return list(dict.fromkeys(said))
+
+
+def interrupted(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of a last update that does not fit beside what runs: about how long results are to cease, and what became of that."""
+    steps = {step["state"]: step["evidence"] for step in history if step["revision"] == history[0]["revision"]}
+    gap = next((said.get("gap_s") for said in steps.values() if said.get("beside") is False), None)
+    if not isinstance(gap, int | float):
+        return []
+    line = f"revision {history[0]['revision']}: does not fit beside what runs, which ends first: about {gap:.1f} s without results"
+    switch: dict[str, Any] = next((said["switch"] for said in steps.values() if isinstance(said.get("switch"), dict)), {})
+    took, lost = switch.get("gap_ns"), switch.get("lost")
+    if isinstance(took, int) and isinstance(lost, int):
+        line += f"; it took {took / 1e9:.1f} s, {lost} frame{'' if lost == 1 else 's'} lost"
+    return [line]
 
 
 def tried(said: Any) -> list[str]:

@@ -153,6 +153,8 @@ def test_where_two_do_not_fit_the_old_one_ends_first(cloud: Cloud, enrolled: Mak
     assert steps["gate"]["beside"] is False
     assert steps["gate"]["gap_s"] > 0
     assert steps["probation"]["switch"]["lost"] == 0
+    told = f"does not fit beside what runs, which ends first: about {steps['gate']['gap_s']:.1f} s without results; it took "
+    assert any(told in line and line.endswith(" s, 0 frames lost") for line in lines(cloud.query("attic"), True, True))
     attic.stop()
     rows = attic.rows()
     assert_contiguous(rows)

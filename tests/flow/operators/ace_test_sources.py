@@ -10,6 +10,7 @@ import numpy as np
 
 from devices.spec import ImageSpec
 from flow.sources.contract import Picture, Probe, SourceError
+from flow.sources.synthetic import SyntheticSource
 
 SPEC = ImageSpec(64, 48, "gray8")
 PICTURES = 10
@@ -135,3 +136,47 @@ class FillingStampsReader(StampsReader):
             return None
         self.wait()
         return self.picture(self.spec, planes)
+
+
+class GatedSource:
+    """`gated:FOLDER?at=20,36&…`: `synthetic:pets?…`. It waits before these pictures for a file of that number, and is slow while there is
+    a file `slow`.
+    """
+
+    scheme = "gated"
+
+    @classmethod
+    def probe(cls, uri, options, secret):
+        return SyntheticSource.probe(scene_of(uri), options, secret)
+
+    @classmethod
+    def open(cls, uri, options, secret):
+        return GatedReader(uri, options)
+
+
+class GatedReader:
+    def __init__(self, uri, options):
+        folder, _, asked = uri.removeprefix("gated:").partition("?")
+        self.folder, self.gates, self.number = Path(folder), dict(parse_qsl(asked))["at"].split(","), 0
+        self.camera = SyntheticSource.open(scene_of(uri), options, None)
+        self.closed = False
+
+    @property
+    def complete(self):
+        return self.camera.complete
+
+    def read(self):
+        if (self.folder / "slow").exists():
+            time.sleep(0.2)
+        while str(self.number) in self.gates and not (self.folder / str(self.number)).exists() and not self.closed:
+            time.sleep(0.005)
+        self.number += 1
+        return None if self.closed else self.camera.read()
+
+    def close(self):
+        self.closed = True
+        self.camera.close()
+
+
+def scene_of(uri):
+    return "synthetic:pets?" + "&".join(part for part in uri.partition("?")[2].split("&") if not part.startswith("at="))
