@@ -84,7 +84,7 @@ class Agent:
         self._offer: bytes | None = None
         self._offer_at, self._again = 0.0, FIRST_AGAIN_S
         self._state = State.IDLE
-        self._told, self._held, self._wrong_at = "", "", time.monotonic()
+        self._told, self._held, self._full, self._wrong_at = "", "", "", time.monotonic()
         self._trouble: dict[str, str] = {}
         self.store = Store(settings.store)
         try:
@@ -230,6 +230,9 @@ class Agent:
             self._held = held
             if held:
                 self._say(f"update: waits: {held}")
+        if (full := self.updater.full) != self._full:
+            self._full = full
+            self._say(full or "the disk has room again: what was kept in memory is written")
         problem = self.updater.problem
         if not problem:
             self._told, self._wrong_at = "", time.monotonic()
@@ -256,7 +259,12 @@ class Agent:
     def _problems(self) -> list[str]:
         """What is wrong just now, or waited for."""
         held = self.updater.held_back
-        found = (self.updater.problem, held and f"an update waits: {held}", self._metadata.problem() if self._metadata else "")
+        found = (
+            self.updater.full,
+            self.updater.problem,
+            held and f"an update waits: {held}",
+            self._metadata.problem() if self._metadata else "",
+        )
         return [each for each in found if each]
 
     # ---- desired states
