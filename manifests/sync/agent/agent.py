@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manifests.bundle.canonical import digest
+from manifests.bundle.canonical import BundleError, digest
 from manifests.store.store import Store
 from manifests.sync.agent.describe import Describer
 from manifests.sync.agent.http import HttpError
@@ -305,13 +305,15 @@ class Agent:
             self._say(f"refused: {error}")
 
     def _offline(self, path: Path) -> None:
-        """A file that the agent was started with; what it brought once is refused later. Raises BundleError, OSError."""
+        """A file that the agent was started with; what it brought once is refused later. Bad as it may be, the device goes on."""
         from manifests.sync.offline import update_of
 
         try:
             self._take_file(update_of(path), path)
         except Untrusted:
             return  # said and reported
+        except (BundleError, OSError, sqlite3.Error) as error:
+            self._try(partial(self._refuse_file, path.name, str(error)))
 
     def _take_file(self, update: Update, path: Path) -> None:
         """A signed file is judged by the metadata in it, or by newer ones where the device knows them. Raises Untrusted, after a report."""
