@@ -243,7 +243,8 @@ class Agent:
     def _share(self) -> None:
         """Shows the channel's thread what is new."""
         try:
-            rows = self.updater.reports(ROWS)
+            # What is in memory alone is not sent: after a cut its numbers would be given again, to others.
+            rows = [] if self.updater.full else self.updater.reports(ROWS)
             reported = self._describer.reported(self._problems(), self._metadata.figures() if self._metadata else None)
             new = self._mirror.update(rows, self._held_revision(), reported)
         except (OSError, sqlite3.Error):
