@@ -138,8 +138,8 @@ class Database:
         return True
 
     def _is_empty(self) -> bool:
-        """Whether there is nothing in it, nor in its log."""
-        return not any(path.exists() and path.stat().st_size for path in (self.path, self.path.with_name(f"{NAME}-wal")))
+        """Whether nothing was ever written into it."""
+        return self._connection.execute("PRAGMA user_version").fetchone() == (0,)
 
     def _is_broken(self, error: sqlite3.DatabaseError) -> bool:
         """Whether this says something of the database: a disk that is full, or a lack of memory or descriptors, does not."""

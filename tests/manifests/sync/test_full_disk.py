@@ -14,6 +14,7 @@ from manifests.bundle.bundle import Bundle
 from manifests.store.effects import Effects
 from manifests.store.reset import is_requested, request_reset
 from manifests.store.store import Store
+from manifests.sync.runtime import RuntimeRefusal
 from manifests.sync.states import AFTER_SWAP, State, load
 from tests.manifests.sync.conftest import Rig, reach, wanted
 from tests.manifests.sync.test_kills import settled
@@ -77,8 +78,11 @@ def sqlite_full() -> sqlite3.Error:
     return error
 
 
-@pytest.mark.parametrize("state", [State.IDLE, State.FETCH, State.GATE, State.SWAP, State.PROBATION, State.COMMITTED, State.ROLLED_BACK])
-def test_a_start_on_a_full_disk(rig: Rig, bundles: Callable[..., Bundle], state: State) -> None:
+STATES = (State.IDLE, State.FETCH, State.GATE, State.SWAP, State.PROBATION, State.COMMITTED, State.ROLLED_BACK)
+
+
+@pytest.mark.parametrize(("state", "refused"), [*((state, 0) for state in STATES), (State.PROBATION, 1)])
+def test_a_start_on_a_full_disk(rig: Rig, bundles: Callable[..., Bundle], state: State, refused: int) -> None:
     """What was active runs, whatever was under way; nothing that the disk still names is removed; and all is written when there is room."""
     rig.effects = full = Full()
     rig.restart()
@@ -86,6 +90,7 @@ def test_a_start_on_a_full_disk(rig: Rig, bundles: Callable[..., Bundle], state:
     rig.fetcher.add(bundle)
     reach(rig, bundle, state)
     active, full.left = rig.updater.desired.revision, 0
+    rig.engine.faults["stage"] = [RuntimeRefusal("no")] * refused  # so that it goes back, as far as only memory knows
     rig.restart(power=True)
     for _ in range(20):
         rig.updater.step()
@@ -128,6 +133,25 @@ def test_an_engine_that_dies_while_the_disk_is_full_is_started_again(rig: Rig) -
     rig.stop()
     rig.start()
     assert rig.store.fact("running") == rig.engine.running.revision, "what was in memory is on the disk"
+
+
+def test_a_broken_database_on_a_full_disk_leaves_the_factory(rig: Rig) -> None:
+    rig.stop()
+    (rig.root / "state.db").write_bytes(b"broken" * 500)
+    rig.effects = full = Full()
+    full.left = 0
+    rig.lose_engine()
+    rig.start()
+    rig.updater.step()
+    assert rig.engine.running is not None
+    assert rig.updater.full
+    full.left = None
+    rig.run(State.IDLE)
+    rig.time.at += 60.0
+    rig.updater.step()
+    rig.restart()
+    assert rig.store.lost is None
+    assert "database-lost" in [body["kind"] for body in rig.bodies()]
 
 
 def test_a_reset_on_a_full_disk_is_obeyed_again_after_a_cut(rig: Rig, bundles: Callable[..., Bundle]) -> None:
