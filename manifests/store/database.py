@@ -139,7 +139,7 @@ class Database:
 
     def _is_empty(self) -> bool:
         """Whether nothing was ever written into it."""
-        return self._connection.execute("PRAGMA user_version").fetchone() == (0,)
+        return not self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     def _is_broken(self, error: sqlite3.DatabaseError) -> bool:
         """Whether this says something of the database: a disk that is full, or a lack of memory or descriptors, does not."""
