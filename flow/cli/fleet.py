@@ -22,6 +22,7 @@ Authority = Annotated[
 ]
 Item = Annotated[str, typer.Argument(metavar="NAME", help="business/NAME, or model/NAME that was downloaded.", show_default=False)]
 Role = Annotated[str, typer.Argument(metavar="viewer|operator|approver|admin", show_default=False)]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many rows.")]
 Bundle = Annotated[
     Path, typer.Argument(metavar="FILE.ace", help="A bundle of `ace pack`.", exists=True, dir_okay=False, show_default=False)
 ]
@@ -126,6 +127,70 @@ def person(name: Name, role: Role, cloud: Cloud = ADDRESS) -> None:
 
     with failures():
         print(f"token, shown this once: {ask(cloud, 'POST', '/v1/people', {'name': name, 'role': role})['token']}")
+
+
+@fleet.command()
+def dismiss(name: Name, cloud: Cloud = ADDRESS) -> None:
+    """End a person's token, at once and for good."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+
+    with failures():
+        told = ask(cloud, "POST", f"/v1/people/{name}/revoke")
+        print(f"{told['person']}: {told['state']}")
+
+
+@fleet.command()
+def history(device: Device, limit: Limit = 30, cloud: Cloud = ADDRESS) -> None:
+    """Show what became of each revision on a device, the newest first."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+    from flow.cli.table import show
+
+    with failures():
+        steps = ask(cloud, "GET", f"/v1/devices/{device}/history?limit={limit}")
+        rows = [[_when(step["at"]), str(step["revision"]), step["outcome"], step["state"], step["detail"]] for step in steps]
+        show("History", ("when", "revision", "outcome", "state", "why"), rows)
+
+
+@fleet.command()
+def resets(cloud: Cloud = ADDRESS) -> None:
+    """List resets that wait for a second person (`ace reset --agree NUMBER`)."""
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask
+    from flow.cli.table import show
+
+    with failures():
+        rows = [
+            [str(row["id"]), row["by"], _when(row["expires"]), ", ".join(row["devices"]), row["reason"]]
+            for row in ask(cloud, "GET", "/v1/resets")
+        ]
+        show("Resets", ("number", "asked for by", "until", "devices", "reason"), rows)
+
+
+@fleet.command()
+def audit(limit: Limit = 30, cloud: Cloud = ADDRESS) -> None:
+    """Show who did what, the newest first, and whether the log is whole."""
+    from json import dumps
+
+    from flow.cli.failure import failures
+    from flow.cli.remote import CloudRefusal, ask
+    from flow.cli.table import show
+
+    with failures():
+        told = ask(cloud, "GET", f"/v1/audit?limit={limit}")
+        rows = [
+            [str(row["id"]), _when(row["at"]), row["person"], row["action"], row["target"], dumps(row["detail"])] for row in told["entries"]
+        ]
+        show("Audit log", ("row", "when", "who", "did", "to", "with"), rows)
+        if told["first_broken"] is not None:
+            raise CloudRefusal(f"row {told['first_broken']} is not what was written, or is missing: somebody has changed the log")
+
+
+def _when(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _say(cloud: str, method: str, path: str) -> None:

@@ -23,6 +23,9 @@ Items = Annotated[
 For = Annotated[
     list[str] | None, typer.Option("--device", metavar="KEY", help="Whom device documents in the bundle are for.", show_default=False)
 ]
+Least = Annotated[
+    float, typer.Option("--least-probation", metavar="SECONDS", min=0, max=86_400, help="How long each must prove itself at least.")
+]
 RootKeys = Annotated[int, typer.Option("--root-keys", metavar="N", min=1, max=16, help="How many root keys to make.")]
 Updates = Annotated[bool, typer.Option("--updates", help="The key of update files instead.")]
 Online = Annotated[bool, typer.Option("--online", help="With new online keys for snapshot and timestamp, after these were stolen.")]
@@ -44,8 +47,8 @@ def init(folder: Folder, root_keys: RootKeys = 1, threshold: Threshold = 1) -> N
 
 
 @trust.command()
-def add(folder: Folder, bundles: Bundles, device: For = None) -> None:
-    """Sign everything in these bundles."""
+def add(folder: Folder, bundles: Bundles, device: For = None, least_probation: Least = 5.0) -> None:
+    """Sign everything in these bundles. What has a golden clip must be replayed on it before it is activated."""
     from flow.cli.failure import failures
 
     with failures():
@@ -56,7 +59,7 @@ def add(folder: Folder, bundles: Bundles, device: For = None) -> None:
         items: dict[Item, tuple[bytes, Terms]] = {}
         for path in bundles:
             with opened(path) as bundle:
-                items |= signable(bundle, tuple(device or ()))
+                items |= signable(bundle, tuple(device or ()), probation_s=least_probation)
         version = Repository(folder).add(items, _now())
         print("\n".join(f"signed {item.selector}" for item in items))
         print(f"targets {version}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from manifests.cloud.tables import desired, devices, participants, rollouts, tra
 from manifests.schema.common import Name, Strict
 from manifests.sync.desired import Desired, Shadow
 from manifests.sync.reported import Transition
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """Devices that get a new state in one transaction: messages of others are not kept waiting."""
@@ -145,12 +148,21 @@ def heard(connection: Connection, steps: Sequence[tuple[str, Transition]]) -> No
 
 
 def advance(connection: Connection, tools: Tools, now: float | None = None) -> list[str]:
-    """Takes every rollout one step on. Returns the devices that have a newer desired state; call again while there are any."""
+    """Takes every rollout one step on. Returns the devices that have a newer desired state; call again while there are any.
+
+    One that cannot be taken on stays as it was, and keeps no other from going on.
+    """
     now = time.time() if now is None else now
     changed: list[str] = []
     for row in connection.execute(select(rollouts).where(rollouts.c.state.in_(("running", "aborting"))).order_by(rollouts.c.id)).all():
-        spec = Spec.model_validate_json(row.spec)
-        changed += _return(connection, tools, row) if row.state == "aborting" else _go_on(connection, tools, row, spec, now)
+        try:
+            with connection.begin_nested():
+                spec = Spec.model_validate_json(row.spec)
+                changed += _return(connection, tools, row) if row.state == "aborting" else _go_on(connection, tools, row, spec, now)
+        except Exception:
+            if connection.invalidated:
+                raise
+            log.exception("rollout %s cannot be taken on; it is tried again", row.id)
     return changed
 
 

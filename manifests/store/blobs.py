@@ -106,7 +106,7 @@ class Blobs:
         """Gives up what was fetched of a blob."""
         with self._database.transaction():
             self._database.change("DELETE FROM partial WHERE sha256 = ?", sha256)
-        self._effects.unlink(self.partial / sha256)
+        self.remove(self.partial / sha256)
 
     def adopt(self, sha256: str) -> bool:
         """Takes a file that lies at its place without being known, after a database was lost; False where its bytes are others."""
@@ -128,7 +128,12 @@ class Blobs:
             for sha256 in digests:
                 self._database.change("DELETE FROM blob WHERE sha256 = ?", sha256)
         for sha256 in digests:
-            self._effects.unlink(self.path(sha256))
+            self.remove(self.path(sha256))
+
+    def remove(self, path: Path) -> None:
+        """Removes a file that nobody names. While the database is in memory it stays: the one on the disk may name it. Raises OSError."""
+        if not self._database.detached:
+            self._effects.unlink(path)
 
     def _place(self, path: Path, sha256: str, size: int) -> None:
         target = self.path(sha256)

@@ -24,7 +24,7 @@ def collect(store: Store, keep: frozenset[str] = frozenset()) -> int:
     for folder in store.blobs.folder.iterdir():
         for path in folder.iterdir():
             if path.name not in known:
-                store.effects.unlink(path)
+                store.blobs.remove(path)
     for (sha256,) in store.database.rows("SELECT sha256 FROM partial"):
         if sha256 not in marked:
             store.blobs.discard(sha256)

@@ -1,12 +1,16 @@
-"""The only truth: one SQLite database. What the folders hold is either named here or nothing at all."""
+"""The only truth: one SQLite database. What the folders hold is either named here or nothing at all.
+
+Where the disk is full it is carried on in memory, and written back as one transaction when there is room: what runs needs no disk.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from manifests.store.effects import Effects
 
@@ -50,9 +54,18 @@ class Database:
     def __init__(self, folder: Path, effects: Effects) -> None:
         self.path, self._effects = folder / NAME, effects
         self._depth = 0
+        self.detached = False
+        """Whether changes are made in memory alone just now."""
         try:
             self._connection = _connect(self.path)
-            self._prepare()
+            try:
+                self._prepare()
+            except sqlite3.Error as error:
+                if not is_full(error) or not self._is_empty():
+                    raise
+                self._connection.close()
+                self._connection, self.detached = _connect(":memory:"), True
+                self._prepare()
         except sqlite3.DatabaseError as error:
             with contextlib.suppress(AttributeError, sqlite3.Error):
                 self._connection.close()
@@ -88,13 +101,45 @@ class Database:
         self._depth = 1
         try:
             yield
-            self._effects.commit(self._connection)
+            if self.detached:
+                self._connection.execute("COMMIT")
+            else:
+                self._effects.commit(self._connection)
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
         finally:
             self._depth = 0
+
+    def detach(self) -> None:
+        """Changes are made in memory alone from now on: the disk is full. Raises sqlite3.Error."""
+        if not self.detached:
+            memory = _connect(":memory:")
+            self._connection.backup(memory)
+            self._connection.close()
+            self._connection, self.detached = memory, True
+
+    def attach(self) -> bool:
+        """Writes back what was changed in memory, whole or not at all; False while the disk has no room for it. Raises sqlite3.Error."""
+        if not self.detached:
+            return True
+        disk = _connect(self.path)
+        try:
+            _durable(disk)
+            self._effects.copy(self._connection, disk)
+        except sqlite3.Error as error:
+            disk.close()
+            if not is_full(error):
+                raise
+            return False
+        self._connection.close()
+        self._connection, self.detached = disk, False
+        return True
+
+    def _is_empty(self) -> bool:
+        """Whether nothing was ever written into it."""
+        return not self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     def _is_broken(self, error: sqlite3.DatabaseError) -> bool:
         """Whether this says something of the database: a disk that is full, or a lack of memory or descriptors, does not."""
@@ -107,10 +152,8 @@ class Database:
 
     def _prepare(self) -> None:
         connection = self._connection
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            raise sqlite3.DatabaseError("expected a file system that SQLite's write-ahead log works on")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA busy_timeout = 5000")
+        if not self.detached:
+            _durable(connection)
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(found)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -139,5 +182,21 @@ def set_aside(folder: Path, effects: Effects) -> Path | None:
     return moved
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def is_full(error: BaseException) -> bool:
+    """Whether this error says that the disk is full, or a quota used up."""
+    if isinstance(error, sqlite3.Error):
+        return cast("int", getattr(error, "sqlite_errorcode", 0)) & 0xFF == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=5.0)
+
+
+def _durable(connection: sqlite3.Connection) -> None:
+    """A log that is synced. Its index is in memory (one process has the store open), so that reading takes no room on the disk."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise sqlite3.DatabaseError("expected a file system that SQLite's write-ahead log works on")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA busy_timeout = 5000")

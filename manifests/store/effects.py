@@ -13,7 +13,7 @@ from pathlib import Path
 class Effects:
     """Plain calls of the system. Names that were made, renamed or removed are durable after `sync_folder`, contents after `sync`.
 
-    Every method raises OSError (`commit`: also sqlite3.Error).
+    Every method raises OSError (`commit` and `copy`: also sqlite3.Error).
     """
 
     def mkdir(self, path: Path) -> None:
@@ -83,3 +83,7 @@ class Effects:
     def commit(self, connection: sqlite3.Connection) -> None:
         """The transaction is durable, whole or not at all (WAL, synchronous FULL)."""
         connection.execute("COMMIT")
+
+    def copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+        """The target's content is that of the source, durable, whole or not at all."""
+        source.backup(target)

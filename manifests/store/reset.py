@@ -65,8 +65,9 @@ def apply_reset(store: Store) -> bool:
             store.state("reset", name)
             body = encode({"kind": "reset", "where": "local", "reason": reason}).decode()
             store.database.change("INSERT INTO outbox (final, body) VALUES (1, ?)", body)
-    store.effects.unlink(marker)
-    store.effects.sync_folder(store.root)
+    if not store.database.detached:  # else a cut would forget the reset
+        store.effects.unlink(marker)
+        store.effects.sync_folder(store.root)
     return True
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import BundleError, decode, digest, encode
@@ -237,12 +236,3 @@ def joined(parts: Iterator[bytes], size: int = CHUNK) -> Iterator[bytes]:
             held, length = [whole[size:]], length - size
     if length:
         yield b"".join(held)
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether this error says that the disk is full, or a quota used up."""
-    import errno
-
-    if isinstance(error, sqlite3.Error):
-        return cast("int", getattr(error, "sqlite_errorcode", 0)) & 0xFF == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -16,9 +16,10 @@ from typing import Any
 
 from manifests.bundle.canonical import BundleError
 from manifests.store.collect import collect
+from manifests.store.database import is_full
 from manifests.store.generations import FACTORY
 from manifests.store.reset import apply_reset, is_requested
-from manifests.store.store import Store, is_full
+from manifests.store.store import Store
 from manifests.sync import activate, intake, outbox, prepare
 from manifests.sync.clock import TrustedClock
 from manifests.sync.context import Context
@@ -76,7 +77,7 @@ class Updater:
         self._refused = 0
         self.reason = ""
         """Of the last step: why an update failed or goes back; empty for all others."""
-        self._reconcile_at = 0.0
+        self._reconcile_at = self._write_at = 0.0
         self._seen: Health | None = None
         self._seen_at = clock.now()
 
@@ -105,14 +106,25 @@ class Updater:
         """Why the engine does not run what it should; empty where it does."""
         return self._why if self._store.fact("reconcile") else ""
 
+    @property
+    def full(self) -> str:
+        """What a disk without any room means for this device; empty where it has some."""
+        if not self._store.database.detached:
+            return ""
+        return "the disk is full: what was active goes on, and what changes is kept in memory until there is room; free some"
+
     def is_done(self, revision: int) -> bool:
         """Whether this revision, or a newer one, runs and has proven itself."""
         return load(self._store).state in (State.IDLE, State.COMMITTED) and self.desired.revision >= revision
 
     def engine_is_new(self) -> None:
         """The engine was started anew: it runs nothing, and is given what it should run. Raises OSError, sqlite3.Error."""
-        with self._store.transaction():
-            self._store.state("reconcile", 1)
+
+        def note() -> None:
+            with self._store.transaction():
+                self._store.state("reconcile", 1)
+
+        self._carry_on(note)
         self._resume()
         self._reconcile_at = 0.0
 
@@ -136,6 +148,9 @@ class Updater:
 
     def boot(self) -> None:
         """Goes on after a start: counts it, and runs nothing that is damaged or was started too often. Raises OSError, sqlite3.Error."""
+        self._carry_on(self._boot)
+
+    def _boot(self) -> None:
         apply_reset(self._store)
         machine = load(self._store)
         store = self._store
@@ -163,12 +178,13 @@ class Updater:
     def step(self) -> State:
         """Does what is next; soon over, but for a call to the engine. Returns the state after it."""
         try:
-            if is_requested(self._store):
+            self._write_back()
+            if is_requested(self._store) and not self._store.database.detached:
                 apply_reset(self._store)
                 self._forget()
             machine = load(self._store)
             if self._store.fact("reconcile") and machine.state in QUIET and self._clock.now() >= self._reconcile_at:
-                self._reconcile()
+                self._carry_on(self._reconcile)
             elif self._clock.now() >= self._paused_until or self._overdue(machine) or self._newer(machine):
                 self._next(machine)
             return load(self._store).state
@@ -349,6 +365,23 @@ class Updater:
         if machine.state is State.PROBATION:
             return desired.probation_s
         return desired.shadow.seconds if desired.shadow is not None else 0.0
+
+    def _carry_on(self, needed: Callable[[], None]) -> None:
+        """What has to be done for anything to run; on a full disk with the database in memory. Raises OSError, sqlite3.Error."""
+        try:
+            needed()
+        except (OSError, sqlite3.Error) as error:
+            if not is_full(error) or self._store.database.detached:
+                raise
+            self._store.database.detach()
+            self._write_at = self._clock.now() + RECONCILE_S
+            needed()
+
+    def _write_back(self) -> None:
+        """What was carried on in memory is written down, as soon as there is room. Raises sqlite3.Error."""
+        if self._store.database.detached and self._clock.now() >= self._write_at:
+            self._write_at = self._clock.now() + RECONCILE_S
+            self._store.database.attach()
 
     def _stumble(self, error: Exception) -> State:
         """The disk does not do what it should. The update fails if that can be written down, and waits if it cannot."""

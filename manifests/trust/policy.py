@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manifests.bundle.items import Pair
 from manifests.errors import one_of
 from manifests.sync.desired import ANY_DEVICE, Desired, DesiredBusiness, Item
 from manifests.sync.trust import Untrusted
-from manifests.trust.targets import Terms, terms_of
+from manifests.trust.targets import Terms, clips_of, terms_of
 from manifests.versions import Version, split_selector
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ MOST_AHEAD = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the device holds: the newest revision it accepted, its reset epoch, the items that run now (with its device document), and those
-    it came with.
+    """What the device holds: the newest revision it accepted, its reset epoch, the items that run now (with its device document), those
+    it came with, and which businesses run with which models.
 
     Items of the factory image need no signature: whoever can change that image needs none.
     """
@@ -32,6 +33,7 @@ class Held:
     reset_epoch: int = 0
     running: frozenset[str] = frozenset()
     factory: frozenset[str] = frozenset()
+    pairs: tuple[Pair, ...] = ()
 
 
 def check(
@@ -66,6 +68,8 @@ def check(
         _check_document(desired.document, held, targets, offline)
     for business in desired.active:
         _check_business(business, held, targets)
+        if not offline and business.enabled and pair_of(business) not in held.pairs:
+            _check_proof(business, desired.probation_s, held, targets)
     for item in desired.staged:
         _terms(item, held, targets)
 
@@ -73,6 +77,22 @@ def check(
 def items_of(business: DesiredBusiness) -> tuple[Item, ...]:
     """Everything that this business needs."""
     return (business.business, *business.models.values(), *((business.golden,) if business.golden else ()))
+
+
+def pair_of(business: DesiredBusiness) -> Pair:
+    """What a golden clip of it is recorded with."""
+    return Pair(business=business.business.digest, models={alias: model.digest for alias, model in business.models.items()})
+
+
+def _check_proof(desired: DesiredBusiness, probation_s: float, held: Held, targets: Mapping[str, TargetFile]) -> None:
+    """What does not run yet must prove itself as far as was signed; more may be asked of it."""
+    for item in (desired.business, *desired.models.values()):
+        if probation_s < (least := _terms(item, held, targets).probation_s):
+            raise Untrusted("probation", f"{item.selector}: expected a probation of {least:g} s or more, got {probation_s:g} s")
+    clips = clips_of(pair_of(desired), desired.business.name, targets)
+    if clips and (desired.golden is None or desired.golden.digest not in clips):
+        got = "none" if desired.golden is None else "another one"
+        raise Untrusted("golden", f"{desired.business.selector}: expected the golden clip that was signed for it and its models, got {got}")
 
 
 def _check_document(item: Item, held: Held, targets: Mapping[str, TargetFile], offline: bool) -> None:

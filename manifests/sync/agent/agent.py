@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from manifests.bundle.canonical import digest
+from manifests.bundle.canonical import BundleError, digest
 from manifests.store.store import Store
 from manifests.sync.agent.describe import Describer
 from manifests.sync.agent.http import HttpError
@@ -84,7 +84,7 @@ class Agent:
         self._offer: bytes | None = None
         self._offer_at, self._again = 0.0, FIRST_AGAIN_S
         self._state = State.IDLE
-        self._told, self._held, self._wrong_at = "", "", time.monotonic()
+        self._told, self._held, self._full, self._wrong_at = "", "", "", time.monotonic()
         self._trouble: dict[str, str] = {}
         self.store = Store(settings.store)
         try:
@@ -230,6 +230,9 @@ class Agent:
             self._held = held
             if held:
                 self._say(f"update: waits: {held}")
+        if (full := self.updater.full) != self._full:
+            self._full = full
+            self._say(full or "the disk has room again: what was kept in memory is written")
         problem = self.updater.problem
         if not problem:
             self._told, self._wrong_at = "", time.monotonic()
@@ -240,7 +243,8 @@ class Agent:
     def _share(self) -> None:
         """Shows the channel's thread what is new."""
         try:
-            rows = self.updater.reports(ROWS)
+            # What is in memory alone is not sent: after a cut its numbers would be given again, to others.
+            rows = [] if self.updater.full else self.updater.reports(ROWS)
             reported = self._describer.reported(self._problems(), self._metadata.figures() if self._metadata else None)
             new = self._mirror.update(rows, self._held_revision(), reported)
         except (OSError, sqlite3.Error):
@@ -256,7 +260,12 @@ class Agent:
     def _problems(self) -> list[str]:
         """What is wrong just now, or waited for."""
         held = self.updater.held_back
-        found = (self.updater.problem, held and f"an update waits: {held}", self._metadata.problem() if self._metadata else "")
+        found = (
+            self.updater.full,
+            self.updater.problem,
+            held and f"an update waits: {held}",
+            self._metadata.problem() if self._metadata else "",
+        )
         return [each for each in found if each]
 
     # ---- desired states
@@ -297,13 +306,15 @@ class Agent:
             self._say(f"refused: {error}")
 
     def _offline(self, path: Path) -> None:
-        """A file that the agent was started with; what it brought once is refused later. Raises BundleError, OSError."""
+        """A file that the agent was started with; what it brought once is refused later. Bad as it may be, the device goes on."""
         from manifests.sync.offline import update_of
 
         try:
             self._take_file(update_of(path), path)
         except Untrusted:
             return  # said and reported
+        except (BundleError, OSError, sqlite3.Error) as error:
+            self._try(partial(self._refuse_file, path.name, str(error)))
 
     def _take_file(self, update: Update, path: Path) -> None:
         """A signed file is judged by the metadata in it, or by newer ones where the device knows them. Raises Untrusted, after a report."""

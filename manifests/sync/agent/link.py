@@ -31,7 +31,8 @@ class Link:
         authority = None
         if member.authority:
             authority = store / "keys" / "authority.pem"
-            authority.write_text(member.authority)
+            if not authority.is_file() or authority.read_text() != member.authority:
+                authority.write_text(member.authority)
         self.http = CloudHttp(member.http, lambda: self._channel().token(), lambda: self._channel().renew(), authority)
         self.connection = Connection(
             member.endpoint, bytes.fromhex(member.key), keys, mirror, Rows(session, mirror.waiting, mirror.acknowledge, now),

@@ -147,7 +147,9 @@ class EngineProcess:
     def _spawn(self, lock: int) -> int:
         os.ftruncate(lock, 0)
         self.socket.unlink(missing_ok=True)
-        self._origin_path.write_text(self._origin)
+        if not self._is_mine():
+            with contextlib.suppress(OSError):  # a full disk stops no engine: at worst the next agent starts it anew
+                self._origin_path.write_text(self._origin)
         command = [*self._command, "--socket", str(self.socket), "--lock", str(lock)]
         # A session of its own: what a terminal sends to the agent is the agent's to pass on.
         self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(lock,), start_new_session=True)

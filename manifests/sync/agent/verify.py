@@ -5,7 +5,7 @@ from __future__ import annotations
 from manifests.store.generations import items_of
 from manifests.store.store import Store
 from manifests.sync.trust import Untrusted, Verified
-from manifests.trust.policy import Held
+from manifests.trust.policy import Held, pair_of
 
 
 class NoRoot:
@@ -25,4 +25,5 @@ def held(store: Store, device: str) -> Held:
         int(store.fact("reset_epoch", 0)),
         frozenset() if active is None else frozenset(item.digest for item in items_of(active.desired)),
         frozenset() if factory is None else frozenset(item.digest for item in items_of(factory.desired)),
+        () if active is None else tuple(pair_of(business) for business in active.desired.active if business.enabled),
     )

@@ -55,6 +55,11 @@ def test_people_and_devices_by_command(ace: Ace) -> None:
     refused = ace("fleet", "invite", "kitchen", token=token, status=1)
     assert refused.stderr == "vera is viewer: expected operator or more; ask somebody who is\n"
     assert "token, shown this once: " in ace("fleet", "invite", "kitchen").stdout
+    assert ace("fleet", "dismiss", "vera").stdout == "vera: revoked\n"
+    newest = ace("fleet", "audit", "--limit", "2").stdout.splitlines()
+    assert [line.split()[3:6] for line in newest[1:]] == [["admin", "person.revoke", "vera"], ["admin", "device.invite", "kitchen"]]
+    assert ace("fleet", "resets").stdout.startswith("number  asked for by")
+    assert ace("fleet", "history", "kitchen", status=2).stderr.startswith("there is no device 'kitchen'")
     assert ace("query", "kitchen", status=2).stderr.startswith("there is no device 'kitchen'")
     assert "expected a valid token" in ace("fleet", "list", token="wrong", status=1).stderr
     assert ace("reset", "kitchen", status=2).stderr.count("expected --reason TEXT")

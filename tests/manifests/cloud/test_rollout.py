@@ -306,6 +306,26 @@ def test_a_device_costs_the_same_in_a_larger_fleet(tmp_path: Path, monkeypatch: 
     assert large[1] < 1.1 * small[1], (small, large)
 
 
+def test_a_rollout_that_cannot_go_on_keeps_no_other_from_it(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    populate(cloud, 2, "broken")
+    populate(cloud, 6)
+    broken = cloud.begin(OPERATOR, Spec(cohort="broken", item=NEW, stages=("100%",)))
+    begin(cloud, stages=("100%",))
+
+    def plan(connection: Any, spec: Spec, ids: Any) -> Any:
+        if spec.cohort == "broken":
+            rollout._end(connection, broken, "done", "half of a step")
+            raise ZeroDivisionError("what nobody thought of")
+        return cloud._planned(connection, spec, ids)
+
+    with cloud.database.write() as connection:
+        assert len(rollout.advance(connection, Tools(cloud.sign, plan, cloud._base))) == 6
+    assert "rollout 1 cannot be taken on" in caplog.text
+    assert show(cloud, broken)["state"] == "running", "nothing of the step that failed is left"
+    go(cloud)
+    assert show(cloud, broken)["devices"] == {"sent": 2}
+
+
 # What is foreseen
 
 

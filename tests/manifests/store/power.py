@@ -79,6 +79,10 @@ class Recorder(Effects):
         super().commit(connection)
         self._note("commit", connection.serialize())
 
+    def copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+        super().copy(source, target)
+        self._note("commit", target.serialize())
+
 
 @dataclass(eq=False)
 class File:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +9,6 @@ from typing import Any
 import pytest
 
 from manifests.bundle.bundle import Bundle
-from manifests.store.effects import Effects
 from manifests.store.release import release
 from manifests.sync.agent.rows import transition
 from manifests.sync.desired import Shadow
@@ -374,80 +370,3 @@ def test_a_newer_one_waits_after_the_switch(rig: Rig, two: Bundle, bundles: Call
     rig.engine.figures = {}
     rig.run(State.COMMITTED)
     settled(rig, three, 2)
-
-
-class Full(Effects):
-    """A disk that is full from the nth call on that needs space, or (`once`) for that call alone."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-        self.once = False
-        self.met = False
-
-    def spend(self) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                self.met = True
-                self.left = None if self.once else self.left
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-    def create(self, path: Any, mode: int = 0o600) -> None:
-        self.spend()
-        super().create(path, mode)
-
-    def reserve(self, path: Any, size: int) -> None:
-        self.spend()
-        super().reserve(path, size)
-
-    def write(self, path: Any, data: bytes, offset: int) -> None:
-        self.spend()
-        super().write(path, data, offset)
-
-    def mkdir(self, path: Any) -> None:
-        if not path.is_dir():
-            self.spend()
-        super().mkdir(path)
-
-    def link(self, old: Any, new: Any) -> None:
-        self.spend()
-        super().link(old, new)
-
-    def commit(self, connection: Any) -> None:
-        try:
-            self.spend()
-        except OSError:
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error from None
-        super().commit(connection)
-
-
-def test_the_disk_is_full_at_every_write(rig: Rig, bundles: Callable[..., Bundle]) -> None:
-    """Nothing raises, what runs goes on, and the update succeeds once there is space."""
-    full = Full()
-    rig.effects = full
-    rig.restart()
-    codes = set()
-    for at in itertools.count():
-        bundle = bundles(f"full-{at}", model=f"1.{at + 1}.0", weights=b"%d" % at * 100)
-        rig.fetcher.add(bundle)
-        assert rig.submit(wanted(bundle, at + 1))
-        full.left, full.once, full.met = at, bool(at % 2), False
-        after = 0
-        while after < 5 and rig.updater.desired.revision <= at:
-            rig.updater.step()
-            rig.time.at += 40.0
-            after += full.met
-        assert rig.engine.running is not None
-        full.left = None
-        while rig.updater.desired.revision <= at:
-            rig.updater.step()
-            rig.time.at += 400.0
-        settled(rig, bundle, at + 1)
-        codes |= {body["code"] for body in rig.bodies() if "code" in body}
-        rig.updater.acknowledge(rig.updater.reports(1000)[-1].seq)
-        if not full.met:
-            break
-    assert at > 40
-    assert codes == {"space"}

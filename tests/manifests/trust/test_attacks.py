@@ -11,15 +11,20 @@ from typing import Any
 
 import pytest
 
+from manifests.bundle.bundle import Bundle
 from manifests.schema.business import Tunable
 from manifests.sync.desired import Desired, DesiredBusiness, Item
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
+from manifests.trust.contents import signable
 from manifests.trust.envelope import ONLINE, seal
-from manifests.trust.policy import Held
+from manifests.trust.policy import Held, pair_of
 from manifests.trust.repository import Repository, TargetRefusal
 from manifests.trust.store import TrustStore, folder_fetch
 from manifests.trust.targets import Terms
+from tests.manifests.sync.conftest import bundles, place
+
+__all__ = ["bundles", "place"]
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DEVICE, OTHER = "ab" * 32, "cd" * 32
@@ -217,6 +222,53 @@ def test_a_broken_copy_is_fetched_again(repository: Repository, store: TrustStor
 def test_a_stolen_online_key_cannot(repository: Repository, store: TrustStore, changes: dict[str, Any], expected: str) -> None:
     """Add a sink, rebind a stream, take another device's, leave a range, turn a knob too far, or bring what nobody signed."""
     assert code(lambda: verify(repository, store, wanted(**changes))) == expected
+
+
+CLIP = item("golden", "pet", "1.0.0")
+PROVEN = GOOD.model_copy(update={"golden": CLIP[0]})
+
+
+@pytest.fixture
+def proving(repository: Repository, store: TrustStore) -> TrustStore:
+    """Pet with this model must replay a clip, and prove itself for ten seconds."""
+    terms = {
+        PET[0]: (PET[1], TERMS.model_copy(update={"probation_s": 5.0})),
+        MODEL[0]: (MODEL[1], Terms(probation_s=10.0)),
+        CLIP[0]: (CLIP[1], Terms(pair=pair_of(GOOD))),
+    }
+    repository.add(terms, NOW)
+    store.refresh(folder_fetch(repository.metadata), NOW)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("active", "probation_s", "expected"),
+    [(GOOD, 60.0, "golden"), (PROVEN, 0.0, "probation"), (PROVEN, 9.9, "probation"), (GOOD, 0.0, "probation")],
+)
+def test_a_stolen_online_key_cannot_drop_the_proof(
+    repository: Repository, proving: TrustStore, active: DesiredBusiness, probation_s: float, expected: str
+) -> None:
+    desired = wanted(active=(active,), probation_s=probation_s)
+    assert code(lambda: verify(repository, proving, desired)) == expected
+    running = replace(HELD, running=frozenset({PET[0].digest, MODEL[0].digest}))
+    assert code(lambda: verify(repository, proving, desired, running)) == expected, "each runs, but not with the other"
+    assert verify(repository, proving, desired, replace(running, pairs=(pair_of(GOOD),))), "what runs has proven itself"
+    assert verify(repository, proving, wanted(active=(active.model_copy(update={"enabled": False}),), probation_s=probation_s))
+    file = seal(desired, keys.load(repository.folder / "offline" / "updates.pem"))
+    assert proving.verify(file.encode(), HELD, NOW), "who signs offline may do what it likes"
+
+
+def test_the_online_key_may_ask_for_more_proof(repository: Repository, proving: TrustStore) -> None:
+    for probation_s in (10.0, 600.0):
+        assert verify(repository, proving, wanted(active=(PROVEN,), probation_s=probation_s))
+    unclipped = GOOD.model_copy(update={"models": {"detector": OLD[0]}})
+    assert verify(repository, proving, wanted(active=(unclipped,))), "no clip was signed for this pair"
+
+
+def test_what_is_signed_must_prove_itself(bundles: Callable[..., Bundle]) -> None:
+    signed = {item.kind: terms for item, (_, terms) in signable(bundles("clip", golden=True)).items()}
+    assert signed["business"].probation_s == signed["model"].probation_s == 5.0
+    assert signed["golden"].pair is not None
 
 
 def test_a_stolen_online_key_cannot_return_to_a_withdrawn_bundle(repository: Repository, store: TrustStore) -> None:

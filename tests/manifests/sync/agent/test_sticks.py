@@ -28,6 +28,35 @@ def test_a_file_carries_all_that_a_device_needs(site: Site) -> None:
     assert site.wanted == 2
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"), [(b"", "expected"), (b"PK\x03\x04" + bytes(9000), "expected"), (None, "expected a signed file, got a bundle")]
+)
+def test_a_bad_file_that_it_was_started_with_is_refused_and_the_agent_goes_on(site: Site, data: bytes | None, expected: str) -> None:
+    path = site.folder / "bad.ace"
+    if data is None:
+        packed(site.folder / "manifests").save(path)
+    else:
+        path.write_bytes(data)
+    site.agent._offline(path)
+    (said,) = [report.body for report in site.agent.updater.reports() if report.body["kind"] == "refused"]
+    assert said["code"] == "bundle"
+    assert said["reason"].startswith("bad.ace: ")
+    assert expected in said["reason"]
+    assert any("refused: bad.ace" in line for line in site.said)
+
+
+def test_the_cloud_learns_that_the_disk_is_full_and_nothing_that_a_cut_would_undo(site: Site) -> None:
+    agent = site.agent
+    agent.store.database.detach()
+    agent._refused("bundle", "in memory alone")
+    agent._share()
+    assert not agent._mirror.waiting(10)
+    assert any("the disk is full" in problem for problem in agent._mirror.reported().problems)
+    assert agent.store.database.attach()
+    agent._share()
+    assert len(agent._mirror.waiting(10)) == 1
+
+
 def test_root_keys_change_on_the_way(site: Site) -> None:
     """Every root since the first travels with the file."""
     root = site.office.root()
