@@ -15,7 +15,7 @@ CLASSIFIER = {"format": "rgb24", "fit": "crop", "mean": (123.675, 116.28, 103.53
 
 @pytest.fixture(scope="session")
 def quantized(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MobileNetV2 as `ace quantize` writes it, with fewer photos: what stays float is chosen by them, nothing else changes the time."""
+    """MobileNetV2 as `ace quantize` writes it, with fewer photos: what it is calibrated on changes no time."""
     source, target = data / "models" / "mobilenetv2_12_fp32_derived.onnx", tmp_path_factory.mktemp("quantized") / "mobilenetv2.onnx"
     model = one_model.find(source, None, CLASSIFIER, {})
     given = calibration.samples(model, str(data / "images" / "coco"), 30, resize=256)

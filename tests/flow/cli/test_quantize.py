@@ -67,7 +67,7 @@ def here(save_model: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def test_a_model_is_quantized_with_a_report(ace: Ace, here: Path) -> None:
-    done = ace("quantize", "float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, "--report", "r.json")
+    done = ace("quantize", "float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, "--float-share", "0.1", "--report", "r.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((here / "r.json").read_text())
     assert [layer["name"] for layer in report["layers"]] == ["first", "second"]
@@ -99,7 +99,7 @@ def test_layers_stay_float_by_name(quantize: Callable[..., Any]) -> None:
     assert "kept float: first; about" in done.stdout
 
 
-@pytest.mark.parametrize("options", [["--keep-float", "none"], ["--float-share", "0"]])
+@pytest.mark.parametrize("options", [[], ["--keep-float", "none"], ["--float-share", "0"]])
 def test_all_is_in_uint8_where_nothing_may_stay_float(quantize: Callable[..., Any], here: Path, options: list[str]) -> None:
     done = quantize("float.onnx", "--data", "pictures", "-o", "q.onnx", *PIXELS, *options)
     assert done.exit_code == 0, done.stderr
