@@ -101,7 +101,7 @@ class NativeSession:
             if len(inputs) != len(taken):
                 raise other_names(self._name, "inputs", inputs, self.inputs)
             given = dict(known.own) if outputs is None else self._given(known, outputs)
-            made = known.made if outputs is None else list(given.values())
+            made = list(given.values())
             for machine, begin, end in known.portions:
                 if len(known.portions) == 1:
                     machine.run(taken, made)
@@ -138,7 +138,7 @@ class NativeSession:
                 begin += count
             slots = [tuple(_Slot(port.name, _spec(port, items), port.batched) for port in ports) for ports in (image.inputs, image.outputs)]
             own = {slot.name: np.empty(slot.spec.shape, slot.spec.dtype) for slot in slots[1]}
-            self._known[items] = _Items(slots[0], slots[1], tuple(portions), own, tuple(own.values()))
+            self._known[items] = _Items(slots[0], slots[1], tuple(portions), own)
         return self._known[items]
 
     def _machine(self, image: Image, items: int) -> Machine:
@@ -193,8 +193,6 @@ class _Items:
     outputs: tuple[_Slot, ...]
     portions: tuple[tuple[Machine, int, int], ...]
     own: dict[str, np.ndarray]
-    made: tuple[np.ndarray, ...]
-    """The arrays of `own`."""
 
 
 def _check_signature(model: ModelInfo, image: Image) -> None:

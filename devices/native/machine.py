@@ -43,15 +43,13 @@ class Machine:
         self._words = variant.words.copy()
         self._late = self._link(variant.links)
         self._written: list[int] = []
-        self._kept: Arrays = ()
-        self._kept_places: list[int] = []
         self._crew = crew or Crew(1, library)
         lists = [[self._call(image, row) for row in variant.calls[part].tolist()] for part in variant.parts if isinstance(part, range)]
         teams = iter(self._crew.teams(lists, variant.scratch_bytes + 64))
         self._parts = [next(teams) if isinstance(part, range) else self._step(part) for part in variant.parts]
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
-        """Contiguous arrays of `inputs` and `outputs`, in their order. A tuple of outputs is kept, for it is there the next time too."""
+        """Contiguous arrays of `inputs` and `outputs`, in their order."""
         self._crew.begin()
         try:
             self._run(inputs, outputs)
@@ -65,12 +63,7 @@ class Machine:
                 places.append(address(array))
             else:
                 np.copyto(taken, array)
-        if outputs is self._kept:
-            places += self._kept_places
-        else:
-            places += (there := [_place(array) for array in outputs])
-            if isinstance(outputs, tuple):
-                self._kept, self._kept_places = outputs, there
+        places += [_place(array) for array in outputs]
         if places != self._written:
             words, numbers, offsets = self._late
             self._words[words] = np.array(places, np.int64)[numbers] + offsets

@@ -10,7 +10,7 @@ from devices.quantize.ranges import Method
 Choice = Literal["auto", "on", "off"]
 
 FLOAT_SHARE = 0.0
-"""About what a network may take longer for what stays float. Nothing: it takes memory and time, and few models need it."""
+"""About what a network may take longer for what stays float. Nothing: it takes memory and time."""
 
 BAR_DB = 15.0
 """Outputs whose error is below a thirtieth of their power keep detections and classes in place on the models that this was tried on."""

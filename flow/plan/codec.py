@@ -20,7 +20,6 @@ KINDS: Mapping[str, type] = {
     )
 }  # fmt: skip
 TAG = "@"
-ATOMS = frozenset({type(None), bool, int, float, str})
 FIELDS: Mapping[type, tuple[str, ...]] = {kind: tuple(field.name for field in fields(kind)) for kind in KINDS.values()}
 MAX_BYTES = 64 << 20
 
@@ -49,21 +48,17 @@ def decode_plan(data: str | bytes) -> Plan:
 
 def _plain(value: Any) -> Any:
     kind = type(value)
-    if kind in ATOMS:
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if kind is tuple:
+    if isinstance(value, tuple):
         return {TAG: "tuple", "items": [_plain(item) for item in value]}
     if kind in FIELDS:
         plain: dict[str, Any] = {TAG: kind.__name__}
         for name in FIELDS[kind]:
             plain[name] = _plain(getattr(value, name))
         return plain
-    if isinstance(value, (bool, int, float, str)):  # of a kind of its own
-        return value
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, tuple):
-        return {TAG: "tuple", "items": [_plain(item) for item in value]}
     if isinstance(value, Path):
         return {TAG: "path", "path": str(value)}
     if isinstance(value, Mapping):

@@ -16,33 +16,9 @@ from flow.golden import record, replay, run, write_manifests
 from manifests.bundle.bundle import Bundle
 from manifests.bundle.golden import Clip, compare, read_clip
 from manifests.bundle.pack import Pack, pack
-from tests.devices.vpu.network import save_network
+from tests.devices.vpu.network import manifests_of, save_network
 
 Recorded = tuple[Pack, Path]
-TEXT = """
-apiVersion: ace/v1
-kind: Model
-name: net
-version: 1.0.0
-file: net.onnx
-input: {{format: rgb24, fit: stretch, mean: [128, 128, 128], std: [50, 50, 50]}}
-labels: [first, second, third]
----
-apiVersion: ace/v1
-kind: Business
-name: best
-version: 1.0.0
-inputs: {{camera: image}}
-models: {{net: net@^1}}
-graph:
-  pixels:
-    op: image.resize
-    in: {{image: camera}}
-    config: {{width: 8, height: 8, tensor: {{name: pixels, format: rgb24, mean: [128, 128, 128], std: [50, 50, 50]}}}}
-  scores: {{op: nn.infer, in: {{tensors: pixels.tensors}}, model: net, config: {{{where}}}}}
-  best: {{op: classify.topk, in: {{tensors: scores}}, model: net, config: {{k: 3}}}}
-outputs: {{best: best}}
-"""
 WHERE = {"native": "engine: native", "vpu": "device: vpu", "onnxruntime": "engine: onnxruntime"}
 
 
@@ -56,7 +32,7 @@ def packed(place: Path, engine: str) -> Recorded:
     for name in ("source", "photos", "clip"):
         (place / name).mkdir()
     save_network(place / "source" / "net.onnx")
-    (place / "source" / "best.yaml").write_text(TEXT.format(where=WHERE[engine]))
+    (place / "source" / "best.yaml").write_text(manifests_of(best=WHERE[engine]))
     for number, colour in enumerate(np.random.default_rng(3).integers(0, 256, (8, 3))):
         cv2.imwrite(str(place / "photos" / f"{number}.png"), np.full((12, 16, 3), colour, np.uint8))
     bundle = pack(place / "source")

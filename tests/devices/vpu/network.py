@@ -1,4 +1,4 @@
-"""A small quantized network in an ONNX file."""
+"""A small quantized network in an ONNX file, and manifests of businesses with it."""
 
 from __future__ import annotations
 
@@ -51,3 +51,36 @@ def save_network(path: Path, *, batch: int | str = 1, softmax: bool = False, mea
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
+
+
+MODEL = """\
+apiVersion: ace/v1
+kind: Model
+name: net
+version: 1.0.0
+file: net.onnx
+input: {format: rgb24, fit: stretch, mean: [128, 128, 128], std: [50, 50, 50]}
+labels: [first, second, third]
+"""
+BUSINESS = """\
+---
+apiVersion: ace/v1
+kind: Business
+name: {name}
+version: 1.0.0
+inputs: {{camera: image}}
+models: {{net: net@^1}}
+graph:
+  pixels:
+    op: image.resize
+    in: {{image: camera}}
+    config: {{width: 8, height: 8, tensor: {{name: pixels, format: rgb24, mean: [128, 128, 128], std: [50, 50, 50]}}}}
+  scores: {{op: nn.infer, in: {{tensors: pixels.tensors}}, model: net, config: {{{where}}}}}
+  best: {{op: classify.topk, in: {{tensors: scores}}, model: net, config: {{k: 3}}}}
+outputs: {{best: best}}
+"""
+
+
+def manifests_of(**where: str) -> str:
+    """Manifests of the network in `net.onnx` and of businesses with it: for each name the config of its inference."""
+    return MODEL + "".join(BUSINESS.format(name=name, where=place) for name, place in where.items())

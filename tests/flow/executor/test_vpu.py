@@ -15,7 +15,7 @@ import devices
 import flow
 import manifests
 from flow.plan import views
-from tests.devices.vpu.network import save_network
+from tests.devices.vpu.network import manifests_of, save_network
 
 PICTURES = 6
 
@@ -26,32 +26,7 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "manifests"
     place.mkdir()
     save_network(place / "net.onnx")
-    text = """
-apiVersion: ace/v1
-kind: Model
-name: net
-version: 1.0.0
-file: net.onnx
-input: {format: rgb24, fit: stretch, mean: [128, 128, 128], std: [50, 50, 50]}
-labels: [first, second, third]
-"""
-    for name, where in (("on-cpu", "engine: onnxruntime, precision: exact"), ("on-vpu", "device: vpu")):
-        text += f"""---
-apiVersion: ace/v1
-kind: Business
-name: {name}
-version: 1.0.0
-inputs: {{camera: image}}
-models: {{net: net@^1}}
-graph:
-  pixels:
-    op: image.resize
-    in: {{image: camera}}
-    config: {{width: 8, height: 8, tensor: {{name: pixels, format: rgb24, mean: [128, 128, 128], std: [50, 50, 50]}}}}
-  scores: {{op: nn.infer, in: {{tensors: pixels.tensors}}, model: net, config: {{{where}}}}}
-  best: {{op: classify.topk, in: {{tensors: scores}}, model: net, config: {{k: 3}}}}
-outputs: {{best: best}}
-"""
+    text = manifests_of(**{"on-cpu": "engine: onnxruntime, precision: exact", "on-vpu": "device: vpu"})
     (place / "net.yaml").write_text(text)
     (tmp_path / "photos").mkdir()
     for number, colour in enumerate(colours()):
