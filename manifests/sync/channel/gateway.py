@@ -40,8 +40,8 @@ class Limits:
     """Descriptors that are kept free; None: an eighth, at most 1024."""
     descriptors: int | None = None
     """How many this process may have open; None: as many as the system lets it."""
-    heartbeat_s: float = 15.0
-    silence_s: float = 45.0
+    silence_s: float = 60.0
+    """A connection whose other end has not even acknowledged anything for so long is closed."""
     handshake_s: float = 60.0
     """Longer than it takes to let a whole fleet in that comes at once: what is cut off in the queue only comes again."""
     queue: int = 100
@@ -141,12 +141,14 @@ class Gateway:
         self._zap = self._context.socket(zmq.ROUTER)
         self._zap.bind(ZAP)
         self._router = self._context.socket(zmq.ROUTER)
-        milliseconds = {
-            zmq.HEARTBEAT_IVL: self.limits.heartbeat_s,
-            zmq.HEARTBEAT_TIMEOUT: self.limits.silence_s,
-            zmq.HANDSHAKE_IVL: self.limits.handshake_s,
-        }
+        # The kernel looks for ends that are gone: libzmq's own heartbeats would keep a timer for each connection, and to cancel one it goes
+        # through all there are, so that each of N devices would cost time in proportion to N.
         options = {
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: max(1, int(self.limits.silence_s / 2)),
+            zmq.TCP_KEEPALIVE_INTVL: max(1, int(self.limits.silence_s / 6)),
+            zmq.TCP_MAXRT: int(1000 * self.limits.silence_s),
+            zmq.HANDSHAKE_IVL: int(1000 * self.limits.handshake_s),
             zmq.CURVE_SERVER: 1,
             zmq.ROUTER_MANDATORY: 1,
             zmq.MAXMSGSIZE: MAX_BYTES,
@@ -154,7 +156,6 @@ class Gateway:
             zmq.SNDHWM: self.limits.queue,
             zmq.BACKLOG: 1024,
             zmq.LINGER: 0,
-            **{option: int(1000 * seconds) for option, seconds in milliseconds.items()},
         }
         for option, value in options.items():
             self._router.setsockopt(option, value)
@@ -231,10 +232,13 @@ class Gateway:
             hang_up(descriptor, self._port)
 
     def _forget(self, before: float) -> None:
-        """Those that were not heard since may say hello again."""
-        for device in [device for device, peer in self.peers.items() if peer.heard < before]:
-            del self.peers[device]
+        """Those that were not heard since may say hello again. What they left open is closed, unless somebody else has it by now."""
+        silent = [device for device, peer in self.peers.items() if peer.heard < before]
+        left = {self.peers.pop(device).descriptor for device in silent}
+        for device in silent:
             self._buckets.pop(device, None)
+        if left:
+            self._ending += left - {peer.descriptor for peer in self.peers.values()}
 
     def _admit(self) -> None:
         """Answers ZAP requests (https://rfc.zeromq.org/spec/27)."""
