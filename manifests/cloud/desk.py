@@ -194,13 +194,20 @@ class Desk:
 
     def bearer(self, token: str) -> str | None:
         """The device that this token was given to, where it still holds and the device is still let in."""
+        device, expires = self._unsealed(token)
+        return device if expires >= time.time() and self.standing(device) == "approved" else None
+
+    def device_of(self, token: str) -> str | None:
+        """The device that this token was given to, though it may hold no longer."""
+        return self._unsealed(token)[0] or None
+
+    def _unsealed(self, token: str) -> tuple[str, int]:
+        """Device and time; nobody where this is no token of ours."""
         device, _, rest = token.partition(".")
         expires, _, seal = rest.partition(".")
         if not (expires.isdecimal() and len(expires) < 12 and seal.isascii()):
-            return None
-        if not hmac.compare_digest(seal, self._seal(device, int(expires))) or int(expires) < time.time():
-            return None
-        return device if self.standing(device) == "approved" else None
+            return "", 0
+        return (device, int(expires)) if hmac.compare_digest(seal, self._seal(device, int(expires))) else ("", 0)
 
     def _seal(self, device: str, expires: int) -> str:
         return hmac.new(self._secret, f"{device}.{expires}".encode(), hashlib.sha256).hexdigest()

@@ -6,13 +6,15 @@ import asyncio
 import resource
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from manifests.cloud.api import make_app
+from manifests.cloud.limits import HttpLimits
 from manifests.cloud.service import Cloud
 
 ASK_S = 20.0
@@ -29,6 +31,7 @@ class Http:
     port: int = 8480
     certificate: Path | None = None
     key: Path | None = None
+    limits: HttpLimits = field(default_factory=HttpLimits)
 
 
 def bind(http: Http) -> socket.socket:
@@ -49,6 +52,15 @@ class Bounded(H11Protocol):
         else:
             self.loop.call_later(ASK_S, self._look)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:  # what is still on its way must come to an end before the answer can be read everywhere
+            self.loop.call_later(ASK_S, self._end, self.cycle)
+
+    def _end(self, answered: object) -> None:
+        if self.cycle is answered and self.conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
+
     def _look(self) -> None:
         request: object | None = self.cycle
         if request is None and not self.transport.is_closing():
@@ -58,7 +70,7 @@ class Bounded(H11Protocol):
 def configuration(cloud: Cloud, http: Http) -> uvicorn.Config:
     """How the HTTP server serves this cloud."""
     return uvicorn.Config(
-        make_app(cloud),
+        make_app(cloud, http.limits),
         http=Bounded,
         log_level="warning",
         access_log=False,

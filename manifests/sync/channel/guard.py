@@ -21,14 +21,22 @@ class Bucket:
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate, self.burst, self.tokens, self.at = rate, burst, burst, now
 
-    def take(self, now: float) -> bool:
-        """Takes one; False where there is none."""
+    def take(self, now: float, many: float = 1.0) -> bool:
+        """Takes so many; False where there are less, and nothing is taken."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
         self.at = now
-        if self.tokens < 1:
+        if self.tokens < many:
             return False
-        self.tokens -= 1
+        self.tokens -= many
         return True
+
+    def wait(self, many: float = 1.0) -> float:
+        """Seconds from the last `take` until there are so many."""
+        return max(0.0, many - self.tokens) / self.rate
+
+    def give_back(self) -> None:
+        """What one was taken for was no harm."""
+        self.tokens = min(self.burst, self.tokens + 1)
 
 
 class Descriptors:
