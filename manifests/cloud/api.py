@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from shutil import disk_usage
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from manifests.bundle.canonical import BundleError, encode
 from manifests.cloud import audit, inventory, library, resets, rollout
-from manifests.cloud.errors import Refusal, Unauthorised, Unknown, Wrong
+from manifests.cloud.answers import add_answers
+from manifests.cloud.errors import Full, Unauthorised, Unknown, Wrong
 from manifests.cloud.limits import HEAVY, HttpLimits, Limiter, bytes_asked
 from manifests.cloud.people import Person
 from manifests.cloud.service import Ask, Cloud
-from manifests.cloud.threshold import Threshold, address, refused
+from manifests.cloud.threshold import Threshold, address
 from manifests.schema.common import Name, Strict
 from manifests.sync.desired import Shadow
 from manifests.trust.roots import MOST_BYTES
 
 MAX_BUNDLE = 8 << 30
+RESERVE = 512 << 20
+"""Bytes of disk that bundles leave to the database."""
 Text = Annotated[str, Field(max_length=1000)]
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that can be signed. Raises ValueError."""
+    if not all(isinstance(value, bool | int | float | str) for value in settings.values()):
+        raise ValueError("expected numbers, texts, true or false")
+    try:
+        encode(settings)
+    except BundleError as error:
+        raise ValueError(str(error)) from None
+    return settings
 
 
 class NewPerson(Strict):
@@ -48,7 +64,7 @@ class Change(Strict):
     cohort: Text = ""
     items: Annotated[tuple[Text, ...], Field(min_length=1, max_length=64)]
     all: bool = False
-    set: Annotated[dict[str, Any], Field(max_length=256)] = Field(default={})
+    set: Annotated[dict[str, Any], Field(max_length=256), AfterValidator(plain)] = Field(default={})
     reason: Text = ""
     probation_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
     shadow: Shadow | None = None
@@ -249,6 +265,8 @@ async def upload(cloud: There, who: Who, request: Request) -> list[dict[str, Any
             size += len(piece)
             if size > MAX_BUNDLE:
                 raise Wrong(f"expected a bundle of at most {MAX_BUNDLE} bytes")
+            if disk_usage(cloud.folder).free < size + RESERVE:  # what is in it is stored beside it
+                raise Full("the cloud has no room for this bundle and what else it must store")
             await run_in_threadpool(file.write, piece)
         await run_in_threadpool(file.flush)
         added = await run_in_threadpool(cloud.upload, who, Path(file.name))
@@ -313,7 +331,7 @@ def revoke_person(cloud: There, who: Who, name: str) -> dict[str, str]:
 
 @people.get("/audit")
 def audit_log(
-    cloud: There, who: WhoPatiently, before: int | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    cloud: There, who: WhoPatiently, before: Number | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> dict[str, Any]:
     """Who did what, the newest first, and the number of the first row that was tampered with."""
     who.must_be("approver")
@@ -352,9 +370,6 @@ def make_app(cloud: Cloud, limits: HttpLimits | None = None) -> FastAPI:
     app.include_router(people)
     app.include_router(devices)
 
-    @app.exception_handler(Refusal)
-    async def refusing(_: Request, refusal: Refusal) -> JSONResponse:
-        return refused(refusal)
-
+    add_answers(app)
     app.add_middleware(Threshold, limiter=limiter, device=cloud.desk.device_of)
     return app

@@ -31,6 +31,7 @@ def chunks(values: Iterable[str]) -> Iterable[list[str]]:
 
 def find(connection: Connection, device: str) -> Row[Any]:
     """A device by its name, its key, or the first (at least 8) digits of it. Raises Unknown, Wrong."""
+    device = device.replace("\0", "")  # which PostgreSQL cannot be asked for
     query = select(devices)
     rows = connection.execute(query.where((devices.c.name == device) | (devices.c.id == device)).limit(2)).all()
     if not rows and len(device) >= 8 and set(device) <= set("0123456789abcdef"):
@@ -106,7 +107,8 @@ def note_transitions(connection: Connection, rows: Sequence[tuple[str, Transitio
             [
                 {
                     "device": device,
-                    **step.model_dump(exclude={"evidence", "at"}),
+                    **step.model_dump(exclude={"evidence", "at", "detail"}),
+                    "detail": step.detail.replace("\0", ""),
                     "evidence": json.dumps(step.evidence),
                     "at": step.at.timestamp(),
                     "received": now,

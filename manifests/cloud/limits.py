@@ -14,7 +14,7 @@ from manifests.cloud.errors import Refusal
 from manifests.cloud.people import digest
 from manifests.sync.channel.guard import Bucket
 
-HEAVY = 20.0
+HEAVY = 25.0
 """A question about all devices, or the whole audit log, counts as so many."""
 
 
@@ -35,7 +35,7 @@ class HttpLimits:
 
     stranger: tuple[float, float] = (1.0, 30.0)
     """Requests from one address (of IPv6: one /64) without a token that is known to be good."""
-    person: tuple[float, float] = (20.0, 200.0)
+    person: tuple[float, float] = (50.0, 500.0)
     """Requests; a heavy one counts as HEAVY."""
     device: tuple[float, float] = (5.0, 300.0)
     """Requests."""

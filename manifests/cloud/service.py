@@ -160,12 +160,14 @@ class Cloud:
             return impact(connection, there, ids, self._change(connection, there, verb, ask, ids))
 
     def reset(self, by: Person, ids: Sequence[str], cohort: str, reason: str) -> dict[str, Any]:
+        by.must_be("operator")
         with self.database.write() as connection:
             keys = inventory.cohort(connection, cohort) if cohort else [inventory.approved(connection, each) for each in ids]
             done = resets.reset(connection, self.sign, by, list(dict.fromkeys(keys)), reason)
         return {"waits": asdict(done)} if isinstance(done, resets.Asked) else self._issued(done)
 
     def agree(self, by: Person, number: int) -> dict[str, Any]:
+        by.must_be("approver")
         with self.database.write() as connection:
             done = resets.agree(connection, self.sign, by, number)
         return self._issued(done)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from manifests.cloud.errors import Refusal
+from manifests.cloud.answers import refused
+from manifests.cloud.errors import Refusal, TooLong, TooSlow
 from manifests.cloud.limits import Limiter
 
 MAX_JSON = 1 << 20
@@ -17,12 +17,6 @@ BODY_S = 20.0
 """A body of JSON must have come by then."""
 PIECE_S = 60.0
 """Of a file that is sent, the next bytes must come within this time."""
-
-
-class TooSlow(Refusal):
-    """The rest of the request has not come."""
-
-    status = 408
 
 
 class Threshold:
@@ -82,20 +76,6 @@ class Threshold:
                 raise TooSlow(f"expected the next bytes within {PIECE_S:g} s") from None
 
         return soon
-
-
-class TooLong(Refusal):
-    """More than is taken."""
-
-    status = 413
-
-
-def refused(refusal: Refusal) -> JSONResponse:
-    """A refusal as a response. One that did not come in time is not read on."""
-    headers = {"Connection": "close"} if isinstance(refusal, TooSlow) else {}
-    if (seconds := refusal.details.get("retry_s")) is not None:
-        headers["Retry-After"] = str(seconds)
-    return JSONResponse({"error": refusal.reason, **refusal.details}, refusal.status, headers)
 
 
 def bearer(scope: Scope) -> str:

@@ -31,10 +31,12 @@ Standing = Literal["approved", "pending", "revoked", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Per device: `rate` messages a second, `burst` at once. `strangers`: the same for all unknown keys together."""
+    """Per device: `rate` messages a second, `burst` at once; a long one counts as one for each KiB. `strangers`: the same for all unknown
+    keys together.
+    """
 
     rate: float = 20.0
-    burst: float = 200.0
+    burst: float = 1000.0
     strangers: tuple[float, float] = (50.0, 200.0)
     reserve: int | None = None
     """Descriptors that are kept free; None: an eighth, at most 1024."""
@@ -307,7 +309,7 @@ class Gateway:
         if standing == "revoked":
             self._end(device, Peer(routing, frames[1].get(zmq.SRCFD), now))
             raise _Rejected("revoked")
-        if not self._bucket(device, standing, now).take(now):
+        if not self._bucket(device, standing, now).take(now, max(1.0, len(frames[1]) / 1024)):
             raise _Rejected("rate")
         try:
             envelope = decode(frames[1].bytes)

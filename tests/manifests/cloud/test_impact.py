@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
+from typer.testing import CliRunner
 
 from flow.cli.remote import foreseen
-from manifests.cloud import inventory
+from flow.cli.rollout import rollout
+from manifests.cloud import inventory, people
 from manifests.cloud.library import Library
 from manifests.cloud.people import Person
 from manifests.cloud.service import Ask, Cloud
-from manifests.cloud.tables import costs, shadows
+from manifests.cloud.tables import costs, rollouts, shadows
 from manifests.sync.desired import Item
 from manifests.sync.reported import Reported
 
-from .fleet import ALL_BYTES, ROOT, RUNNING, make_cloud, populate
+from .fleet import ALL_BYTES, ROOT, RUNNING, make_cloud, populate, served
 
 MIB = 1 << 20
 
@@ -76,6 +78,19 @@ def test_who_must_end_the_old_one_first_and_for_how_long_is_known_before(
     said = capsys.readouterr().out
     assert "2 do not hold old and new at once: the old one ends first, up to about 3.0 s without results: home-1, home-2\n" in said
     assert "1 lack memory for the new one: home-3\n" in said
+
+
+def test_a_rollout_is_foreseen_by_command(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(cloud, dict.fromkeys(populate(cloud, 3), 200 * MIB))
+    with cloud.database.write() as connection:
+        monkeypatch.setenv("ACE_TOKEN", people.create(connection, "test", "vera", "viewer"))
+    with served(cloud) as (host, port):
+        arguments = ["create", "model/detector@2.0.0", "--cohort", "home", "--impact", "--cloud", f"http://{host}:{port}"]
+        done = CliRunner().invoke(rollout, arguments)
+    assert done.exit_code == 0, done.output
+    assert "3 do not hold old and new at once: the old one ends first, up to about 1.0 s without results" in done.output
+    with cloud.database.read() as connection:
+        assert connection.execute(rollouts.select()).first() is None
 
 
 def test_what_no_bundle_says_the_memory_of_is_named(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:

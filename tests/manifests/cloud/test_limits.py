@@ -241,6 +241,18 @@ def test_what_is_too_long_is_refused_before_it_comes(place: tuple[str, int], tok
         assert said(place, tokens["anna"], "POST", "/v1/reload", *head).startswith(b"HTTP/1.1 4")
 
 
+def test_who_asks_through_a_proxy_is_known_by_his_own_address(cloud: Cloud) -> None:
+    """One on this machine is believed; others are, where FORWARDED_ALLOW_IPS names them."""
+    with served(cloud, HttpLimits(stranger=(0.001, 2))) as (host, port):
+
+        def guess(address: str) -> int:
+            headers = {"Authorization": "Bearer ace_x", "X-Forwarded-For": address}
+            return httpx.get(f"http://{host}:{port}/v1/items", headers=headers).status_code
+
+        assert [guess("192.0.2.9") for _ in range(3)] == [401, 401, 429]
+        assert guess("192.0.2.10") == 401
+
+
 def test_a_command_waits_and_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from flow.cli import remote
 
