@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from manifests.sync.channel.curve import KeyPair, z85_text
 from manifests.sync.channel.guard import Bucket, Descriptors, Door, hang_up
+from manifests.sync.channel.hoard import Hoard
 from manifests.sync.channel.messages import MAX_BYTES, NOBODY, Ack, Body, Envelope, FromCloud, Refused, WireError, decode, encode
 from manifests.sync.channel.wake import Wake
 
@@ -172,6 +173,7 @@ class Gateway:
         self.endpoint = bytes(self._router.getsockopt(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
         self._port = int(self.endpoint.rpartition(":")[2])
         self._door = Door(self._port)
+        self._hoard = Hoard(self._port)
 
     def notify(self, devices: Iterable[str]) -> None:
         """Something changed for these: a new desired state, a revocation. From any thread."""
@@ -205,6 +207,7 @@ class Gateway:
                 if time.monotonic() >= second:
                     second = time.monotonic() + 1
                     self._listen()
+                    self._hoarded()
                     self._hang_up()
                     self._forget(second - 4 * SILENT_S)
                     self.desk.tick(len(self.peers))
@@ -227,8 +230,14 @@ class Gateway:
         elif room and not before:
             log.warning("there are file descriptors again: new connections are taken")
 
+    def _hoarded(self) -> None:
+        """Ends connections that have filled the memory."""
+        for descriptor in self._hoard.greedy():
+            self.counts.refuse("hoard")
+            self._ending.append(descriptor)
+
     def _hang_up(self) -> None:
-        """Ends connections of keys that were revoked, a moment after they were told why."""
+        """Ends connections, of keys that were revoked a moment after they were told why."""
         ending, self._ending = self._ending, []
         for descriptor in ending:
             hang_up(descriptor, self._port)

@@ -66,7 +66,7 @@ class Door:
     ATTACH, DETACH = 26, 27
 
     def __init__(self, port: int) -> None:
-        self._socket = next(_listening(port), None)
+        self._socket = next(_sockets(port, listening=True), None)
         self._program = ctypes.create_string_buffer(self.NOTHING)
         self._shut = False
 
@@ -103,15 +103,22 @@ def _socket(descriptor: int) -> socket.socket | None:
     return None
 
 
-def _listening(port: int) -> Iterator[socket.socket]:
+def _sockets(port: int, *, listening: bool) -> Iterator[socket.socket]:
+    """Those of this process on a port, each to be detached."""
     for entry in Path("/proc/self/fd").iterdir():
         found = _socket(int(entry.name))
         if found is None:
             continue
-        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
-            yield found
-        else:
-            found.detach()
+        with contextlib.suppress(OSError):
+            if bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) == listening and found.getsockname()[1] == port:
+                yield found
+                continue
+        found.detach()
+
+
+def accepted(port: int) -> Iterator[socket.socket]:
+    """The connections accepted on a port, each to be detached and never closed."""
+    return _sockets(port, listening=False)
 
 
 def count() -> int:
