@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from manifests.cloud import enrolment
 from manifests.cloud.database import Database, upsert
 from manifests.cloud.errors import Refusal
-from manifests.cloud.inventory import chunks, note_seen, note_shadows, note_transitions
+from manifests.cloud.inventory import chunks, note_seen, note_shadows, note_transitions, prune
 from manifests.cloud.tables import desired, devices, inboxes, shadows
 from manifests.sync.channel.gateway import Answer, Incoming, Standing
 from manifests.sync.channel.messages import (
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 TOKEN_S = 600.0
 SEEN_S = 2.0
 """How often it is stored who was heard of."""
+
+PRUNE_EVERY = 200
+"""With every so many of a device's reports its history is cut to what is kept."""
 
 Heard = Callable[[Connection, Sequence[tuple[str, Transition]]], None]
 """Who else learns of transitions, in the same transaction."""
@@ -120,6 +123,8 @@ class Desk:
             with self.database.write() as connection:
                 upsert(connection, inboxes, [{"device": d, "session": s, "last": n} for d, (s, n) in changed.items()])
                 note_transitions(connection, steps, now)
+                for device in {each.device for each in batch if each.envelope.seq and each.envelope.seq % PRUNE_EVERY == 0}:
+                    prune(connection, device)
                 note_shadows(connection, {device: shadow.reported for device, shadow in states.items()}, now)
                 if steps and self._heard is not None:
                     self._heard(connection, steps)

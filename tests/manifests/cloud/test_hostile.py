@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy.exc import DataError, OperationalError
 
-from manifests.cloud import api, people
+from manifests.cloud import api, desk, inventory, people
 from manifests.cloud.api import make_app
 from manifests.cloud.errors import Forbidden, Refusal
 from manifests.cloud.limits import HttpLimits
@@ -174,6 +174,25 @@ def test_long_messages_count_for_more(tmp_path_factory: pytest.TempPathFactory) 
             wait_for(lambda: cloud.gateway.counts.refused.get("rate", 0) == 5, "what was too much is counted")
     finally:
         cloud.stop()
+
+
+def test_history_is_kept_as_long_as_somebody_reads_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "KEPT", 5)
+    monkeypatch.setattr(inventory, "MOST_EVIDENCE", 100)
+    monkeypatch.setattr(desk, "PRUNE_EVERY", 4)
+    loud, quiet = let_in(cloud, "loud"), let_in(cloud, "quiet")
+    with raw(cloud, loud) as one, raw(cloud, quiet) as two:
+        for peer, count in ((one, 12), (two, 3)):
+            peer.ask(hello(), session=SESSION)
+            peer.hear()
+            for seq in range(1, count + 1):
+                said = step(seq).model_copy(update={"evidence": {"x": "y" * 200 * (seq % 2)}})
+                peer.say(Report(previous=seq - 1, transition=said), session=SESSION, seq=seq)
+                assert peer.hear().ack == seq
+    history = cloud.query("loud")["history"]
+    assert [row["revision"] for row in history] == [12, 11, 10, 9, 8]
+    assert [row["evidence"] for row in history[:2]] == [{"x": ""}, {"left_out": "209 characters: expected at most 100"}]
+    assert len(cloud.query("quiet")["history"]) == 3
 
 
 def test_settings_are_plain(quiet: Cloud, token: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import resource
 import socket
 from collections.abc import Callable, Iterator
 
@@ -16,7 +17,7 @@ from manifests.cloud.api import make_app
 from manifests.cloud.limits import HEAVY, HttpLimits, Limiter, TooMany, bytes_asked, network
 from manifests.cloud.service import Ask, Cloud
 
-from .fleet import ROOT, make_cloud, populate, served
+from .fleet import ROOT, make_cloud, populate, served, wait_for
 
 FEW = HttpLimits(stranger=(0.5, 4), person=(1.0, 30), device=(1.0, 5), device_bytes=(1.0, 40), remembered=8)
 
@@ -233,6 +234,26 @@ def test_what_is_left_of_a_request_that_was_answered_is_not_waited_for(
     for token, method, path, status in (("x", "PUT", "/v1/bundles", b"401"), (tokens["anna"], "POST", "/v1/reload", b"413")):
         with contextlib.suppress(ConnectionResetError):
             assert said(place, token, method, path, "Content-Length: 2000000").startswith(b"HTTP/1.1 " + status)
+
+
+def test_one_address_leaves_connections_to_others(place: tuple[str, int], tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of 127.0.0.0/8 is this machine."""
+    monkeypatch.setattr(server, "MOST_OF_ONE", 4 / (server.MOST_SHARE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+
+    def asked(origin: str) -> bool:
+        transport = httpx.HTTPTransport(local_address=origin)
+        with httpx.Client(transport=transport, headers={"Authorization": f"Bearer {tokens['anna']}"}) as client:
+            try:
+                return client.get(f"http://{place[0]}:{place[1]}/v1/items").is_success
+            except httpx.TransportError:
+                return False
+
+    with contextlib.ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(socket.create_connection(place, source_address=("127.0.0.2", 0)))
+        wait_for(lambda: not asked("127.0.0.2"), "no more are taken")
+        assert asked("127.0.0.3")
+    wait_for(lambda: asked("127.0.0.2"), "there is room again")
 
 
 def test_what_is_too_long_is_refused_before_it_comes(place: tuple[str, int], tokens: dict[str, str]) -> None:
