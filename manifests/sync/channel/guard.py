@@ -124,7 +124,7 @@ def accepted(port: int) -> Iterator[socket.socket]:
 def count() -> int:
     """File descriptors that this process has open."""
     here = Path("/proc/self/fd")
-    return here.stat().st_size or sum(1 for _ in here.iterdir())  # Linux tells it since 6.2; the folder has an entry for every device
+    return here.stat().st_size or sum(1 for _ in os.scandir(here))  # Linux tells it since 6.2; the folder has an entry for every device
 
 
 def raise_limit() -> int:

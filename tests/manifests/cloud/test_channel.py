@@ -276,7 +276,7 @@ def test_a_connection_that_says_nothing_any_more_ends(cloud: Cloud) -> None:
         monitor = one.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         peers = cloud.gateway.peers
         peers[gone.name].descriptor = peers[alive.name].descriptor
-        peers[silent.name].heard = peers[gone.name].heard = 0.0
+        peers[silent.name].heard = peers[gone.name].heard = -1e9
         assert monitor.poll(20_000), "the connection has not ended"
         one.socket.disable_monitor()
         assert peers.keys() == {alive.name}

@@ -58,11 +58,12 @@ def test_a_connection_that_fills_the_memory_ends_and_no_other(cloud: Cloud, monk
             peer.ask(hello())
             peer.hear()
         monitor = one.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        size = [resident()]
+        monkeypatch.setattr(hoard, "MOST", 500_000)
+        monkeypatch.setattr(hoard, "resident", lambda: size[0])
         one.socket.send_multipart([bytes(250_000)] * 4)
         wait_for(lambda: cloud.gateway.counts.refused.get("frames"), "it has come")
-        monkeypatch.setattr(hoard, "MOST", 500_000)
-        grown = resident() + STEP
-        monkeypatch.setattr(hoard, "resident", lambda: grown)
+        size[0] += 2 * STEP
         assert monitor.poll(20_000), "the connection has not ended"
         one.socket.disable_monitor()
         assert two.ask(Heartbeat(revision=0, reported="0" * 64)) == Ack(shadow=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections import namedtuple
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy.exc import DataError, OperationalError
 
 from manifests.cloud import api, desk, inventory, people
@@ -25,7 +27,6 @@ from manifests.sync.reported import Reported
 from .fleet import ALL_BYTES, make_cloud, populate, wait_for
 from .test_channel import NOTHING, SESSION, hello, let_in, raw, step
 
-MANY = HttpLimits(stranger=(1e3, 1e6), person=(1e3, 1e6))
 Answer = tuple[int, Any]
 
 
@@ -44,12 +45,17 @@ def token(quiet: Cloud) -> str:
         return people.create(connection, "test", "root", "admin")
 
 
+@functools.cache
+def application(cloud: Cloud) -> FastAPI:
+    return make_app(cloud, HttpLimits(stranger=(1e3, 1e6), person=(1e3, 1e6)))
+
+
 def answers(cloud: Cloud, token: str, *asked: tuple[str, str, bytes]) -> list[Answer]:
     """To each its status and JSON; whatever the application raises is raised here."""
 
     async def ask() -> list[Answer]:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        transport = httpx.ASGITransport(make_app(cloud, MANY))
+        transport = httpx.ASGITransport(application(cloud))
         async with httpx.AsyncClient(transport=transport, base_url="http://cloud", headers=headers) as client:
             got = [await client.request(method, path, content=body) for method, path, body in asked]
         return [(each.status_code, each.json()) for each in got]
