@@ -116,8 +116,7 @@ def person(cloud: There, limiter: Limits, request: Request, credentials: Credent
     except Unauthorised:
         limiter.unwelcome(secret)
         raise
-    limiter.welcome(address(request.scope), secret)
-    limiter.person(who.name)
+    limiter.welcome(address(request.scope), secret, who.name)
     return who
 
 

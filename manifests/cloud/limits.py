@@ -79,23 +79,30 @@ class Limiter:
         self.people = Buckets(figures.person, self._most)
         self.devices = Buckets(figures.device, self._most)
         self.bytes = Buckets(figures.device_bytes, self._most)
-        self.known: OrderedDict[str, None] = OrderedDict()
+        self.known: OrderedDict[str, str] = OrderedDict()
+        """Whose token it is, by its hash."""
 
     def enter(self, address: str, secret: str) -> None:
-        """Somebody asks who is no device: is it a token that was good before, or one of few that this address may try?"""
-        if digest(secret) not in self.known:
+        """Somebody asks who is no device: by a token that was good before, or by one of few that this address may try."""
+        name = self.known.get(digest(secret))
+        if name is not None:
+            self.person(name)
+        else:
             self._take(self.strangers, network(address), 1.0, "this address without a valid token")
 
-    def welcome(self, address: str, secret: str) -> None:
-        """The token was good: what its first use took is given back."""
-        name = digest(secret)
+    def welcome(self, address: str, secret: str, name: str) -> None:
+        """It was the token of this person: what its first use took from the address is given back."""
+        token = digest(secret)
         with self._lock:
-            if name not in self.known:
+            new = token not in self.known
+            self.known[token] = name
+            self.known.move_to_end(token)
+            if len(self.known) > self._most:
+                self.known.popitem(last=False)
+            if new:
                 self.strangers.of(network(address), self._clock()).give_back()
-                self.known[name] = None
-                if len(self.known) > self._most:
-                    self.known.popitem(last=False)
-            self.known.move_to_end(name)
+        if new:
+            self.person(name)
 
     def unwelcome(self, secret: str) -> None:
         """The token is good no longer."""

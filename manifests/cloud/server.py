@@ -90,6 +90,7 @@ def configuration(cloud: Cloud, http: Http) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(cloud, http.limits),
         http=Bounded,
+        ws="none",
         log_level="warning",
         access_log=False,
         ssl_certfile=http.certificate,
