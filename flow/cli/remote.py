@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    import httpx
+
 ADDRESS = "http://127.0.0.1:8480"
+PATIENCE_S = 60
+"""So long at most a command waits for a cloud that is asked too often."""
 
 Cloud = Annotated[
     str,
@@ -41,22 +47,32 @@ def token() -> str:
 
 
 def ask(cloud: str, method: str, path: str, body: Any = None, *, file: Path | None = None) -> Any:
-    """One request. Raises CloudRefusal, OSError."""
+    """One request, again where the cloud was asked too often. Raises CloudRefusal, OSError."""
+    waited = 0.0
+    while True:
+        response = _once(cloud, method, path, body, file)
+        if response.is_success:
+            return response.json()
+        again = response.headers.get("Retry-After", "")
+        # Nothing was done of what came too often.
+        if response.status_code != 429 or not again.isdecimal() or waited + int(again) > PATIENCE_S:
+            raise (Misasked if response.status_code in {404, 413, 422} else CloudRefusal)(_message(response))
+        waited += int(again)
+        time.sleep(int(again))
+
+
+def _once(cloud: str, method: str, path: str, body: Any, file: Path | None) -> httpx.Response:
     import httpx
 
     headers = {"Authorization": f"Bearer {token()}"}
     try:
         with httpx.Client(base_url=cloud, timeout=60.0, headers=headers) as client:
-            if file is not None:
-                with file.open("rb") as stream:
-                    response = client.request(method, path, content=stream, timeout=600.0)
-            else:
-                response = client.request(method, path, json=body)
+            if file is None:
+                return client.request(method, path, json=body)
+            with file.open("rb") as stream:
+                return client.request(method, path, content=stream, timeout=600.0)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CloudRefusal(f"{cloud}: expected the cloud to answer, got: {error or type(error).__name__}; is --cloud right?") from None
-    if response.is_success:
-        return response.json()
-    raise (Misasked if response.status_code in {404, 413, 422} else CloudRefusal)(_message(response))
 
 
 def _message(response: Any) -> str:
@@ -90,13 +106,18 @@ def foreseen(told: dict[str, Any]) -> None:
     print(f"download: {told['download_bytes'] / 2**20:.1f} MB")
     for name, why in told["kept"].items():
         print(f"keeps its version: {name} ({why})")
+    gap = f"do not hold old and new at once: the old one ends first, up to about {told['gap_s']:.1f} s without results"
     for key, words in (
-        ("lacks_ram", "lack memory for both versions at once"),
+        ("sequential", gap),
+        ("lacks_ram", "lack memory for the new one"),
+        ("unreported", "have not said what memory they have"),
         ("lacks_disk", "lack disk"),
         ("offline", "are offline"),
         ("held", "are held"),
     ):
         if told[key]["count"]:
             print(f"{told[key]['count']} {words}: {', '.join(told[key]['devices'])}")
+    for what in told["without_figures"]:
+        print(f"needs more memory than is counted: {what} (its bundle does not say how much: its files alone are counted)")
     for why, which in told["refused"].items():
         print(f"{which['count']} refuse: {why}: {', '.join(which['devices'])}")

@@ -32,6 +32,7 @@ Probation = Annotated[
     float | None,
     typer.Option("--probation", metavar="SECONDS", min=0, help="How long it must prove itself on each device.", show_default=False),
 ]
+Impact = Annotated[bool, typer.Option("--impact", help="Only say what it would do to the cohort.")]
 Download = Annotated[bool, typer.Option("--download", help="Only fetch and keep.")]
 
 
@@ -52,10 +53,15 @@ def create(
     share: Share = None,
     cpu: Cpu = None,
     download: Download = False,
+    impact: Impact = False,
     cloud: Cloud = ADDRESS,
 ) -> None:
     """Begin a rollout."""
-    body: dict[str, Any] = {"cohort": cohort, "item": item, "verb": "download" if download else "reload"}
+    verb = "download" if download else "reload"
+    if impact:
+        _foresee(cloud, verb, {"cohort": cohort, "items": [item]})
+        return
+    body: dict[str, Any] = {"cohort": cohort, "item": item, "verb": verb}
     given: dict[str, Any] = {
         "stages": stage,
         "success": success,
@@ -91,6 +97,14 @@ def resume(number: Number, cloud: Cloud = ADDRESS) -> None:
 def abort(number: Number, cloud: Cloud = ADDRESS) -> None:
     """Take it back from all that got it."""
     _say(cloud, "POST", f"/v1/rollouts/{number}/abort")
+
+
+def _foresee(cloud: str, verb: str, body: dict[str, Any]) -> None:
+    from flow.cli.failure import failures
+    from flow.cli.remote import ask, foreseen
+
+    with failures():
+        foreseen(ask(cloud, "POST", f"/v1/impact/{verb}", body))
 
 
 def _say(cloud: str, method: str, path: str, body: dict[str, Any] | None = None) -> None:

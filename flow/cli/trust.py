@@ -99,21 +99,30 @@ def renew(folder: Folder, online: Online = False) -> None:
         from manifests.trust.repository import Repository
 
         version = Repository(folder).renew(_now(), replace_online=online)
-        then = f"copy metadata/{version}.root.json{' and online/' if online else ''} to the cloud's repository"
-        print(f"root {version}; {then}, where it is another one")
+        first = "first copy online/*.pem into online/next of its repository, then " if online else ""
+        print(f"root {version}; where the cloud has another repository: {first}`ace trust publish {folder}`")
 
 
 @trust.command()
 def publish(folder: Folder, cloud: Cloud = ADDRESS) -> None:
-    """Give the cloud the newest signed targets."""
+    """Give the cloud the newest root and the newest signed targets, where it has older ones."""
     from flow.cli.failure import failures
-    from flow.cli.remote import ask
+    from flow.cli.remote import CloudRefusal, ask
 
     with failures():
         from manifests.trust.repository import Repository
 
-        path = Repository(folder).newest_targets()
-        print(f"published targets {ask(cloud, 'PUT', '/v1/trust/targets', file=path)['version']}")
+        here, there = Repository(folder), ask(cloud, "GET", "/v1/trust")
+        for role, version in here.versions().items():
+            if version < there[role]:
+                raise CloudRefusal(f"{folder}: expected {role} {there[role]} or newer, which the cloud has, got {role} {version}")
+        if roots := here.roots_after(there["root"]):
+            told = ask(cloud, "POST", "/v1/trust/roots", {"roots": [each.decode() for each in roots]})
+            print(f"published root {told['version']}")
+        if here.versions()["targets"] > there["targets"]:
+            print(f"published targets {ask(cloud, 'PUT', '/v1/trust/targets', file=here.newest_targets())['version']}")
+        elif not roots:
+            print(f"the cloud has root {there['root']} and targets {there['targets']} already")
 
 
 def _now() -> datetime:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from flow.plan.admit import MODEL_COPIES, WORKER_BYTES
 from flow.plan.value import Plan
 from flow.switch.succession import Succession
-
-START_S = 1.0
-LOAD_BYTES_S = 50e6
-"""Estimates: how long a worker takes to start, and how fast a model is loaded."""
+from manifests.sync.estimate import gap_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ def need(succession: Succession) -> Need:
     """What a switch needs while both plans are there; memory that is shared counts in full, as a bound."""
     coming, models = _bytes(succession.after, succession.coming)
     leaving, _ = _bytes(succession.before, succession.leaving)
-    return Need(coming + succession.after.shared_memory_bytes, leaving, START_S + models / LOAD_BYTES_S)
+    return Need(coming + succession.after.shared_memory_bytes, leaving, gap_s(models))
 
 
 def _bytes(plan: Plan, lanes: frozenset[int]) -> tuple[int, int]:

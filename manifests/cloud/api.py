@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from shutil import disk_usage
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from manifests.bundle.canonical import BundleError, encode
 from manifests.cloud import audit, inventory, library, resets, rollout
-from manifests.cloud.errors import Refusal, Unauthorised, Unknown, Wrong
+from manifests.cloud.answers import add_answers
+from manifests.cloud.errors import Full, Unauthorised, Unknown, Wrong
+from manifests.cloud.limits import HEAVY, HttpLimits, Limiter, bytes_asked
 from manifests.cloud.people import Person
 from manifests.cloud.service import Ask, Cloud
+from manifests.cloud.threshold import Threshold, address
 from manifests.schema.common import Name, Strict
 from manifests.sync.desired import Shadow
+from manifests.trust.roots import MOST_BYTES
 
-MAX_JSON = 1 << 20
 MAX_BUNDLE = 8 << 30
+RESERVE = 512 << 20
+"""Bytes of disk that bundles leave to the database."""
 Text = Annotated[str, Field(max_length=1000)]
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that can be signed. Raises ValueError."""
+    if not all(isinstance(value, bool | int | float | str) for value in settings.values()):
+        raise ValueError("expected numbers, texts, true or false")
+    try:
+        encode(settings)
+    except BundleError as error:
+        raise ValueError(str(error)) from None
+    return settings
 
 
 class NewPerson(Strict):
@@ -47,7 +64,7 @@ class Change(Strict):
     cohort: Text = ""
     items: Annotated[tuple[Text, ...], Field(min_length=1, max_length=64)]
     all: bool = False
-    set: Annotated[dict[str, Any], Field(max_length=256)] = Field(default={})
+    set: Annotated[dict[str, Any], Field(max_length=256), AfterValidator(plain)] = Field(default={})
     reason: Text = ""
     probation_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
     shadow: Shadow | None = None
@@ -65,6 +82,12 @@ class Reset(Strict):
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+class Roots(Strict):
+    """Signed root metadata, each as its file is, in the order of their versions."""
+
+    roots: Annotated[tuple[Annotated[str, Field(max_length=MOST_BYTES)], ...], Field(min_length=1, max_length=64)]
+
+
 bearer = HTTPBearer(auto_error=False)
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
@@ -75,12 +98,26 @@ def cloud_of(request: Request) -> Cloud:
     return cloud
 
 
+def limiter_of(request: Request) -> Limiter:
+    """Who counts what is asked."""
+    limiter: Limiter = request.app.state.limiter
+    return limiter
+
+
 There = Annotated[Cloud, Depends(cloud_of)]
+Limits = Annotated[Limiter, Depends(limiter_of)]
 
 
-def person(cloud: There, credentials: Credentials) -> Person:
+def person(cloud: There, limiter: Limits, request: Request, credentials: Credentials) -> Person:
     """Who asks, by the token in the header."""
-    return cloud.who(credentials.credentials if credentials else "")
+    secret = credentials.credentials if credentials else ""
+    try:
+        who = cloud.who(secret)
+    except Unauthorised:
+        limiter.unwelcome(secret)
+        raise
+    limiter.welcome(address(request.scope), secret, who.name)
+    return who
 
 
 def device(cloud: There, credentials: Credentials) -> str:
@@ -92,6 +129,15 @@ def device(cloud: There, credentials: Credentials) -> str:
 
 
 Who = Annotated[Person, Depends(person)]
+
+
+def heavy(limiter: Limits, who: Who) -> Person:
+    """Who asks for something that takes long."""
+    limiter.person(who.name, HEAVY - 1)
+    return who
+
+
+WhoPatiently = Annotated[Person, Depends(heavy)]
 Which = Annotated[str, Depends(device)]
 Number = Annotated[int, Field(ge=0, lt=1 << 53)]
 
@@ -176,7 +222,7 @@ def assign(cloud: There, who: Who, body: Change) -> dict[str, Any]:
 
 
 @people.post("/impact/{verb}")
-def impact(cloud: There, who: Who, verb: Literal["download", "reload", "remove"], body: Change) -> dict[str, Any]:
+def impact(cloud: There, who: WhoPatiently, verb: Literal["download", "reload", "remove"], body: Change) -> dict[str, Any]:
     """What a change would do. Nothing is sent."""
     return cloud.impact(verb, body.ask())
 
@@ -218,10 +264,24 @@ async def upload(cloud: There, who: Who, request: Request) -> list[dict[str, Any
             size += len(piece)
             if size > MAX_BUNDLE:
                 raise Wrong(f"expected a bundle of at most {MAX_BUNDLE} bytes")
+            if disk_usage(cloud.folder).free < size + RESERVE:  # what is in it is stored beside it
+                raise Full("the cloud has no room for this bundle and what else it must store")
             await run_in_threadpool(file.write, piece)
         await run_in_threadpool(file.flush)
         added = await run_in_threadpool(cloud.upload, who, Path(file.name))
     return [item.model_dump() for item in added]
+
+
+@people.get("/trust")
+def trusted(cloud: There, who: Who) -> dict[str, int]:
+    """The versions of the newest root and targets that devices get."""
+    return cloud.repository.versions()
+
+
+@people.post("/trust/roots")
+def publish_roots(cloud: There, who: Who, body: Roots) -> dict[str, int]:
+    """Takes the roots that follow the newest one: each signed by the keys of the one before it, and by its own."""
+    return {"version": cloud.publish_roots(who, [root.encode() for root in body.roots])}
 
 
 @people.put("/trust/targets")
@@ -269,7 +329,9 @@ def revoke_person(cloud: There, who: Who, name: str) -> dict[str, str]:
 
 
 @people.get("/audit")
-def audit_log(cloud: There, who: Who, before: int | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
+def audit_log(
+    cloud: There, who: WhoPatiently, before: Number | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> dict[str, Any]:
     """Who did what, the newest first, and the number of the first row that was tampered with."""
     who.must_be("approver")
     with cloud.database.read() as connection:
@@ -283,9 +345,11 @@ def signed_desired(cloud: There, which: Which, revision: Number) -> PlainTextRes
 
 
 @devices.get("/blobs/{digest}")
-def blob(cloud: There, which: Which, digest: str) -> FileResponse:
+def blob(cloud: There, limiter: Limits, which: Which, digest: str, request: Request) -> FileResponse:
     """The bytes of a blob, or of the document of an item; ranges are honoured."""
-    return FileResponse(cloud.blob_for(which, digest), media_type="application/octet-stream", headers={"ETag": f'"{digest}"'})
+    path = cloud.blob_for(which, digest)
+    limiter.blob(which, bytes_asked(path.stat().st_size, request.headers.get("range"), request.headers.get("if-range")))
+    return FileResponse(path, media_type="application/octet-stream", headers={"ETag": f'"{digest}"'})
 
 
 @devices.get("/trust/{name}")
@@ -297,24 +361,14 @@ def trust(cloud: There, which: Which, name: str) -> FileResponse:
     return FileResponse(path, media_type="application/json")
 
 
-def make_app(cloud: Cloud) -> FastAPI:
+def make_app(cloud: Cloud, limits: HttpLimits | None = None) -> FastAPI:
     """The application; its OpenAPI document is at /openapi.json."""
     app = FastAPI(title="ACE cloud", version="1", docs_url=None, redoc_url=None)
     app.state.cloud = cloud
+    app.state.limiter = limiter = Limiter(limits)
     app.include_router(people)
     app.include_router(devices)
 
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Refusal) -> JSONResponse:
-        return JSONResponse({"error": refusal.reason, **refusal.details}, refusal.status)
-
-    @app.middleware("http")
-    async def bounded(request: Request, call: Callable[..., Any]) -> Response:
-        streamed = request.method == "PUT"
-        length = request.headers.get("content-length", "0")
-        if not streamed and (request.headers.get("transfer-encoding") or not length.isdecimal() or int(length) > MAX_JSON):
-            return JSONResponse({"error": f"expected a body of at most {MAX_JSON} bytes, with its length"}, 413)
-        response: Response = await call(request)
-        return response
-
+    add_answers(app)
+    app.add_middleware(Threshold, limiter=limiter, device=cloud.desk.device_of)
     return app

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from manifests.cloud import enrolment
 from manifests.cloud.database import Database, upsert
 from manifests.cloud.errors import Refusal
-from manifests.cloud.inventory import chunks, note_seen, note_shadows, note_transitions
+from manifests.cloud.inventory import chunks, note_seen, note_shadows, note_transitions, prune
 from manifests.cloud.tables import desired, devices, inboxes, shadows
 from manifests.sync.channel.gateway import Answer, Incoming, Standing
 from manifests.sync.channel.messages import (
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 TOKEN_S = 600.0
 SEEN_S = 2.0
 """How often it is stored who was heard of."""
+
+PRUNE_EVERY = 200
+"""With every so many of a device's reports its history is cut to what is kept."""
 
 Heard = Callable[[Connection, Sequence[tuple[str, Transition]]], None]
 """Who else learns of transitions, in the same transaction."""
@@ -120,6 +123,8 @@ class Desk:
             with self.database.write() as connection:
                 upsert(connection, inboxes, [{"device": d, "session": s, "last": n} for d, (s, n) in changed.items()])
                 note_transitions(connection, steps, now)
+                for device in {each.device for each in batch if each.envelope.seq and each.envelope.seq % PRUNE_EVERY == 0}:
+                    prune(connection, device)
                 note_shadows(connection, {device: shadow.reported for device, shadow in states.items()}, now)
                 if steps and self._heard is not None:
                     self._heard(connection, steps)
@@ -194,13 +199,20 @@ class Desk:
 
     def bearer(self, token: str) -> str | None:
         """The device that this token was given to, where it still holds and the device is still let in."""
+        device, expires = self._unsealed(token)
+        return device if expires >= time.time() and self.standing(device) == "approved" else None
+
+    def device_of(self, token: str) -> str | None:
+        """The device that this token was given to, though it may hold no longer."""
+        return self._unsealed(token)[0] or None
+
+    def _unsealed(self, token: str) -> tuple[str, int]:
+        """Device and time; nobody where this is no token of ours."""
         device, _, rest = token.partition(".")
         expires, _, seal = rest.partition(".")
         if not (expires.isdecimal() and len(expires) < 12 and seal.isascii()):
-            return None
-        if not hmac.compare_digest(seal, self._seal(device, int(expires))) or int(expires) < time.time():
-            return None
-        return device if self.standing(device) == "approved" else None
+            return "", 0
+        return (device, int(expires)) if hmac.compare_digest(seal, self._seal(device, int(expires))) else ("", 0)
 
     def _seal(self, device: str, expires: int) -> str:
         return hmac.new(self._secret, f"{device}.{expires}".encode(), hashlib.sha256).hexdigest()

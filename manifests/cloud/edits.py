@@ -141,13 +141,6 @@ def reset(desired: Desired) -> Edit:
     return Edit(desired.model_copy(update=update), touched, {})
 
 
-def ram_needed(edit: Edit, before: Desired, library: Library) -> int:
-    """Bytes that the next state needs beside the present one while both are loaded."""
-    running = {item.digest for each in before.active for item in items_of(each)}
-    coming = {item.digest for each in edit.desired.active for item in items_of(each)}
-    return sum(library.ram.get(digest, 0) for digest in coming - running)
-
-
 def bytes_missing(desired: Desired, stored: Iterable[Item], library: Library) -> int:
     """Bytes that a device that has these items would still have to fetch."""
     there = {digest for item in stored for digest in library.sizes(item)}

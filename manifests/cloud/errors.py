@@ -35,3 +35,21 @@ class Unauthorised(Refusal):
     """Nobody knows who asks."""
 
     status = 401
+
+
+class TooLong(Refusal):
+    """More than is taken."""
+
+    status = 413
+
+
+class TooSlow(Refusal):
+    """The rest of the request has not come."""
+
+    status = 408
+
+
+class Full(Refusal):
+    """There is no room for it."""
+
+    status = 507

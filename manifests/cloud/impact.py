@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from manifests.cloud import fit
 from manifests.cloud.desire import Change, name_of
-from manifests.cloud.edits import bytes_missing, ram_needed
+from manifests.cloud.edits import bytes_missing
 from manifests.cloud.errors import Refusal
 from manifests.cloud.inventory import online, reported, wanted
 from manifests.cloud.library import Library
@@ -18,12 +19,19 @@ SHOWN = 100
 
 
 def impact(connection: Connection, library: Library, ids: Sequence[str], change: Change) -> dict[str, Any]:
-    """Devices and businesses that a change touches, and what stands against it. Devices are shown by name, at most 100 of a kind."""
+    """Devices and businesses that a change touches, and what stands against it. Devices are shown by name, at most 100 of a kind.
+
+    `sequential`: do not hold old and new at once, so that the old ends first and results cease for up to about `gap_s`; `lacks_ram`: do not
+    hold the new one alone. `without_figures`: what no bundle says the memory of, so that only its files are counted.
+    """
     states, present, here = reported(connection, ids), wanted(connection, ids), online(connection, ids)
     businesses: Counter[str] = Counter()
     kept: dict[str, str] = {}
-    groups: dict[str, list[str]] = {key: [] for key in ("touched", "unchanged", "lacks_ram", "lacks_disk", "offline", "held")}
+    kinds = ("touched", "unchanged", "sequential", "lacks_ram", "unreported", "lacks_disk", "offline", "held")
+    groups: dict[str, list[str]] = {key: [] for key in kinds}
     refused: dict[str, list[str]] = {}
+    gaps: list[float] = []
+    without_figures: set[str] = set()
     download = 0
     for device in ids:
         try:
@@ -39,8 +47,16 @@ def impact(connection: Connection, library: Library, ids: Sequence[str], change:
         groups["touched" if edit.touched or missing else "unchanged"].append(device)
         if state is not None and missing > state.disk_bytes:
             groups["lacks_disk"].append(device)
-        if state is not None and ram_needed(edit, present[device], library) > state.ram_bytes:
-            groups["lacks_ram"].append(device)
+        if edit.touched:
+            memory = fit.change(state.active if state else present[device].active, edit.desired.active, library)
+            without_figures.update(memory.without_figures)
+            if state is None:
+                groups["unreported"].append(device)
+            elif not memory.alone(state.ram_bytes):
+                groups["lacks_ram"].append(device)
+            elif not memory.beside(state.ram_bytes):
+                groups["sequential"].append(device)
+                gaps.append(memory.gap_s)
         if device not in here:
             groups["offline"].append(device)
         if present[device].hold or (state is not None and state.hold):
@@ -55,5 +71,7 @@ def impact(connection: Connection, library: Library, ids: Sequence[str], change:
         "kept": kept,
         "download_bytes": download,
         **{key: shown(devices) for key, devices in groups.items()},
+        "gap_s": round(max(gaps, default=0.0), 1),
+        "without_figures": sorted(without_figures),
         "refused": {reason: shown(devices) for reason, devices in refused.items()},
     }

@@ -19,6 +19,10 @@ from manifests.sync.reported import Reported, Transition
 
 ONLINE_S = 180.0
 """A device that was heard of within this time is online: three heartbeats."""
+KEPT = 10_000
+"""Transitions of one device that are kept: nobody reads more, and a device that says what it likes must not fill the disk."""
+MOST_EVIDENCE = 64 << 10
+"""Characters of one transition's evidence that are kept."""
 IN = 500
 """Values in one SQL `IN`."""
 
@@ -31,6 +35,7 @@ def chunks(values: Iterable[str]) -> Iterable[list[str]]:
 
 def find(connection: Connection, device: str) -> Row[Any]:
     """A device by its name, its key, or the first (at least 8) digits of it. Raises Unknown, Wrong."""
+    device = device.replace("\0", "")  # which PostgreSQL cannot be asked for
     query = select(devices)
     rows = connection.execute(query.where((devices.c.name == device) | (devices.c.id == device)).limit(2)).all()
     if not rows and len(device) >= 8 and set(device) <= set("0123456789abcdef"):
@@ -106,14 +111,28 @@ def note_transitions(connection: Connection, rows: Sequence[tuple[str, Transitio
             [
                 {
                     "device": device,
-                    **step.model_dump(exclude={"evidence", "at"}),
-                    "evidence": json.dumps(step.evidence),
+                    **step.model_dump(exclude={"evidence", "at", "detail"}),
+                    "detail": step.detail.replace("\0", ""),
+                    "evidence": _kept(step.evidence),
                     "at": step.at.timestamp(),
                     "received": now,
                 }
                 for device, step in rows
             ],
         )
+
+
+def _kept(evidence: Mapping[str, Any]) -> str:
+    said = json.dumps(evidence)
+    return said if len(said) <= MOST_EVIDENCE else json.dumps({"left_out": f"{len(said)} characters: expected at most {MOST_EVIDENCE}"})
+
+
+def prune(connection: Connection, device: str) -> None:
+    """Forgets what is older than the newest KEPT transitions of a device."""
+    of_device = transitions.c.device == device
+    last = connection.execute(select(transitions.c.id).where(of_device).order_by(transitions.c.id.desc()).offset(KEPT).limit(1)).scalar()
+    if last is not None:
+        connection.execute(delete(transitions).where(of_device, transitions.c.id <= last))
 
 
 def note_seen(connection: Connection, heard: dict[str, float]) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from manifests.bundle.bundle import Lock
 from manifests.bundle.canonical import encode
 from manifests.bundle.items import ItemDocument
 from manifests.cloud.audit import record
 from manifests.cloud.bundles import blobs_of, ram_of
+from manifests.cloud.database import upsert
 from manifests.cloud.errors import Refusal, Unknown, Wrong
-from manifests.cloud.tables import blobs, contents, items, uses
+from manifests.cloud.tables import blobs, contents, costs, items, uses
 from manifests.errors import did_you_mean, one_of
 from manifests.sync.desired import Item
 from manifests.versions import Range, Version, split_selector
@@ -46,6 +48,8 @@ class Library:
         self.items = {row.digest: Item(kind=row.kind, name=row.name, version=row.version, digest=row.digest) for row in rows}
         self._golden = {row.pair: self.items[row.digest] for row in rows if row.pair}
         self.ram = {row.digest: row.ram_bytes for row in rows}
+        self.costs: dict[str, tuple[int, int]] = {row.pair: (row.ram_bytes, row.shared_bytes) for row in connection.execute(select(costs))}
+        """By `pair_key`: bytes of memory of a business with its models, its own and shared."""
 
     def signed(self, item: Item) -> bool:
         if item.digest not in self._known:
@@ -149,6 +153,19 @@ def add(connection: Connection, by: str, documents: Iterable[ItemDocument]) -> l
         record(connection, by, "item.add", item.selector, digest=item.digest)
         added.append(item)
     return added
+
+
+def note_costs(connection: Connection, locks: Iterable[Lock]) -> None:
+    """What a bundle says that its businesses take with their models. What is said last counts."""
+    rows = {
+        pair_key(lock.pair.business, lock.pair.models): {
+            "ram_bytes": lock.cost["ram-bytes"],
+            "shared_bytes": lock.cost.get("shared-memory-bytes", 0),
+        }
+        for lock in locks
+        if "ram-bytes" in lock.cost
+    }
+    upsert(connection, costs, [{"pair": pair, **row} for pair, row in rows.items()], "pair")
 
 
 def listing(connection: Connection, signed: Signed) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 
 from manifests.cloud.audit import record
-from manifests.cloud.errors import Forbidden, Unauthorised, Unknown, Wrong
+from manifests.cloud.errors import Forbidden, Refusal, Unauthorised, Unknown, Wrong
 from manifests.cloud.tables import tokens
 
 ROLES = ("viewer", "operator", "approver", "admin")
@@ -49,7 +49,10 @@ def create(connection: Connection, by: str, name: str, role: str) -> str:
 
 
 def revoke(connection: Connection, by: str, name: str) -> None:
-    """Ends a person's token; the name is not given again. Raises Unknown."""
+    """Ends a person's token; the name is not given again. Raises Unknown, Refusal."""
+    admins = list(connection.execute(select(tokens.c.person).where(tokens.c.role == ROLES[-1], ~tokens.c.revoked)).scalars())
+    if admins == [name]:
+        raise Refusal(f"{name} is the last {ROLES[-1]}: expected another one first, or nobody could let people in any more")
     if not connection.execute(update(tokens).where(tokens.c.person == name).values(revoked=True)).rowcount:
         raise Unknown(f"there is no person {name!r}")
     record(connection, by, "person.revoke", name)

@@ -31,6 +31,7 @@ from manifests.sync.channel.gateway import Gateway, Limits
 from manifests.sync.desired import Desired, Item, Shadow
 from manifests.sync.trust import Untrusted
 from manifests.trust.envelope import seal
+from manifests.trust.keys import KeyRefusal
 from manifests.trust.policy import items_of
 from manifests.trust.repository import Repository
 
@@ -68,12 +69,13 @@ class Cloud:
         self.keys = KeyPair.at(folder / "channel.key")
         self.desk = Desk(self.database, _secret(folder / "http.key"), rollout.heard)
         self.gateway = Gateway(self.desk, endpoint, self.keys, limits)
+        self._signing = threading.Lock()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self.gateway.run, name="gateway"), threading.Thread(target=self._turn, name="rollouts")]
 
     def start(self) -> None:
         """Begins to serve devices."""
-        self.repository.freshen(datetime.now(UTC))
+        self._freshen()
         for thread in self._threads:
             thread.start()
 
@@ -158,12 +160,14 @@ class Cloud:
             return impact(connection, there, ids, self._change(connection, there, verb, ask, ids))
 
     def reset(self, by: Person, ids: Sequence[str], cohort: str, reason: str) -> dict[str, Any]:
+        by.must_be("operator")
         with self.database.write() as connection:
             keys = inventory.cohort(connection, cohort) if cohort else [inventory.approved(connection, each) for each in ids]
             done = resets.reset(connection, self.sign, by, list(dict.fromkeys(keys)), reason)
         return {"waits": asdict(done)} if isinstance(done, resets.Asked) else self._issued(done)
 
     def agree(self, by: Person, number: int) -> dict[str, Any]:
+        by.must_be("approver")
         with self.database.write() as connection:
             done = resets.agree(connection, self.sign, by, number)
         return self._issued(done)
@@ -229,6 +233,7 @@ class Cloud:
                 for digest, size in {digest: size for each in documents for digest, size in blobs_of(each).items()}.items():
                     self.blobs.add(digest, size, bundle.chunks(digest))
                 with self.database.write() as connection:
+                    library.note_costs(connection, bundle.document.locks)
                     return library.add(connection, by.name, documents)
         except BundleError as error:
             raise Wrong(f"this bundle cannot be used: {str(error).replace(str(path), path.name)}") from None
@@ -237,11 +242,26 @@ class Cloud:
         """Takes targets that were signed offline. Raises Refusal."""
         by.must_be("approver")
         try:
-            version = self.repository.accept_targets(targets, datetime.now(UTC))
+            with self._signing:
+                version = self.repository.accept_targets(targets, datetime.now(UTC))
         except Untrusted as error:
             raise Refusal(str(error), code=error.code) from None
         with self.database.write() as connection:
             audit.record(connection, by.name, "trust.publish", f"targets {version}")
+        return version
+
+    def publish_roots(self, by: Person, roots: Sequence[bytes]) -> int:
+        """Takes roots that were signed offline, each by the keys of the one before it. Raises Refusal."""
+        by.must_be("approver")
+        try:
+            with self._signing:
+                version = self.repository.accept_roots(roots, datetime.now(UTC))
+        except Untrusted as error:
+            raise Refusal(str(error), code=error.code) from None
+        except KeyRefusal as error:
+            raise Refusal(str(error)) from None
+        with self.database.write() as connection:
+            audit.record(connection, by.name, "trust.root", f"root {version}")
         return version
 
     # For devices
@@ -289,13 +309,17 @@ class Cloud:
     def _turn(self) -> None:
         """Takes rollouts on, and keeps the online metadata fresh, until `stop`."""
         tools = rollout.Tools(self.sign, self._planned, self._base)
-        steps: list[Callable[[], Any]] = [lambda: self._advance(tools), lambda: self.repository.freshen(datetime.now(UTC))]
+        steps: list[Callable[[], Any]] = [lambda: self._advance(tools), self._freshen]
         while not self._stop.wait(0.5):
             for step in steps:
                 try:
                     step()
                 except Exception:
                     log.exception("what the cloud does by itself failed; it is tried again")
+
+    def _freshen(self) -> None:
+        with self._signing:
+            self.repository.freshen(datetime.now(UTC))
 
     def _advance(self, tools: rollout.Tools) -> None:
         while not self._stop.is_set():

@@ -139,6 +139,15 @@ uses = Table(
 )
 """Which version of a business uses which model, in which versions; many to many."""
 
+costs = Table(
+    "costs",
+    metadata,
+    Column("pair", Key, primary_key=True),
+    Column("ram_bytes", BigInteger, nullable=False),
+    Column("shared_bytes", BigInteger, nullable=False),
+)
+"""What a business with its models (`pair`, as of their golden clip) takes of memory: its bundle's figures."""
+
 tokens = Table(
     "tokens",
     metadata,

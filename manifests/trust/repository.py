@@ -20,6 +20,7 @@ from manifests.sync.offline import Update, make
 from manifests.sync.trust import Untrusted
 from manifests.trust import keys
 from manifests.trust.envelope import OFFLINE, ONLINE, seal
+from manifests.trust.roots import chain
 from manifests.trust.targets import Terms, path_of, target
 
 if TYPE_CHECKING:
@@ -83,6 +84,14 @@ class Repository:
     def first_root(self) -> bytes:
         """What a device must come with."""
         return (self.metadata / "1.root.json").read_bytes()
+
+    def versions(self) -> dict[str, int]:
+        """Of the newest root and targets."""
+        return {role: self._newest(role) for role in ("root", "targets")}
+
+    def roots_after(self, version: int) -> list[bytes]:
+        """The roots to publish where this one is known. Raises OSError."""
+        return [(self.metadata / f"{number}.root.json").read_bytes() for number in range(version + 1, self._newest("root") + 1)]
 
     def newest_targets(self) -> Path:
         """The file to publish."""
@@ -195,18 +204,60 @@ class Repository:
         self.freshen(now, always=True)
         return int(targets.signed.version)
 
+    def accept_roots(self, roots: Sequence[bytes], now: datetime) -> int:
+        """Takes the roots that follow the newest one, signed elsewhere, and publishes them; gives the last version. Raises Untrusted.
+
+        Keys for snapshot and timestamp that come with them lie in `online/next`, and take the place of those in `online`. A root after
+        which this repository could not go on is refused: devices would take nothing more.
+        """
+        from tuf.api.exceptions import RepositoryError
+
+        followed = chain(self.root(), roots, now)
+        last = followed[-1].signed
+        targets = self._targets()
+        try:
+            last.verify_delegate("targets", targets.signed_bytes, targets.signatures)
+        except RepositoryError as error:
+            said = (
+                f"root {last.version}: expected one whose keys for targets have signed targets {targets.signed.version}, which are served"
+            )
+            raise Untrusted(
+                "signature", f"{said}: {error}; let one root name old and new keys, then publish targets, then the next root"
+            ) from None
+        used = [self._signer(role, last)[1] for role in ("snapshot", "timestamp")]
+        for root, data in zip(followed, roots, strict=True):
+            self._write(data, f"{root.signed.version}.root.json")
+        self.freshen(now, always=True)
+        for path in used:
+            path.replace(self.folder / "online" / path.name)
+        return int(last.version)
+
+    def _signer(self, role: str, root: Root) -> tuple[CryptoSigner, Path]:
+        """The key that this root names for a role: in use, or next. Raises Untrusted, OSError, KeyRefusal."""
+        for folder in (self.folder / "online", self.folder / "online" / "next"):
+            path = folder / f"{role}.pem"
+            if path.exists() and (signer := keys.load(path)).public_key.keyid in root.roles[role].keyids:
+                return signer, path
+        said = f"root {root.version} names another key for {role}: put its file into {self.folder.name}/online/next of the cloud"
+        raise Untrusted("keys", f"{said}, then publish that root")
+
     def freshen(self, now: datetime, *, always: bool = False) -> bool:
-        """Signs snapshot and timestamp again where something is new or they expire soon. Needs the online keys alone. Raises OSError."""
+        """Signs snapshot and timestamp again where something is new or they expire soon. Needs the online keys alone.
+
+        Raises OSError, Untrusted, KeyRefusal.
+        """
         from tuf.api.metadata import Metadata, MetaFile, Snapshot, Timestamp
 
         if not always and self._read("timestamp.json").signed.expires - now > LASTS["timestamp"] - timedelta(days=1):
             return False
+        root = self.root().signed
+        signers = {role: self._signer(role, root)[0] for role in ("snapshot", "timestamp")}
         version = self._newest("snapshot") + 1
         snapshot = Snapshot(version, expires=_until(now, "snapshot"), meta={"targets.json": MetaFile(self.targets().version)})
-        self._write(self._sign(Metadata(snapshot), [self._online("snapshot")]), f"{version}.snapshot.json")
+        self._write(self._sign(Metadata(snapshot), [signers["snapshot"]]), f"{version}.snapshot.json")
         before = self._read("timestamp.json").signed.version if (self.metadata / "timestamp.json").exists() else 0
         timestamp = Timestamp(before + 1, expires=_until(now, "timestamp"), snapshot_meta=MetaFile(version))
-        self._write(self._sign(Metadata(timestamp), [self._online("timestamp")]), "timestamp.json")
+        self._write(self._sign(Metadata(timestamp), [signers["timestamp"]]), "timestamp.json")
         return True
 
     def director(self) -> CryptoSigner:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from manifests.sync.channel.curve import KeyPair, z85_text
 from manifests.sync.channel.guard import Bucket, Descriptors, Door, hang_up
+from manifests.sync.channel.hoard import Hoard
 from manifests.sync.channel.messages import MAX_BYTES, NOBODY, Ack, Body, Envelope, FromCloud, Refused, WireError, decode, encode
 from manifests.sync.channel.wake import Wake
 
@@ -31,17 +32,19 @@ Standing = Literal["approved", "pending", "revoked", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Per device: `rate` messages a second, `burst` at once. `strangers`: the same for all unknown keys together."""
+    """Per device: `rate` messages a second, `burst` at once; a long one counts as one for each KiB. `strangers`: the same for all unknown
+    keys together.
+    """
 
     rate: float = 20.0
-    burst: float = 200.0
+    burst: float = 1000.0
     strangers: tuple[float, float] = (50.0, 200.0)
     reserve: int | None = None
     """Descriptors that are kept free; None: an eighth, at most 1024."""
     descriptors: int | None = None
     """How many this process may have open; None: as many as the system lets it."""
-    heartbeat_s: float = 15.0
-    silence_s: float = 45.0
+    silence_s: float = 60.0
+    """A connection whose other end has not even acknowledged anything for so long is closed."""
     handshake_s: float = 60.0
     """Longer than it takes to let a whole fleet in that comes at once: what is cut off in the queue only comes again."""
     queue: int = 100
@@ -141,12 +144,14 @@ class Gateway:
         self._zap = self._context.socket(zmq.ROUTER)
         self._zap.bind(ZAP)
         self._router = self._context.socket(zmq.ROUTER)
-        milliseconds = {
-            zmq.HEARTBEAT_IVL: self.limits.heartbeat_s,
-            zmq.HEARTBEAT_TIMEOUT: self.limits.silence_s,
-            zmq.HANDSHAKE_IVL: self.limits.handshake_s,
-        }
+        # The kernel looks for ends that are gone: libzmq's own heartbeats would keep a timer for each connection, and to cancel one it goes
+        # through all there are, so that each of N devices would cost time in proportion to N.
         options = {
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: max(1, int(self.limits.silence_s / 2)),
+            zmq.TCP_KEEPALIVE_INTVL: max(1, int(self.limits.silence_s / 6)),
+            zmq.TCP_MAXRT: int(1000 * self.limits.silence_s),
+            zmq.HANDSHAKE_IVL: int(1000 * self.limits.handshake_s),
             zmq.CURVE_SERVER: 1,
             zmq.ROUTER_MANDATORY: 1,
             zmq.MAXMSGSIZE: MAX_BYTES,
@@ -154,7 +159,6 @@ class Gateway:
             zmq.SNDHWM: self.limits.queue,
             zmq.BACKLOG: 1024,
             zmq.LINGER: 0,
-            **{option: int(1000 * seconds) for option, seconds in milliseconds.items()},
         }
         for option, value in options.items():
             self._router.setsockopt(option, value)
@@ -169,6 +173,7 @@ class Gateway:
         self.endpoint = bytes(self._router.getsockopt(zmq.LAST_ENDPOINT)).decode().rstrip("\0")
         self._port = int(self.endpoint.rpartition(":")[2])
         self._door = Door(self._port)
+        self._hoard = Hoard(self._port)
 
     def notify(self, devices: Iterable[str]) -> None:
         """Something changed for these: a new desired state, a revocation. From any thread."""
@@ -202,6 +207,7 @@ class Gateway:
                 if time.monotonic() >= second:
                     second = time.monotonic() + 1
                     self._listen()
+                    self._hoarded()
                     self._hang_up()
                     self._forget(second - 4 * SILENT_S)
                     self.desk.tick(len(self.peers))
@@ -224,17 +230,26 @@ class Gateway:
         elif room and not before:
             log.warning("there are file descriptors again: new connections are taken")
 
+    def _hoarded(self) -> None:
+        """Ends connections that have filled the memory."""
+        for descriptor in self._hoard.greedy():
+            self.counts.refuse("hoard")
+            self._ending.append(descriptor)
+
     def _hang_up(self) -> None:
-        """Ends connections of keys that were revoked, a moment after they were told why."""
+        """Ends connections, of keys that were revoked a moment after they were told why."""
         ending, self._ending = self._ending, []
         for descriptor in ending:
             hang_up(descriptor, self._port)
 
     def _forget(self, before: float) -> None:
-        """Those that were not heard since may say hello again."""
-        for device in [device for device, peer in self.peers.items() if peer.heard < before]:
-            del self.peers[device]
+        """Those that were not heard since may say hello again. What they left open is closed, unless somebody else has it by now."""
+        silent = [device for device, peer in self.peers.items() if peer.heard < before]
+        left = {self.peers.pop(device).descriptor for device in silent}
+        for device in silent:
             self._buckets.pop(device, None)
+        if left:
+            self._ending += left - {peer.descriptor for peer in self.peers.values()}
 
     def _admit(self) -> None:
         """Answers ZAP requests (https://rfc.zeromq.org/spec/27)."""
@@ -303,7 +318,7 @@ class Gateway:
         if standing == "revoked":
             self._end(device, Peer(routing, frames[1].get(zmq.SRCFD), now))
             raise _Rejected("revoked")
-        if not self._bucket(device, standing, now).take(now):
+        if not self._bucket(device, standing, now).take(now, max(1.0, len(frames[1]) / 1024)):
             raise _Rejected("rate")
         try:
             envelope = decode(frames[1].bytes)

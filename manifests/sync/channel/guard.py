@@ -21,14 +21,22 @@ class Bucket:
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate, self.burst, self.tokens, self.at = rate, burst, burst, now
 
-    def take(self, now: float) -> bool:
-        """Takes one; False where there is none."""
+    def take(self, now: float, many: float = 1.0) -> bool:
+        """Takes so many; False where there are less, and nothing is taken."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
         self.at = now
-        if self.tokens < 1:
+        if self.tokens < many:
             return False
-        self.tokens -= 1
+        self.tokens -= many
         return True
+
+    def wait(self, many: float = 1.0) -> float:
+        """Seconds from the last `take` until there are so many."""
+        return max(0.0, many - self.tokens) / self.rate
+
+    def give_back(self) -> None:
+        """What one was taken for was no harm."""
+        self.tokens = min(self.burst, self.tokens + 1)
 
 
 class Descriptors:
@@ -58,7 +66,7 @@ class Door:
     ATTACH, DETACH = 26, 27
 
     def __init__(self, port: int) -> None:
-        self._socket = next(_listening(port), None)
+        self._socket = next(_sockets(port, listening=True), None)
         self._program = ctypes.create_string_buffer(self.NOTHING)
         self._shut = False
 
@@ -95,21 +103,28 @@ def _socket(descriptor: int) -> socket.socket | None:
     return None
 
 
-def _listening(port: int) -> Iterator[socket.socket]:
+def _sockets(port: int, *, listening: bool) -> Iterator[socket.socket]:
+    """Those of this process on a port, each to be detached."""
     for entry in Path("/proc/self/fd").iterdir():
         found = _socket(int(entry.name))
         if found is None:
             continue
-        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
-            yield found
-        else:
-            found.detach()
+        with contextlib.suppress(OSError):
+            if bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) == listening and found.getsockname()[1] == port:
+                yield found
+                continue
+        found.detach()
+
+
+def accepted(port: int) -> Iterator[socket.socket]:
+    """The connections accepted on a port, each to be detached and never closed."""
+    return _sockets(port, listening=False)
 
 
 def count() -> int:
     """File descriptors that this process has open."""
     here = Path("/proc/self/fd")
-    return here.stat().st_size or sum(1 for _ in here.iterdir())  # Linux tells it since 6.2; the folder has an entry for every device
+    return here.stat().st_size or sum(1 for _ in os.scandir(here))  # Linux tells it since 6.2; the folder has an entry for every device
 
 
 def raise_limit() -> int:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
+from manifests.bundle import canonical
 from manifests.schema.common import Strict
 from manifests.sync.desired import Digest, Revision
 from manifests.sync.reported import Reported, Transition
@@ -152,8 +153,20 @@ def decode(data: bytes) -> Envelope:
     if len(data) > MAX_BYTES:
         raise WireError(f"expected a message of at most {MAX_BYTES} bytes, got {len(data)}")
     try:
-        return Envelope.model_validate_json(data, strict=True)
+        envelope = Envelope.model_validate_json(data, strict=True)
+        _check(envelope.body)
+        return envelope
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "message"
         raise WireError(f"{place[:128]}: expected {expectation(first)}"[:512]) from None
+
+
+def _check(body: Body) -> None:
+    """What may hold anything must be what JSON can say again. Raises WireError."""
+    match body:
+        case Enrol(about=said) | Report(transition=Transition(evidence=said)) | Shadow(reported=Reported(about=said)):
+            try:
+                canonical.encode(said)
+            except canonical.BundleError as error:
+                raise WireError(f"{body.type}: {error}"[:512]) from None

@@ -128,6 +128,13 @@ class Rig:
         times = process.cpu_times()
         return times.user + times.system, process.memory_info().rss
 
+    def carrying(self) -> float:
+        """CPU seconds of the server's thread that libzmq carries all connections in."""
+        assert self.server is not None
+        times = {thread.id: thread.user_time + thread.system_time for thread in psutil.Process(self.server.pid).threads()}
+        names = {each: Path(f"/proc/{self.server.pid}/task/{each}/comm").read_text() for each in times}
+        return sum(seconds for each, seconds in times.items() if names[each].startswith("ZMQbg/IO"))
+
     def database_bytes(self) -> int:
         """What the server's database takes on disk."""
         return sum(path.stat().st_size for path in (self.folder / "ace-cloud").glob("cloud.db*"))

@@ -6,15 +6,20 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
 from manifests.bundle.bundle import opened
 from manifests.bundle.pack import Pack, pack
+from manifests.cloud.limits import HttpLimits
 from manifests.cloud.people import Person
+from manifests.cloud.server import Http, bind, configuration
 from manifests.cloud.service import Cloud
 from manifests.sync.agent.connection import Connection
 from manifests.sync.agent.session import Times
@@ -64,8 +69,15 @@ tunable: {{boxes.score: {{min: 0.1, max: 0.9}}}}
 """
 
 
+COSTS = {"1.0.0": 200, "2.0.0": 300}
+"""MiB that a business takes with each model, and 50 that its processes share."""
+
+
 def pack_all(folder: Path) -> Path:
-    """A bundle with three models and two businesses, one of which comes in two versions; door takes every model, pet those of major 1."""
+    """A bundle with three models and two businesses, one of which comes in two versions; door takes every model, pet those of major 1.
+
+    It says what each takes of memory, but for model 1.1.0.
+    """
     made = Pack()
     for name, business, taken in (("pet", "1.0.0", "^1"), ("pet", "1.1.0", "^1"), ("door", "1.0.0", ">=1.0,<3")):
         for model in ("1.0.0", "1.1.0", "2.0.0"):
@@ -77,6 +89,8 @@ def pack_all(folder: Path) -> Path:
             texts = (MODEL.format(version=model), BUSINESS.format(name=name, version=business, range=taken))
             (place / "all.yaml").write_text("---\n".join(texts))
             each = pack(place, costs={f"model/detector@{model}": {"ram-bytes": 1 << 20}})
+            if model != "1.1.0":
+                each.costs(each.locks[0].pair, {"ram-bytes": COSTS[model] << 20, "shared-memory-bytes": 50 << 20})
             made.items |= each.items
             made.contents |= each.contents
             made.sizes |= each.sizes
@@ -112,6 +126,22 @@ def make_cloud(folder: Path, *, limits: Limits | None = None, database: str = ""
     bundle.write_bytes(ALL_BYTES)
     cloud.upload(ROOT, bundle)
     return cloud
+
+
+@contextmanager
+def served(cloud: Cloud, limits: HttpLimits | None = None) -> Iterator[tuple[str, int]]:
+    """The cloud's HTTP side at a real address."""
+    http = Http(port=0, limits=limits or HttpLimits())
+    listener = bind(http)
+    server = uvicorn.Server(configuration(cloud, http))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_for(lambda: server.started, "the server listens")
+        yield listener.getsockname()[:2]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,19 +12,19 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from manifests.cloud import audit, people
 from manifests.cloud import server as serving
-from manifests.cloud.server import Http, bind, configuration
+from manifests.cloud.limits import HttpLimits
 from manifests.cloud.service import Ask, Cloud
 from manifests.sync.agent.http import CloudHttp, HttpError
 from manifests.sync.channel.messages import Offer
 from manifests.trust.store import TrustStore
 
-from .fleet import ALL_BYTES, DETECTOR, ROOT, make_cloud, populate, wait_for
+from .fleet import ALL_BYTES, DETECTOR, ROOT, make_cloud, populate, served
 
 Ask_ = Callable[..., httpx.Response]
+MANY = HttpLimits(stranger=(1e3, 1e6), person=(1e3, 1e6))
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +36,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def address(cloud: Cloud) -> Iterator[str]:
-    listener = bind(Http(port=0))
-    server = uvicorn.Server(configuration(cloud, Http(port=0)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    wait_for(lambda: server.started, "the server listens")
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(cloud, MANY) as (host, port):
+        yield f"http://{host}:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +77,7 @@ FLOORS = [
     ("approver", "POST", "/v1/resets/99/agree", None),
     ("approver", "POST", "/v1/assign", CHANGE),
     ("approver", "PUT", "/v1/trust/targets", None),
+    ("approver", "POST", "/v1/trust/roots", {"roots": ["{}"]}),
     ("approver", "GET", "/v1/audit", None),
     ("admin", "POST", "/v1/people", {"name": "x", "role": "viewer"}),
     ("admin", "POST", "/v1/people/nobody/revoke", None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -248,6 +249,40 @@ def test_one_device_that_talks_too_much_is_not_heard_and_others_are(tmp_path: Pa
         cloud.stop()
 
 
+def test_a_connection_at_rest_is_the_kernel_s_business(tmp_path: Path) -> None:
+    """libzmq's own heartbeats would cost each of N devices time in proportion to N: it goes through all its timers to cancel one."""
+    cloud = make_cloud(tmp_path)
+    assert cloud.gateway._router.getsockopt(zmq.HEARTBEAT_IVL) == 0
+    cloud.start()
+    try:
+        with raw(cloud, keys := let_in(cloud, "kitchen")) as peer:
+            peer.ask(hello())
+            accepted = socket.socket(fileno=os.dup(cloud.gateway.peers[keys.name].descriptor))
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_USER_TIMEOUT)
+            assert [accepted.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 60_000]
+            accepted.close()
+    finally:
+        cloud.stop()
+
+
+def test_a_connection_that_says_nothing_any_more_ends(cloud: Cloud) -> None:
+    """Unless its descriptor is somebody else's by now."""
+    silent, gone, alive = (let_in(cloud, name) for name in ("silent", "gone", "alive"))
+    with raw(cloud, silent) as one, raw(cloud, gone) as two, raw(cloud, alive) as three:
+        for peer in (one, two, three):
+            assert isinstance(peer.ask(hello()), Welcome)
+            peer.hear()
+        monitor = one.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        peers = cloud.gateway.peers
+        peers[gone.name].descriptor = peers[alive.name].descriptor
+        peers[silent.name].heard = peers[gone.name].heard = -1e9
+        assert monitor.poll(20_000), "the connection has not ended"
+        one.socket.disable_monitor()
+        assert peers.keys() == {alive.name}
+        assert three.ask(Heartbeat(revision=0, reported="0" * 64)) == Ack(shadow=True)
+
+
 def test_it_stops_listening_before_descriptors_run_out(tmp_path: Path) -> None:
     from manifests.sync.channel import guard
 
@@ -336,7 +371,6 @@ def test_key_files_are_their_owners_alone(tmp_path: Path) -> None:
 def test_no_lock_of_the_database_is_lost(tmp_path: Path) -> None:
     """Looking at descriptors must not touch those of files: to close a copy of one releases its locks."""
     import fcntl
-    import socket
     import subprocess
     import sys
 

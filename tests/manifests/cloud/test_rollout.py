@@ -326,26 +326,6 @@ def test_a_rollout_that_cannot_go_on_keeps_no_other_from_it(cloud: Cloud, caplog
     assert show(cloud, broken)["devices"] == {"sent": 2}
 
 
-# What is foreseen
-
-
-def test_what_a_reload_would_do_is_known_before(cloud: Cloud) -> None:
-    ids = populate(cloud, 10, online=7)
-    poor = Reported(active=RUNNING, ram_bytes=10, disk_bytes=10)
-    with cloud.database.write() as connection:
-        for device in ids[:3]:
-            inventory.note_shadows(connection, {device: poor}, 0.0)
-    told = cloud.impact("reload", Ask(("model/detector@2.0.0",), cohort="home"))
-    assert told["businesses"] == {"door": 10}
-    assert told["kept"] == {"pet": "business/pet@1.0.0 takes detector@^1"}
-    counts = {key: told[key]["count"] for key in ("touched", "lacks_ram", "lacks_disk", "offline", "held")}
-    assert counts == {"touched": 10, "lacks_ram": 3, "lacks_disk": 3, "offline": 3, "held": 0}
-    assert told["lacks_ram"]["devices"] == ["home-0", "home-1", "home-2"]
-    assert told["download_bytes"] > 0
-    assert cloud.impact("reload", Ask(("model/detector@2.0.0",), cohort="home", all=True))["refused"]
-    assert not sent(cloud)
-
-
 # Resets
 
 
