@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from manifests.bundle.canonical import BundleError, decode, encode
-from manifests.store.effects import Effects
+from manifests.store.effects import Effects, write_file
 from manifests.store.generations import FACTORY
 from manifests.store.store import FACTORY_FILE, Store, StoreError, StoreInUse
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
-from manifests.store.store import Store
 from manifests.store.effects import write_file
+from manifests.store.store import Store
 from manifests.sync.agent import membership
 from manifests.sync.agent.connection import Connection
 from manifests.sync.agent.http import CloudHttp

@@ -7,6 +7,9 @@ order of its calls and runs nothing; everything else is what a device runs.
 
 from __future__ import annotations
 
+import _strptime  # noqa: F401  what lives import when they need it is here already
+import encodings.idna  # noqa: F401
+import gc
 import json
 import os
 import select
@@ -20,10 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx  # noqa: F401  what lives import when they need it is here already
+import h11  # noqa: F401
+import httpcore  # noqa: F401
+import httpx
 import securesystemslib.signer  # noqa: F401
+import tuf.api.serialization.json
 import tuf.ngclient  # noqa: F401
-import zmq.utils.monitor  # noqa: F401
+import zmq.utils.monitor
+import zmq.utils.z85  # noqa: F401
 
 from flow.switch.service import Service
 from manifests.store import effects as seam
@@ -33,7 +40,7 @@ from manifests.sync.agent import agent as agent_module
 from manifests.sync.agent import process
 from manifests.sync.agent.agent import Agent, Settings
 from manifests.sync.agent.membership import Membership
-from manifests.sync.runtime import Admission, Health, Release, RuntimeRefusal, Staging, Switched, Verification
+from manifests.sync.runtime import RuntimeRefusal
 from manifests.sync.states import State
 from tests.manifests.sync.conftest import Engine
 
@@ -119,8 +126,13 @@ class Forked:
         return 0
 
 
+CERTIFICATES = httpx.create_ssl_context()
+"""Of the system: reading them takes longer than a whole life."""
+
+
 def quick() -> None:
     """What a device waits for does not last long here."""
+    httpx._transports.default.create_ssl_context = lambda *_, **__: CERTIFICATES  # type: ignore[attr-defined]
     states.BACKOFF.update({True: (0.1, 1.0), False: (0.1, 1.0)})  # type: ignore[attr-defined]
     update.PAUSE_S, update.RECONCILE_S = 0.02, 0.1
     agent_module.LOOK_S, process.FIRST_WAIT_S = 0.03, 0.05
@@ -128,7 +140,8 @@ def quick() -> None:
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "os.utime"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-LOCKS = ("lock", "engine.lock")
+LOCKS = ("/lock", "/engine.lock")
+"""They are opened to be locked, and the engine writes into its own."""
 
 
 def guard(plan: Plan) -> None:
@@ -139,9 +152,9 @@ def guard(plan: Plan) -> None:
         if event not in CHANGES and not (event == "open" and values[2] & WRITES):
             return
         paths = [os.fsdecode(value) for value in values if isinstance(value, str | bytes | os.PathLike)]
-        if not any(path.startswith(below) and os.path.basename(path) not in LOCKS for path in paths):
+        if not any(path.startswith(below) and not path.endswith(LOCKS) for path in paths):
             return
-        if event == "os.mkdir" and os.path.isdir(paths[0]):
+        if event == "os.mkdir" and Path(paths[0]).is_dir():
             return  # nothing happens
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != seam.__file__:
@@ -274,6 +287,7 @@ def forked(plan: Plan, what: Callable[[], None]) -> int:
 
 
 def main() -> None:
+    gc.freeze()
     runners = []
     for line in sys.stdin:
         plan = Plan(**json.loads(line))

@@ -25,6 +25,7 @@ import uvicorn
 from sqlalchemy import insert
 
 from manifests.bundle.bundle import opened
+from manifests.bundle.pack import Pack
 from manifests.cloud import inventory
 from manifests.cloud.people import Person
 from manifests.cloud.server import Http, bind, configuration
@@ -77,6 +78,11 @@ class Case:
         return before + after
 
     @property
+    def first(self) -> int:
+        """What is wanted of it first: which of the models, and for a signed file the revision."""
+        return VERIFIED if self.fault == "in verify" else 1
+
+    @property
     def outcomes(self) -> list[str]:
         return [ENDS[state] for state in self.chain if state in ENDS]
 
@@ -86,14 +92,13 @@ class Case:
         return [-signal.SIGKILL] * (self.fault != "error") + [0] * (1 + self.offline)
 
 
+VERIFIED = 3
 HELD = "STAGED"
 """Where an update waits as long as the device is locked."""
 CASES = [
     *(Case(state, "written") for state in State),
-    *(Case(state, "written", power=True, offline=True) for state in State),
-    *(Case(state, "done", power=True) for state in State),
-    *(Case(state, "done", offline=True) for state in State),
-    *(Case(state, "error") for state in State),
+    *(Case(state, "done", power=True, offline=True) for state in State),
+    *(Case(state, "error", offline=offline) for state in State for offline in (False, True)),
     *(Case(State.PRELOAD, f"in {call}") for call in ("admit", "stage", "verify")),
     Case(State.SWAP, "in switch"),
     Case(State.PROBATION, "in settle"),
@@ -123,9 +128,9 @@ class Table:
         self.office = Repository.create(place / "office", now)
         self.cloud = Cloud(place / "cloud", place / "office", endpoint="tcp://127.0.0.1:*")
         self.wanted: dict[int, Desired] = {}
-        for revision, version in enumerate(("1.0.0", "1.1.0", "1.2.0")):
+        for revision in range(4):
             path = place / f"{revision}.ace"
-            packed(place / "manifests", model=version, weights=version.encode() * 5000, golden=revision > 0).save(path)
+            self._packed(revision).save(path)
             with opened(path) as bundle:
                 self.office.add(signable(bundle, probation_s=0.1), now)
                 desired = bundle.desired(ANY_DEVICE, revision=revision, issued=now.isoformat())
@@ -134,6 +139,10 @@ class Table:
         self.listener = bind(Http(port=0))
         self.server = uvicorn.Server(configuration(self.cloud, Http()))
         self.thread = threading.Thread(target=self.server.run, args=([self.listener],))
+
+    def _packed(self, number: int) -> Pack:
+        """The factory's (0), and model 1.1.0 and so on; the last has a golden clip: many files."""
+        return packed(self.place / "manifests", model=f"1.{number}.0", weights=b"%d" % number * 5000, golden=number == VERIFIED)
 
     def run(self) -> None:
         self.cloud.start()
@@ -198,7 +207,7 @@ class Table:
             (place / STORE / "locks" / "lock").touch()
         if case.fault.startswith("in "):
             (place / f"kill-{case.fault[3:]}").touch()
-        self._want(case, 1)
+        self._want(case, case.first)
         return Plan(
             name, str(place), case.state.value, case.fault, case.power, case.offline, revision=2 if case.state is State.SUPERSEDED else 1,
             root=str(self.place / "root.json"), member=str(self.place / "member.json"),
@@ -214,8 +223,7 @@ class Table:
         file = self.place / f"stick-{revision}-{bool(shadow)}.ace"
         if not file.exists():
             update = self.office.update(self.wanted[revision].model_copy(update={"shadow": shadow}), datetime.now(UTC))
-            made = packed(self.place / "manifests", model=f"1.{revision}.0", weights=f"1.{revision}.0".encode() * 5000, golden=True)
-            made.save(file, update.encoded())
+            self._packed(revision).save(file, update.encoded())
         inbox = self.place / str(case) / STORE / "inbox"
         inbox.mkdir(exist_ok=True)
         shutil.copy(file, self.place / str(case) / "stick")
@@ -266,7 +274,7 @@ def test_killed_in_every_state(table: Table, case: Case) -> None:
     with Store(store) as opened_store:
         active = opened_store.generations.role("active")
         assert active is not None
-        assert active.desired.active[0].models["detector"].version == ("1.2.0" if case.state is State.SUPERSEDED else "1.1.0")
+        assert active.desired.active[0].models["detector"].version == f"1.{2 if case.state is State.SUPERSEDED else case.first}.0"
 
 
 CASE = test_killed_in_every_state.__name__

@@ -20,8 +20,8 @@ from manifests.store.effects import Effects
 
 
 class Recorder(Effects):
-    """Does everything for real below `root`, and remembers it. `forgets` are calls that have no lasting effect, as on a lying disk: by name,
-    or by name and path.
+    """Does everything for real below `root`, and remembers it. `forgets` are calls that have no lasting effect, as on a lying disk: by
+    name, or by name and path.
     """
 
     def __init__(self, root: Path, forgets: frozenset[str] = frozenset()) -> None:
@@ -290,19 +290,23 @@ def content(file: File, state: str) -> bytes:
 
 
 def restore(target: Path, tree: dict[Path, File | None], contents: dict[int, bytes], database: tuple[Path, bytes] | None) -> str:
-    """Writes a survivor into an empty folder; the digest says which one it is. A database lasts as the folder does that it lies in."""
+    """Writes a survivor into an empty folder; the digest says which one it is, whatever is left of what is derived. A database lasts as
+    the folder does that it lies in.
+    """
     whole = hashlib.sha256(database[1] if database else b"")
     written: dict[int, Path] = {}
     for path in sorted(tree):
         file = tree[path]
-        whole.update(f"{path}\0".encode())
+        if not derived(path):
+            whole.update(f"{path}\0".encode())
         if file is None:
             (target / path).mkdir(mode=0o700)
         elif id(file) in written:
             os.link(written[id(file)], target / path)
         else:
             data = contents.get(id(file), file.durable)
-            whole.update(hashlib.sha256(data).digest())
+            if not derived(path):
+                whole.update(hashlib.sha256(data).digest())
             (target / path).write_bytes(data)
             (target / path).chmod(0o600)
             written[id(file)] = target / path

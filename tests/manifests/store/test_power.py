@@ -58,9 +58,12 @@ def record(place: Path, bundles: Callable[..., Bundle], forgets: frozenset[str] 
 
 
 def versions(trust: Path) -> list[int]:
-    """Of the metadata that a device keeps, root first; 0 where it has none. Raises ValueError where it cannot be read."""
+    """Of the metadata that a device keeps, root first; 0 where it has none. Raises Violation."""
     paths = [trust / f"{role}.json" for role in ROLES]
-    return [json.loads(path.read_bytes())["signed"]["version"] if path.exists() else 0 for path in paths]
+    try:
+        return [json.loads(path.read_bytes())["signed"]["version"] if path.exists() else 0 for path in paths]
+    except ValueError:
+        raise Violation("metadata are trusted and torn") from None
 
 
 def cuts(effects: Recorder, target: Path, each: int | None = None) -> Iterator[dict[str, Any]]:
@@ -149,7 +152,7 @@ def test_the_update_goes_on_after_every_cut(place: Path, bundles: Callable[..., 
     assert done > 15
 
 
-@pytest.mark.parametrize("lie", ["sync", "sync_folder", "sync_folder .", "sync_folder store/trust"])
+@pytest.mark.parametrize("lie", ["sync", "sync_folder", "sync_folder ."])
 def test_a_disk_that_does_not_sync_breaks_the_promise(place: Path, bundles: Callable[..., Bundle], lie: str) -> None:
     """So the harness would find a sync that is missing."""
     effects = record(place, bundles, frozenset({lie}))

@@ -16,7 +16,6 @@ from tests.manifests.store.full import Full
 from tests.manifests.sync.conftest import Rig, reach, wanted
 from tests.manifests.sync.test_kills import settled
 
-
 STATES = (State.IDLE, State.FETCH, State.GATE, State.SWAP, State.PROBATION, State.COMMITTED, State.ROLLED_BACK)
 
 
