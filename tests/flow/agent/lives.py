@@ -12,14 +12,12 @@ import encodings.idna  # noqa: F401
 import gc
 import json
 import os
-import select
 import signal
-import socket
 import sqlite3
 import sys
 import traceback
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +41,8 @@ from manifests.sync.agent.membership import Membership
 from manifests.sync.runtime import RuntimeRefusal
 from manifests.sync.states import State
 from tests.manifests.sync.conftest import Engine
+
+from .forks import Household, forked
 
 STORE = "store"
 MOST_LIVES = 5
@@ -113,19 +113,6 @@ class Watched(Agent):
             self.stop()
 
 
-class Forked:
-    """In place of a new interpreter: the runner forks the engine."""
-
-    control: socket.socket
-
-    def __init__(self, command: Sequence[str], *, pass_fds: Sequence[int], **_: Any) -> None:
-        socket.send_fds(self.control, [command[-3].encode()], pass_fds)
-        self.pid = int(self.control.recv(32))
-
-    def wait(self) -> int:
-        return 0
-
-
 CERTIFICATES = httpx.create_ssl_context()
 """Of the system: reading them takes longer than a whole life."""
 
@@ -166,11 +153,9 @@ def guard(plan: Plan) -> None:
     sys.addaudithook(hear)
 
 
-def live(plan: Plan, control: socket.socket, first: bool, connected: bool) -> None:
+def live(plan: Plan, first: bool, connected: bool) -> None:
     """One life of the agent."""
     quick()
-    Forked.control = control
-    process.subprocess.Popen = Forked  # type: ignore[assignment, misc]
     guard(plan)
     member = Membership.model_validate_json(Path(plan.member).read_bytes()) if connected else None
     settings = Settings(plan.folder / STORE, ["engine"], member=member, root=Path(plan.root).read_bytes())
@@ -208,7 +193,6 @@ class Served(Engine):
 
 def engine(folder: Path, path: Path, lock: int) -> None:
     """As `python -m flow.switch` would be."""
-    os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -220,70 +204,29 @@ def engine(folder: Path, path: Path, lock: int) -> None:
 # ---- the runner
 
 
-class Runner:
+def run(plan: Plan) -> None:
     """One device: its agent, again and again until it ends in order, and its engine."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._engine = plan, 0
-
-    def run(self) -> None:
-        reported = False
-        try:
-            for number in range(MOST_LIVES):
-                status = self._life(number == 0, reported or not self._plan.offline)
-                tell(self._plan, died=status)
-                if status == -signal.SIGKILL and self._plan.power:
-                    self._end_engine()
-                elif status == 0 and self._plan.offline and not reported:
-                    reported = True
-                elif status != -signal.SIGKILL:
-                    return
-        finally:
-            self._end_engine()
-            tell(self._plan, over=True)
-
-    def _life(self, first: bool, connected: bool) -> int:
-        """Its status, negative for a signal."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            pid = forked(self._plan, lambda: live(self._plan, theirs, first, connected))
-            (self._plan.folder / "agent").write_text(str(pid))
-            watched = os.pidfd_open(pid)
-            poller = select.poll()
-            for descriptor in (ours.fileno(), watched):
-                poller.register(descriptor, select.POLLIN)
-            while watched not in (ready := {descriptor for descriptor, _ in poller.poll()}):
-                if ours.fileno() in ready:
-                    self._start_engine(ours)
-            os.close(watched)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    def _start_engine(self, control: socket.socket) -> None:
-        path, (lock,), _, _ = socket.recv_fds(control, 4096, 1)
-        self._end_engine()
-        self._engine = forked(self._plan, lambda: engine(self._plan.folder, Path(path.decode()), lock))
-        os.close(lock)
-        control.send(str(self._engine).encode())
-
-    def _end_engine(self) -> None:
-        if self._engine:
-            os.kill(self._engine, signal.SIGKILL)
-            os.waitpid(self._engine, 0)
-            self._engine = 0
-
-
-def forked(plan: Plan, what: Callable[[], None]) -> int:
-    """A process that does this and nothing else."""
-    if child := os.fork():
-        return child
-    status = 1
+    failed = partial(fail, plan)
+    home = Household(lambda command, lock: engine(plan.folder, Path(command[-3]), lock), failed)
+    reported = False
     try:
-        what()
-        status = 0
-    except BaseException as error:
-        tell(plan, wrong=f"{type(error).__name__}: {error}", where=traceback.format_exc())
+        for number in range(MOST_LIVES):
+            agent = partial(live, plan, number == 0, reported or not plan.offline)
+            status = home.live(agent, lambda pid: (plan.folder / "agent").write_text(str(pid)))
+            tell(plan, died=status)
+            if status == -signal.SIGKILL and plan.power:
+                home.end()
+            elif status == 0 and plan.offline and not reported:
+                reported = True
+            elif status != -signal.SIGKILL:
+                return
     finally:
-        os._exit(status)
+        home.end()
+        tell(plan, over=True)
+
+
+def fail(plan: Plan, error: BaseException) -> None:
+    tell(plan, wrong=f"{type(error).__name__}: {error}", where="".join(traceback.format_exception(error)))
 
 
 def main() -> None:
@@ -291,7 +234,7 @@ def main() -> None:
     runners = []
     for line in sys.stdin:
         plan = Plan(**json.loads(line))
-        runners.append(forked(plan, Runner(plan).run))
+        runners.append(forked(partial(run, plan), partial(fail, plan)))
     for runner in runners:
         os.waitpid(runner, 0)
 
