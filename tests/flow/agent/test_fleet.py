@@ -15,6 +15,8 @@ from .world import Cloud, Device, assert_contiguous, bundle, frames_read, wait_f
 
 __all__ = ["postgres"]
 COUNT = 10
+WORK_MS = 95
+"""About ten frames a second: twenty streams on two cores."""
 
 
 def rolled_out(cloud: Cloud, version: str) -> dict[str, Any]:
@@ -36,10 +38,10 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture
 def fleet(tmp_path: Path, cloud: Cloud, nursery: Nursery) -> Iterator[dict[str, Device]]:
     """Ten devices, let in and streaming version 1.0.0; 1.1.0 is a good one, 1.2.0 cannot be loaded."""
-    factory = bundle(tmp_path, "1.0.0", op="test.frail", device=True)
+    factory = bundle(tmp_path, "1.0.0", op="test.frail", work_ms=WORK_MS, device=True)
     cloud.publish(factory)
     for version, config in (("1.1.0", "wait_s: 0.05"), ("1.2.0", "how: raise")):
-        cloud.publish(bundle(tmp_path, version, op="test.frail", config=config))
+        cloud.publish(bundle(tmp_path, version, op="test.frail", config=config, work_ms=WORK_MS))
     names = [f"porch-{number}" for number in range(COUNT)]
     made: dict[str, Device] = {}
     try:
