@@ -6,7 +6,6 @@ durable once its file was synced; until then it may be absent, torn or whole. A 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import random
@@ -122,6 +121,8 @@ STATES = ("absent", "torn", "full")
 
 Change = tuple[Folder, str, Any]
 """Folder, name, what is there then (None: nothing)."""
+Tree = dict[str, File | None]
+"""path: file (None: a folder)."""
 
 
 class Disk:
@@ -221,8 +222,8 @@ class Disk:
     def promise(self, facts: dict[str, Any]) -> None:
         self.promised |= facts
 
-    def survivors(self, seed: int, each: int | None) -> Iterator[tuple[dict[Path, File | None], dict[int, bytes]]]:
-        """Trees that may be left: path: file (None: a folder), and the content of each file by its id.
+    def survivors(self, seed: int, each: int | None) -> Iterator[tuple[Tree, dict[int, bytes]]]:
+        """Trees that may be left, and the content of each file by its id.
 
         All subsets of the last changes of stored names, and for each all contents of stored files that were not synced; of older changes,
         and of what is derived, nothing, everything, and some at random. `each`: how many are given, the first and the last included.
@@ -243,29 +244,29 @@ class Disk:
             contents = {id(file): content(file, chance.choice(STATES) if self.dirty[file] else next(left)) for file in dirty}
             yield self.tree(some | other), contents
 
-    def tree(self, kept: set[int]) -> dict[Path, File | None]:
+    def tree(self, kept: set[int]) -> Tree:
         changed: dict[Folder, dict[str, Any]] = {}
         for number, (_, group) in enumerate(self.pending):
             if number in kept:
                 for folder, name, target in group:
                     changed.setdefault(folder, {})[name] = target
-        found: dict[Path, File | None] = {}
+        found: Tree = {}
 
-        def walk(folder: Folder, path: Path) -> None:
+        def walk(folder: Folder, path: str) -> None:
             for name, each in ({**folder.durable, **changed.get(folder, {})}).items():
                 if isinstance(each, Folder):
-                    found[path / name] = None
-                    walk(each, path / name)
+                    found[f"{path}{name}"] = None
+                    walk(each, f"{path}{name}/")
                 elif each is not None:
-                    found[path / name] = each
+                    found[f"{path}{name}"] = each
 
-        walk(self.root, Path())
+        walk(self.root, "")
         return found
 
 
-def derived(path: Path) -> bool:
+def derived(path: Path | str) -> bool:
     """Whether it is made anew from what is stored, whenever it is needed."""
-    return "releases" in path.parts
+    return "/releases/" in f"/{path}/"
 
 
 def happen(change: Change) -> None:
@@ -289,27 +290,28 @@ def content(file: File, state: str) -> bytes:
             return file.now
 
 
-def restore(target: Path, tree: dict[Path, File | None], contents: dict[int, bytes], database: tuple[Path, bytes] | None) -> str:
-    """Writes a survivor into an empty folder; the digest says which one it is, whatever is left of what is derived. A database lasts as
-    the folder does that it lies in.
-    """
-    whole = hashlib.sha256(database[1] if database else b"")
-    written: dict[int, Path] = {}
+def fingerprint(tree: Tree, contents: dict[int, bytes], database: tuple[Path, bytes] | None) -> int:
+    """Which survivor it is, whatever is left of what is derived."""
+    files = {path: None if file is None else contents.get(id(file), file.durable) for path, file in tree.items() if not derived(path)}
+    return hash((frozenset(files.items()), database))
+
+
+def restore(target: Path, tree: Tree, contents: dict[int, bytes], database: tuple[Path, bytes] | None) -> None:
+    """Writes a survivor into an empty folder. A database lasts as the folder does that it lies in."""
+    written: dict[int, str] = {}
     for path in sorted(tree):
-        file = tree[path]
-        if not derived(path):
-            whole.update(f"{path}\0".encode())
+        file, place = tree[path], f"{target}/{path}"
         if file is None:
-            (target / path).mkdir(mode=0o700)
+            Path(place).mkdir(mode=0o700)
         elif id(file) in written:
-            os.link(written[id(file)], target / path)
+            os.link(written[id(file)], place)
         else:
-            data = contents.get(id(file), file.durable)
-            if not derived(path):
-                whole.update(hashlib.sha256(data).digest())
-            (target / path).write_bytes(data)
-            (target / path).chmod(0o600)
-            written[id(file)] = target / path
+            with open(place, "wb", opener=private) as stream:
+                stream.write(contents.get(id(file), file.durable))
+            written[id(file)] = place
     if database is not None and (target / database[0]).parent.is_dir():
         (target / database[0]).write_bytes(database[1])
-    return whole.hexdigest()
+
+
+def private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -18,7 +18,7 @@ from manifests.store.effects import Effects
 from manifests.store.store import FACTORY_FILE, Store, StoreError, install_factory
 from manifests.sync.states import AFTER_SWAP, State, load
 from manifests.trust.store import ROLES
-from tests.manifests.store.power import Disk, Recorder, restore
+from tests.manifests.store.power import Disk, Recorder, fingerprint, restore
 from tests.manifests.sync.conftest import OFFICE, Cloud, Engine, Rig, Time, bundles, place, wanted
 
 __all__ = ["bundles", "place"]
@@ -75,11 +75,11 @@ def cuts(effects: Recorder, target: Path, each: int | None = None) -> Iterator[d
     disk = Disk()
     for number in range(len(effects.calls) + 1):
         for tree, contents in disk.survivors(number, each):
-            shutil.rmtree(target, ignore_errors=True)
-            target.mkdir()
-            name = restore(target, tree, contents, disk.database)
-            if name not in seen:
-                seen.add(name)
+            if (which := fingerprint(tree, contents, disk.database)) not in seen:
+                seen.add(which)
+                shutil.rmtree(target, ignore_errors=True)
+                target.mkdir()
+                restore(target, tree, contents, disk.database)
                 yield dict(disk.promised)
         if number < len(effects.calls):
             disk.apply(effects.calls[number])
