@@ -46,6 +46,7 @@ from .forks import Household, forked
 
 STORE = "store"
 MOST_LIVES = 5
+ERRED = "the disk has erred"
 STRAY = 70
 """The status of an agent that has touched its store, and not through the seam."""
 
@@ -93,6 +94,7 @@ class Faulty(Effects):
             os.kill(os.getpid(), signal.SIGKILL)
         if left and self._plan.fault == "error" and not self._over:
             self._over = True
+            tell(self._plan, said=ERRED)
             raise sqlite3.OperationalError("disk I/O error")
         super().commit(connection)
         come = connection.execute("SELECT 1 FROM wanted").fetchone() is not None if now == State.IDLE else now != self._at

@@ -44,7 +44,7 @@ from tests.manifests.store.test_power import check
 from tests.manifests.sync.conftest import packed
 from tests.manifests.sync.test_kills import KILLS, TRIED, WHOLE
 
-from .lives import STORE, Plan
+from .lives import ERRED, STORE, Plan
 
 HOUSE = Path(__file__).parents[3]
 ROOT = Person("root", "admin")
@@ -98,7 +98,7 @@ HELD = "STAGED"
 CASES = [
     *(Case(state, "written") for state in State),
     *(Case(state, "done", power=True, offline=True) for state in State),
-    *(Case(state, "error", offline=offline) for state in State for offline in (False, True)),
+    *(Case(state, "error") for state in State),
     *(Case(State.PRELOAD, f"in {call}") for call in ("admit", "stage", "verify")),
     Case(State.SWAP, "in switch"),
     Case(State.PROBATION, "in settle"),
@@ -266,6 +266,7 @@ def test_killed_in_every_state(table: Table, case: Case) -> None:
     life = table.lives[str(case)]
     assert not life.wrong, life.wrong[0]
     assert life.statuses == case.statuses, life.said
+    assert (ERRED in life.said) == (case.fault == "error")
     steps = [step for step in life.history if step["state"].upper() in set(State)]
     assert [step["state"].upper() for step in steps] == case.chain, life.said
     assert [step["outcome"] for step in steps if step["outcome"] != "working"] == case.outcomes
