@@ -30,7 +30,7 @@ from manifests.sync.channel.curve import KeyFileError, KeyPair
 from manifests.trust.repository import Repository
 from tests.manifests.store.full import Full
 from tests.manifests.store.power import Recorder
-from tests.manifests.store.test_power import EACH, STORE, Violation, cuts, versions
+from tests.manifests.store.test_power import STORE, Violation, cuts, versions
 from tests.manifests.sync.conftest import place
 
 __all__ = ["place"]
@@ -176,7 +176,7 @@ def record(place: Path, office: Office, forgets: frozenset[str] = frozenset()) -
 def test_every_cut_leaves_an_agent_that_goes_on(place: Path, office: Office) -> None:
     effects = record(place, office)
     count = 0
-    for promised in cuts(effects, place / "cut", EACH):
+    for promised in cuts(effects, place / "cut"):
         store = place / "cut" / STORE
         check(store, promised)
         Device(store, office, Effects()).go_on()
@@ -194,7 +194,7 @@ def test_a_disk_that_does_not_sync_breaks_the_promise(place: Path, office: Offic
 
 
 def check_all(effects: Recorder, target: Path) -> None:
-    for promised in cuts(effects, target, EACH):
+    for promised in cuts(effects, target):
         check(target / STORE, promised)
 
 
