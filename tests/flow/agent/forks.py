@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -13,6 +14,7 @@ from typing import Any
 from manifests.sync.agent import process
 
 MOST_COMMAND = 1 << 16
+PR_SET_PDEATHSIG = 1
 
 
 class Forked:
@@ -80,11 +82,12 @@ class Household:
 
 
 def forked(what: Callable[[], None], failed: Callable[[BaseException], None]) -> int:
-    """A process that does this and nothing else."""
+    """A process that does this and nothing else, and ends with this one, whatever becomes of the tests."""
     if child := os.fork():
         return child
     status = 1
     try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         what()
         status = 0
     except SystemExit as end:

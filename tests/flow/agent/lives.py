@@ -233,12 +233,9 @@ def fail(plan: Plan, error: BaseException) -> None:
 
 def main() -> None:
     gc.freeze()
-    runners = []
     for line in sys.stdin:
         plan = Plan(**json.loads(line))
-        runners.append(forked(partial(run, plan), partial(fail, plan)))
-    for runner in runners:
-        os.waitpid(runner, 0)
+        forked(partial(run, plan), partial(fail, plan))
 
 
 if __name__ == "__main__":

@@ -158,12 +158,9 @@ def main() -> None:
     for name in NEEDED:
         importlib.import_module(name)
     gc.freeze()
-    runners = []
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)
-        runners.append(forked(lambda order=order: household(order), failed))  # type: ignore[misc]
-    for runner in runners:
-        os.waitpid(runner, 0)
+        forked(lambda order=order: household(order), failed)  # type: ignore[misc]
 
 
 if __name__ == "__main__":
