@@ -131,13 +131,9 @@ def put_factory(store: Path, factory: Path | None) -> None:
 
 def membership(store: Path, join: Path | None, cloud: str, token: str) -> Membership | None:
     """Which cloud the device belongs to. Raises MembershipError, OSError."""
-    from manifests.store.effects import Effects
     from manifests.sync.agent.membership import Membership, MembershipError, joined
 
-    if join is not None:
-        Effects().mkdir(store)
-        Effects().mkdir(store / "keys")
-    member = joined(store / "keys", join)
+    member = joined(store, join)
     if member is None and (cloud or token):
         raise MembershipError(
             "expected --join FILE, of `ace fleet invite NAME --join FILE`, for a device that belongs to no cloud yet, got none"

@@ -1,4 +1,4 @@
-"""The seam: every change that store and agent make to the disk is one call here, and nothing else touches it.
+"""The seam: every change that store, trust store and agent make to the disk is one call here, and nothing else touches it.
 
 Tests put their own implementation in its place: they cut after every call, lose what was not synced, and fill the disk.
 """
@@ -16,9 +16,13 @@ class Effects:
     Every method raises OSError (`commit` and `copy`: also sqlite3.Error).
     """
 
-    def mkdir(self, path: Path) -> None:
-        """A private folder; nothing happens where there is one."""
-        path.mkdir(mode=0o755, exist_ok=True)
+    def mkdir(self, path: Path, mode: int = 0o755) -> None:
+        """A folder; nothing happens where there is one."""
+        path.mkdir(mode=mode, exist_ok=True)
+
+    def touch(self, path: Path) -> None:
+        """A private file to be locked, empty where it is new; nothing happens where there is one."""
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def create(self, path: Path, mode: int = 0o600) -> None:
         """An empty file, in place of any other."""
@@ -87,3 +91,22 @@ class Effects:
     def copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
         """The target's content is that of the source, durable, whole or not at all."""
         source.backup(target)
+
+
+def make_folder(effects: Effects, path: Path, mode: int = 0o755) -> None:
+    """A folder that a power cut does not take away. Raises OSError."""
+    effects.mkdir(path, mode)
+    above = path.absolute().parent
+    # A mount point's name is not ours to keep, nor one in a folder that we may not even read.
+    if above.stat().st_dev == path.stat().st_dev and os.access(above, os.R_OK):
+        effects.sync_folder(above)
+
+
+def write_file(effects: Effects, path: Path, data: bytes) -> None:
+    """A file that only its owner may read: whole and durable, or as it was before. Raises OSError."""
+    part = path.with_name(f"{path.name}.part")
+    effects.create(part)
+    effects.write(part, data, 0)
+    effects.sync(part)
+    effects.rename(part, path)
+    effects.sync_folder(path.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from manifests.bundle.canonical import BundleError, encode
@@ -72,7 +73,7 @@ class Generations:
 
     def document(self, item: Item) -> ItemDocument:
         """The document of an item in the store. Raises BundleError and OSError."""
-        return read_item(self._blobs.read(item.digest), item)
+        return _parsed(self._blobs.read(item.digest), item)
 
     def needs(self, desired: Desired) -> set[str]:
         """Digests of everything that this state consists of, as far as it is known here."""
@@ -89,6 +90,10 @@ class Generations:
             return all(map(self._blobs.is_sound, self.needs(generation.desired)))
         except (BundleError, OSError):
             return False
+
+
+_parsed = lru_cache(maxsize=32)(read_item)
+"""Items are immutable, and asked for at every step of an update."""
 
 
 def items_of(desired: Desired) -> tuple[Item, ...]:

@@ -8,6 +8,7 @@ desired state asks for. What is stored is never rewritten.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from manifests.bind import absolute
@@ -119,7 +120,7 @@ def _business(store: Store, wanted: DesiredBusiness) -> Business:
     """The business with its models pinned."""
     item = wanted.business
     document = store.generations.document(item)
-    manifest = read_manifest(_file(store, document, MANIFEST), item.selector)
+    manifest = known_manifest(_file(store, document, MANIFEST), item.selector)
     if not isinstance(manifest, Business) or item.kind != "business":
         raise Mismatch(f"{item.selector}: expected a business, got a {type(manifest).__name__}")
     if set(wanted.models) != set(manifest.models):
@@ -148,7 +149,7 @@ def _business(store: Store, wanted: DesiredBusiness) -> Business:
 
 def _check_model(store: Store, item: Item) -> None:
     document = store.generations.document(item)
-    manifest = read_manifest(_file(store, document, MANIFEST), item.selector)
+    manifest = known_manifest(_file(store, document, MANIFEST), item.selector)
     if not isinstance(manifest, Model) or (manifest.name, manifest.version) != (item.name, item.version):
         raise Mismatch(f"{item.selector}: expected the manifest of that model, got another one; pack it again")
     if manifest.file not in document.files:
@@ -173,7 +174,7 @@ def device_of(store: Store, desired: Desired, device_file: Path | None) -> Devic
     if item is None or item == came_with:
         item = came_with if device_file is None else None
     if item is not None:
-        manifest = read_manifest(_file(store, store.generations.document(item), MANIFEST), item.selector)
+        manifest = known_manifest(_file(store, store.generations.document(item), MANIFEST), item.selector)
         if not isinstance(manifest, Device) or item.kind != "device":
             raise Mismatch(f"{item.selector}: expected a Device manifest, got a {type(manifest).__name__}")
         return manifest
@@ -220,6 +221,10 @@ def read_manifest(data: bytes, what: str) -> Model | Business | Device:
     if manifest is None or problems:
         raise BundleError(str(ManifestError(problems)))
     return manifest
+
+
+known_manifest = lru_cache(maxsize=16)(read_manifest)
+"""The same for what is in the store already, which is asked for at every step of an update."""
 
 
 def _file(store: Store, document: ItemDocument, path: str) -> bytes:

@@ -7,9 +7,9 @@ import secrets
 from pathlib import Path
 
 from manifests.bundle.canonical import BundleError, decode, encode
-from manifests.store.effects import Effects
+from manifests.store.effects import Effects, write_file
 from manifests.store.generations import FACTORY
-from manifests.store.store import FACTORY_FILE, Store, StoreError, StoreInUse, write_file
+from manifests.store.store import FACTORY_FILE, Store, StoreError, StoreInUse
 
 MARKER = "reset.json"
 MAX_REASON = 500
@@ -26,7 +26,7 @@ def request_reset(root: str | os.PathLike[str], reason: str, *, effects: Effects
     if os.geteuid() not in (0, owner):
         raise StoreError(f"{root}: expected root or its owner (user {owner}) to reset it, got user {os.geteuid()}; use sudo")
     marker = encode({"id": secrets.token_hex(8), "reason": reason[:MAX_REASON]})
-    write_file(effects or Effects(), path / f"{MARKER}.part", path / MARKER, marker)
+    write_file(effects or Effects(), path / MARKER, marker)
 
 
 def reset_local(root: str | os.PathLike[str], reason: str) -> str:

@@ -14,7 +14,7 @@ from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import BundleError, decode, digest, encode
 from manifests.store.blobs import CHUNK, BlobError, Blobs
 from manifests.store.database import Database, DatabaseBroken, set_aside
-from manifests.store.effects import Effects
+from manifests.store.effects import Effects, make_folder, write_file
 from manifests.store.generations import FACTORY, Generations, content
 from manifests.sync.desired import Desired
 
@@ -88,9 +88,7 @@ class Store:
 
     def raise_floor(self, revision: int) -> None:
         """Writes down, outside the database too, that nothing older than this revision is ever taken. Raises OSError."""
-        path, part = self.root / FLOOR, self.root / f"{FLOOR}.part"
-        data = encode({"revision": revision, "time": int(self.fact("time", 0))})
-        write_file(self.effects, part, path, data)
+        write_file(self.effects, self.root / FLOOR, encode({"revision": revision, "time": int(self.fact("time", 0))}))
 
     def free(self) -> int:
         """Bytes that may still be written."""
@@ -115,14 +113,15 @@ class Store:
         self.blobs.finish(sha256)
 
     def _folders(self) -> None:
-        self.effects.mkdir(self.root)
+        make_folder(self.effects, self.root)
         for name in FOLDERS:
             self.effects.mkdir(self.root / name)
         self.effects.sync_folder(self.root)
         self.effects.sync_folder(self.root / "blobs")
 
     def _locked(self) -> int:
-        lock = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.effects.touch(self.root / LOCK)
+        lock = os.open(self.root / LOCK, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -199,8 +198,7 @@ def install_factory(root: str | os.PathLike[str], bundle: str | os.PathLike[str]
     if (path / FACTORY_FILE).exists() or (path / "state.db").exists():
         raise StoreError(f"{root}: expected a place without a store, got one; `ace reset --local` brings it back to its factory state")
     for folder in (path, path / "factory"):
-        effects.mkdir(folder)
-    effects.sync_folder(path)
+        make_folder(effects, folder)
     part = path / f"{FACTORY_FILE}.part"
     with Bundle(bundle) as checked, checked.path.open("rb") as stream:
         effects.create(part)
@@ -212,15 +210,6 @@ def install_factory(root: str | os.PathLike[str], bundle: str | os.PathLike[str]
     effects.sync(part)
     effects.rename(part, path / FACTORY_FILE)
     effects.sync_folder(path / "factory")
-
-
-def write_file(effects: Effects, part: Path, path: Path, data: bytes) -> None:
-    """A file, whole and durable or as it was before. Raises OSError."""
-    effects.create(part)
-    effects.write(part, data, 0)
-    effects.sync(part)
-    effects.rename(part, path)
-    effects.sync_folder(path.parent)
 
 
 def joined(parts: Iterator[bytes], size: int = CHUNK) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from manifests.bundle.items import MANIFEST, ItemDocument
 from manifests.schema.business import Business
 from manifests.store.generations import Generation, items_of
-from manifests.store.release import read_manifest, release
+from manifests.store.release import known_manifest, release
 from manifests.store.store import Store
 from manifests.sync.clock import TrustedClock
 from manifests.sync.desired import Desired
@@ -57,7 +57,7 @@ class Context:
         found: dict[str, Goals] = {}
         for each in desired.active:
             document = self.store.generations.document(each.business)
-            manifest = read_manifest(self.store.blobs.read(document.files[MANIFEST].sha256), each.business.selector)
+            manifest = known_manifest(self.store.blobs.read(document.files[MANIFEST].sha256), each.business.selector)
             if isinstance(manifest, Business):
                 goals = Goals(manifest.goals.rate, manifest.goals.latency_ms)
                 found |= {f"{manifest.name}.{output}": goals for output in manifest.outputs}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manifests.store.effects import Effects, make_folder, write_file
 from manifests.sync.desired import Desired
 from manifests.sync.trust import Untrusted, Verified
 from manifests.trust import policy
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Fetch = Callable[[str, int], bytes | None]
 """Gets a metadata file by its name, at most so many bytes and one more; None where there is none. Raises OSError where it cannot."""
 
+HISTORY = "root_history"
 ROLES = ("root", "timestamp", "snapshot", "targets")
 CODES = {
     "ExpiredMetadataError": "expired",
@@ -54,9 +55,11 @@ class View:
 class TrustStore:
     """Files below `folder`. `root`: the first root metadata, which came with the device; everything else is believed through it."""
 
-    def __init__(self, folder: Path, root: bytes) -> None:
-        self.folder, self._root = folder, root
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, root: bytes, effects: Effects | None = None) -> None:
+        self.folder, self._root, self._effects = folder, root, effects or Effects()
+        for each in (folder, folder / HISTORY):
+            make_folder(self._effects, each)
+            self._effects.sync_folder(each)  # what an agent that was killed had renamed, and not yet synced
 
     def refresh(self, fetch: Fetch, now: datetime) -> None:
         """Gets newer metadata, or finds that there are none. Raises Untrusted, OSError; what was known before stays known.
@@ -64,10 +67,9 @@ class TrustStore:
         `now` is the time that the device trusts; its system clock is not asked.
         """
         from tuf.api.exceptions import DownloadError, RepositoryError
-        from tuf.ngclient import Updater
 
         try:
-            updater = Updater(str(self.folder), "tuf:", fetcher=_fetcher(fetch), bootstrap=self._root)
+            updater = _updater(self.folder, self._root, self._effects, fetch)
             # The client workflow has no parameter for the time.
             updater._trusted_set.reference_time = now.astimezone(UTC)
             updater.refresh()
@@ -76,8 +78,6 @@ class TrustStore:
                 raise error.__cause__ from None
             name = type(error).__name__
             raise Untrusted(CODES.get(name, "metadata"), f"the signed metadata were refused: {error}") from None
-        finally:
-            self._settle()
 
     def view(self) -> View:
         """What is known, whether or not it has expired. Raises Untrusted where nothing is known yet."""
@@ -106,18 +106,6 @@ class TrustStore:
         expired = view.expired(now)
         policy.check(desired, held, view.items, fresh=not expired, expired=expired, offline=signer == OFFLINE)
         return desired
-
-    def _settle(self) -> None:
-        """The client renames without syncing; a power cut must not leave empty files behind their names."""
-        for path in (*self.folder.glob("*.json"), *self.folder.glob("root_history/*.json"), self.folder / "root_history", self.folder):
-            try:
-                descriptor = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:
-                continue
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def check_root(data: bytes) -> str:
@@ -162,6 +150,40 @@ def folder_fetch(folder: Path) -> Fetch:
             return None
 
     return fetch
+
+
+def _updater(folder: Path, root: bytes, effects: Effects, fetch: Fetch) -> Any:
+    """TUF's client workflow. What it keeps goes through the seam, each file whole and durable before the next."""
+    from tuf.api.metadata import Metadata
+    from tuf.api.serialization import DeserializationError
+    from tuf.ngclient import Updater
+
+    class Durable(Updater):
+        """Its own way of writing syncs nothing, and begins each time by making the first root the current one."""
+
+        def _persist_file(self, filename: str, data: bytes) -> None:
+            path = Path(filename)
+            if _read(path) != data:
+                write_file(effects, path, data)
+
+        def _update_root_symlink(self) -> None:
+            current, trusted = folder / "root.json", self._trusted_set.root.version
+            try:
+                known = Metadata.from_bytes(_read(current)).signed.version
+            except DeserializationError:
+                known = 0
+            if known < trusted:
+                self._persist_file(str(current), _read(folder / HISTORY / f"{trusted}.root.json"))
+
+    return Durable(str(folder), "tuf:", fetcher=_fetcher(fetch), bootstrap=root)
+
+
+def _read(path: Path) -> bytes:
+    """What the file holds; nothing where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _fetcher(fetch: Fetch) -> Any:

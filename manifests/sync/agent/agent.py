@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.bundle.canonical import BundleError, digest
+from manifests.store.effects import Effects
 from manifests.store.store import Store
 from manifests.sync.agent.describe import Describer
 from manifests.sync.agent.http import HttpError
@@ -77,7 +78,7 @@ class Agent:
     Raises StoreError, KeyFileError, OSError, sqlite3.Error where the store cannot be used.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None], effects: Effects | None = None) -> None:
         self._settings, self._say = settings, say
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._stopping = False
@@ -86,7 +87,7 @@ class Agent:
         self._state = State.IDLE
         self._told, self._held, self._full, self._wrong_at = "", "", "", time.monotonic()
         self._trouble: dict[str, str] = {}
-        self.store = Store(settings.store)
+        self.store = Store(settings.store, effects=effects)
         try:
             self._assemble()
         except BaseException:
@@ -95,20 +96,21 @@ class Agent:
 
     def _assemble(self) -> None:
         settings, store = self._settings, self.store
-        self.keys = KeyPair.at(store.root / "keys" / "device.key")
+        self.keys = KeyPair.at(store.root / "keys" / "device.key", store.effects)
         self.process = EngineProcess(
-            settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say, purpose=self._purpose()
-        )
+            settings.engine, store.root / "run", ready=lambda: self._queue.put(("engine", None)), say=self._say, purpose=self._purpose(),
+            effects=store.effects,
+        )  # fmt: skip
         clock = TrustedClock(float(store.fact("time", 0.0)))
         self._mirror = Mirror(lambda document: self._queue.put(("offer", document)), lambda number: self._queue.put(("safe", number)))
         self._link = None
         if settings.member is not None:
-            self._link = Link(store.root, self.keys, settings.member, self._mirror, session=self._session(), now=clock.now, say=self._say)
+            self._link = Link(store, self.keys, settings.member, self._mirror, session=self._session(), now=clock.now, say=self._say)
         self._files = FileFetcher(self._link)
         self._metadata: KeptMetadata | None = None
         verifier: Verifier = NoRoot()
         if root := settings.root or (settings.member.root.encode() if settings.member else b""):
-            trust = TrustStore(store.root / "trust", root)
+            trust = TrustStore(store.root / "trust", root, store.effects)
             self._metadata = KeptMetadata(trust, store, clock.now, self._link.http.metadata if self._link else None)
             verifier = TargetsVerifier(trust, lambda: held(store, self.keys.name))
         engine = Engine(self.process.socket)
@@ -118,9 +120,7 @@ class Agent:
             gate=Gate(store, settings.device_file), limits=settings.limits,
         )  # fmt: skip
         self._describer = Describer(store, dict(settings.about), settings.free_memory, clock.now)
-        inbox = store.root / "inbox"
-        store.effects.mkdir(inbox)
-        self._inbox = Inbox(inbox, self._take_file, self._refuse_file, self._needs)
+        self._inbox = Inbox(store.root / "inbox", store.effects, self._take_file, self._refuse_file, self._needs)
 
     def _purpose(self) -> str:
         """What an engine that lives must have been started for: this software, the device's own manifest as it is now, and this database,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manifests.bundle.canonical import BundleError
+from manifests.store.effects import Effects
 from manifests.sync.offline import Update, update_of
 from manifests.sync.trust import Untrusted
 
@@ -29,9 +30,11 @@ class Inbox:
     """
 
     def __init__(
-        self, folder: Path, take: Callable[[Update, Path], None], refuse: Callable[[str, str], None], needed: Callable[[Path], bool]
-    ) -> None:
-        self.folder, self._take, self._refuse, self._needed = folder, take, refuse, needed
+        self, folder: Path, effects: Effects, take: Callable[[Update, Path], None], refuse: Callable[[str, str], None],
+        needed: Callable[[Path], bool],
+    ) -> None:  # fmt: skip
+        self.folder, self._effects, self._take, self._refuse, self._needed = folder, effects, take, refuse, needed
+        effects.mkdir(folder)
         self._seen: dict[Path, _Seen] = {}
 
     def look(self) -> None:
@@ -57,7 +60,7 @@ class Inbox:
             self._try(path)
             seen.taken = True  # where the disk did not take it, it stays and is tried again
         elif not self._needed(path):
-            path.unlink()
+            self._effects.unlink(path)
 
     def _try(self, path: Path) -> None:
         try:

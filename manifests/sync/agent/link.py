@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+from manifests.store.effects import write_file
+from manifests.store.store import Store
 from manifests.sync.agent import membership
 from manifests.sync.agent.connection import Connection
 from manifests.sync.agent.http import CloudHttp
@@ -23,16 +24,16 @@ class Link:
     """One device's way to its cloud. It is there or not; whoever uses it goes on without."""
 
     def __init__(
-        self, store: Path, keys: KeyPair, member: Membership, mirror: Mirror, *, session: str, now: Callable[[], float],
+        self, store: Store, keys: KeyPair, member: Membership, mirror: Mirror, *, session: str, now: Callable[[], float],
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._kept, self._member, self._say = store / "keys" / membership.NAME, member, say
-        self._now = now
+        self._folder, self._effects = store.root / "keys", store.effects
+        self._member, self._say, self._now = member, say, now
         authority = None
         if member.authority:
-            authority = store / "keys" / "authority.pem"
-            if not authority.is_file() or authority.read_text() != member.authority:
-                authority.write_text(member.authority)
+            authority = self._folder / "authority.pem"
+            if not authority.is_file() or authority.read_bytes() != member.authority.encode():
+                write_file(self._effects, authority, member.authority.encode())
         self.http = CloudHttp(member.http, lambda: self._channel().token(), lambda: self._channel().renew(), authority)
         self.connection = Connection(
             member.endpoint, bytes.fromhex(member.key), keys, mirror, Rows(session, mirror.waiting, mirror.acknowledge, now),
@@ -73,7 +74,7 @@ class Link:
             self._silent = self._now()
             if self._member.token:
                 self._member = self._member.model_copy(update={"token": ""})
-                membership.write(self._kept, self._member)
+                membership.write(self._folder / membership.NAME, self._member, self._effects)
             self._tell(f"cloud: connected to {self._member.endpoint} as {session.name}")
         elif session.refusal:
             self._tell(f"cloud: {session.refusal}; the device goes on as it is")

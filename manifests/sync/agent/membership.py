@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from manifests.schema.common import Strict
+from manifests.store.effects import Effects, make_folder, write_file
 from manifests.sync.desired import Digest
 
 NAME = "cloud.json"
@@ -53,45 +53,40 @@ def read(path: Path) -> Membership:
         raise MembershipError(f"{path}: {error}") from None
 
 
-def write(path: Path, membership: Membership) -> None:
+def write(path: Path, membership: Membership, effects: Effects | None = None) -> None:
     """Whole and durable, readable by its owner alone. Raises OSError."""
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(membership.model_dump_json(indent=1, exclude_defaults=True))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    effects = effects or Effects()
+    effects.unlink(path.with_name(f"{path.name}.part"))  # whoever else may read what was left there must not read this
+    write_file(effects, path, membership.model_dump_json(indent=1, exclude_defaults=True).encode())
 
 
-def joined(keys: Path, given: Path | None) -> Membership | None:
-    """The cloud of the device whose keys lie in this folder; `given`: a file that says so, taken once.
+def joined(store: Path, given: Path | None, effects: Effects | None = None) -> Membership | None:
+    """The cloud of the device whose store this is, made where there is none; `given`: a file that says so, taken once.
 
     None for a device without a cloud. Raises MembershipError, OSError.
     """
+    effects = effects or Effects()
+    keys = store / "keys"
     kept = keys / NAME
     known = read(kept) if kept.exists() else None
     if given is None:
         return known
     asked = read(given)
     if known is None:
-        write(kept, asked)
+        for folder in (store, keys):
+            make_folder(effects, folder)
+        write(kept, asked, effects)
         return asked
     if known.key != asked.key:
         raise MembershipError(
             f"{given}: expected the cloud that this device belongs to (key {known.key[:12]}), got another one (key {asked.key[:12]}); "
-            f"to change it, remove {kept} and {keys.parent / 'trust'} first"
+            f"to change it, remove {kept} and {store / 'trust'} first"
         )
     moved = known.model_copy(
         update={"endpoint": asked.endpoint, "http": asked.http, "authority": asked.authority, "token": known.token and asked.token}
     )
     if moved != known:
-        write(kept, moved)
+        write(kept, moved, effects)
     return moved
 
 

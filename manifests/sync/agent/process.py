@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from manifests.store.effects import Effects, make_folder, write_file
 from manifests.sync.channel.wake import Wake
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
@@ -41,13 +42,15 @@ class EngineProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], folder: Path, *, ready: Callable[[], None], say: Callable[[str], None], purpose: str = ""
-    ) -> None:
+        self, command: Sequence[str], folder: Path, *, ready: Callable[[], None], say: Callable[[str], None], purpose: str = "",
+        effects: Effects | None = None,
+    ) -> None:  # fmt: skip
         self.socket = folder / "engine"
         if len(os.fsencode(self.socket)) > MOST_PATH:
             most = MOST_PATH - len(os.fsencode(self.socket)) + len(os.fsencode(folder))
             raise OSError(36, f"expected a path of at most {most} characters, got a longer one; choose another --store", str(folder))
-        folder.mkdir(mode=0o700, exist_ok=True)
+        self._effects = effects or Effects()
+        make_folder(self._effects, folder, 0o700)
         if folder.is_symlink() or folder.stat().st_mode & 0o077 or folder.stat().st_uid != os.geteuid():
             raise OSError(1, f"expected a folder of our own with mode 0700 (chmod 700 {folder})", str(folder))
         self._command, self._lock_path, self._ready, self._say = list(command), folder / "engine.lock", ready, say
@@ -108,7 +111,8 @@ class EngineProcess:
 
     def _begin(self) -> tuple[int, bool]:
         """A descriptor that tells when the engine has died, and whether it is a new one."""
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._effects.touch(self._lock_path)
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         try:
             while self._goes_on():
                 try:
@@ -145,11 +149,11 @@ class EngineProcess:
             return False
 
     def _spawn(self, lock: int) -> int:
-        os.ftruncate(lock, 0)
-        self.socket.unlink(missing_ok=True)
+        self._effects.create(self._lock_path)
+        self._effects.unlink(self.socket)
         if not self._is_mine():
             with contextlib.suppress(OSError):  # a full disk stops no engine: at worst the next agent starts it anew
-                self._origin_path.write_text(self._origin)
+                write_file(self._effects, self._origin_path, self._origin.encode())
         command = [*self._command, "--socket", str(self.socket), "--lock", str(lock)]
         # A session of its own: what a terminal sends to the agent is the agent's to pass on.
         self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(lock,), start_new_session=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from manifests.store.effects import Effects, make_folder, write_file
 
 BYTES = 32
 
@@ -47,24 +48,13 @@ class KeyPair:
         return cls(z85.decode(zmq.curve_public(z85.encode(secret))), secret)
 
     @classmethod
-    def at(cls, path: Path) -> KeyPair:
+    def at(cls, path: Path, effects: Effects | None = None) -> KeyPair:
         """The key in this file; makes one where there is none. Raises KeyFileError, OSError."""
+        effects = effects or Effects()
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pair = cls.create()
-            part = path.with_name(f"{path.name}.{os.getpid()}")
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(pair.secret.hex() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            make_folder(effects, path.parent)
             # A key that a power cut takes back would leave a device that nobody knows, with its invitation spent.
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_file(effects, path, f"{cls.create().secret.hex()}\n".encode())
         return cls.load(path)
 
 

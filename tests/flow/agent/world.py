@@ -239,12 +239,14 @@ class Device:
     def said(self) -> str:
         return (self.folder / f"{self.name}.txt").read_text()
 
-    def start(self) -> Device:
+    def arguments(self) -> list[str]:
         arguments = ["agent", "--store", str(self.store), "--out", f"levels={self.results}", "--workers", self.workers, *self.more]
         arguments += ["--factory", str(self.factory)] if self.factory else []
-        arguments += ["--join", str(self.join)] if self.join else []
+        return arguments + (["--join", str(self.join)] if self.join else [])
+
+    def start(self) -> Device:
         with (self.folder / f"{self.name}.txt").open("a") as errors:
-            self.process = subprocess.Popen([*COMMAND, *arguments], stderr=errors, cwd=self.folder, env=self._environment())
+            self.process = subprocess.Popen([*COMMAND, *self.arguments()], stderr=errors, cwd=self.folder, env=self._environment())
         return self
 
     def _environment(self) -> dict[str, str]:

@@ -105,17 +105,17 @@ def test_a_folder_that_others_may_enter_and_a_path_that_is_too_long(ask: Ask, tm
 def test_the_file_of_an_invitation_is_kept_and_moved(tmp_path: Path) -> None:
     from manifests.sync.agent.membership import joined, reachable, read
 
-    keys, given = tmp_path / "keys", tmp_path / "porch.join"
-    keys.mkdir()
-    assert joined(keys, None) is None
+    store, given = tmp_path / "store", tmp_path / "porch.join"
+    assert joined(store, None) is None
     member = Membership(endpoint="tcp://one:8481", key="ab" * 32, http="https://one", root="{}", token="t" * 20)
     write(given, member)
-    assert joined(keys, given) == joined(keys, None) == member
-    write(keys / "cloud.json", member.model_copy(update={"token": ""}))
+    assert joined(store, given) == joined(store, None) == member
+    kept = store / "keys" / "cloud.json"
+    write(kept, member.model_copy(update={"token": ""}))
     write(given, member.model_copy(update={"endpoint": "tcp://two:8481"}))
-    moved = joined(keys, given)
+    moved = joined(store, given)
     assert moved is not None
     assert (moved.endpoint, moved.token) == ("tcp://two:8481", ""), "a device that is let in asks no more"
-    assert read(keys / "cloud.json") == moved
+    assert read(kept) == moved
     assert reachable("tcp://0.0.0.0:8481", "https://cloud.example:8480") == "tcp://cloud.example:8481"
     assert reachable("tcp://127.0.0.1:9", "https://cloud.example") == "tcp://127.0.0.1:9"

@@ -350,7 +350,7 @@ def test_a_new_key_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "fsync", watch)
     KeyPair.at(tmp_path / "key")
-    (content, _), (folder, names) = synced
+    _, (content, _), (folder, names) = synced
     assert (content.parent, folder, names) == (tmp_path, tmp_path, ["key"])
 
 

@@ -84,7 +84,7 @@ def live(place: Path, effects: Effects, releases: int) -> None:
             raise Violation("the database was set aside")
         told = promised(store)
         tell(found=told)
-    rig = Rig(root, Time(), Engine(), Cloud(), effects=effects, trust_folder=root / "trust").start()
+    rig = Rig(root, Time(), Engine(), Cloud(), effects=effects).start()
     seen = max((seq for seq, _ in told["rows"]), default=0)
     for revision, name in enumerate(RELEASES[:releases], 1):
         if told["floor"] > revision:

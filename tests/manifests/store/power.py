@@ -6,7 +6,6 @@ durable once its file was synced; until then it may be absent, torn or whole. A 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import random
@@ -20,19 +19,31 @@ from manifests.store.effects import Effects
 
 
 class Recorder(Effects):
-    """Does everything for real below `root`, and remembers it. `forgets` are calls that have no lasting effect, as on a lying disk."""
+    """Does everything for real below `root`, and remembers it. `forgets` are calls that have no lasting effect, as on a lying disk: by
+    name, or by name and path.
+    """
 
     def __init__(self, root: Path, forgets: frozenset[str] = frozenset()) -> None:
         self.root, self.forgets = root, forgets
         self.calls: list[tuple[Any, ...]] = []
 
     def _note(self, name: str, *values: Any) -> None:
-        if name not in self.forgets:
-            self.calls.append((name, *(value.relative_to(self.root) if isinstance(value, Path) else value for value in values)))
+        call = (name, *(value.relative_to(self.root) if isinstance(value, Path) else value for value in values))
+        if not {name, f"{name} {call[1]}"} & self.forgets:
+            self.calls.append(call)
 
-    def mkdir(self, path: Path) -> None:
-        super().mkdir(path)
+    def promise(self, **facts: Any) -> None:
+        """From here on, whatever is cut, nobody may find these otherwise."""
+        self.calls.append(("promise", facts))
+
+    def mkdir(self, path: Path, mode: int = 0o755) -> None:
+        super().mkdir(path, mode)
         self._note("mkdir", path)
+
+    def touch(self, path: Path) -> None:
+        if not path.exists():
+            super().touch(path)
+            self._note("create", path)
 
     def create(self, path: Path, mode: int = 0o600) -> None:
         super().create(path, mode)
@@ -77,11 +88,15 @@ class Recorder(Effects):
 
     def commit(self, connection: sqlite3.Connection) -> None:
         super().commit(connection)
-        self._note("commit", connection.serialize())
+        self._committed(connection)
 
     def copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
         super().copy(source, target)
-        self._note("commit", target.serialize())
+        self._committed(target)
+
+    def _committed(self, connection: sqlite3.Connection) -> None:
+        (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+        self._note("commit", Path(path), connection.serialize())
 
 
 @dataclass(eq=False)
@@ -106,6 +121,8 @@ STATES = ("absent", "torn", "full")
 
 Change = tuple[Folder, str, Any]
 """Folder, name, what is there then (None: nothing)."""
+Tree = dict[str, File | None]
+"""path: file (None: a folder)."""
 
 
 class Disk:
@@ -117,7 +134,8 @@ class Disk:
         """(whether it is about derived files, the changes)"""
         self.dirty: dict[File, bool] = {}
         """Files that were written, and whether they are derived."""
-        self.database: bytes | None = None
+        self.database: tuple[Path, bytes] | None = None
+        self.promised: dict[str, Any] = {}
 
     def find(self, path: Path) -> Any:
         place: Any = self.root
@@ -138,7 +156,7 @@ class Disk:
             else:
                 folder.now[path.name] = target
             group.append((folder, path.name, target))
-        self.pending.append((changes[0][0].parts[0] == "releases", group))
+        self.pending.append((derived(changes[0][0]), group))
 
     def mkdir(self, path: Path) -> None:
         if path.parts and path.name not in self.find(path.parent).now:
@@ -149,18 +167,18 @@ class Disk:
             self.change((path, File()))
         else:
             file.now, file.dirty = b"", True
-            self.dirty[file] = path.parts[0] == "releases"
+            self.dirty[file] = derived(path)
 
     def reserve(self, path: Path, size: int) -> None:
         file = self.find(path)
         file.now, file.dirty = file.now.ljust(size, b"\0"), True
-        self.dirty[file] = path.parts[0] == "releases"
+        self.dirty[file] = derived(path)
 
     def write(self, path: Path, data: bytes, offset: int) -> None:
         file = self.find(path)
         file.now = file.now[:offset].ljust(offset, b"\0") + data + file.now[offset + len(data) :]
         file.dirty = True
-        self.dirty[file] = path.parts[0] == "releases"
+        self.dirty[file] = derived(path)
 
     def protect(self, path: Path) -> None:
         pass
@@ -173,7 +191,7 @@ class Disk:
     def sync_folder(self, path: Path) -> None:
         folder = self.find(path)
         left = []
-        for derived, group in self.pending:
+        for kind, group in self.pending:
             rest = []
             for change in group:
                 if change[0] is folder:
@@ -181,7 +199,7 @@ class Disk:
                 else:
                     rest.append(change)
             if rest:
-                left.append((derived, rest))
+                left.append((kind, rest))
         self.pending = left
 
     def rename(self, old: Path, new: Path) -> None:
@@ -198,17 +216,20 @@ class Disk:
     def unlink(self, path: Path) -> None:
         self.change((path, None))
 
-    def commit(self, content: bytes) -> None:
-        self.database = content
+    def commit(self, path: Path, content: bytes) -> None:
+        self.database = path, content
 
-    def survivors(self, seed: int, each: int | None) -> Iterator[tuple[dict[Path, File | None], dict[int, bytes]]]:
-        """Trees that may be left: path: file (None: a folder), and the content of each file by its id.
+    def promise(self, facts: dict[str, Any]) -> None:
+        self.promised |= facts
+
+    def survivors(self, seed: int, each: int | None) -> Iterator[tuple[Tree, dict[int, bytes]]]:
+        """Trees that may be left, and the content of each file by its id.
 
         All subsets of the last changes of stored names, and for each all contents of stored files that were not synced; of older changes,
         and of what is derived, nothing, everything, and some at random. `each`: how many are given, the first and the last included.
         """
         chance = random.Random(seed)
-        stored = [number for number, (derived, _) in enumerate(self.pending) if not derived]
+        stored = [number for number, (kind, _) in enumerate(self.pending) if not kind]
         recent = stored[-RECENT:]
         older = [number for number in range(len(self.pending)) if number not in recent]
         others: list[set[int]] = [set(), set(older), {number for number in older if chance.random() < 0.5}] if older else [set()]
@@ -223,24 +244,29 @@ class Disk:
             contents = {id(file): content(file, chance.choice(STATES) if self.dirty[file] else next(left)) for file in dirty}
             yield self.tree(some | other), contents
 
-    def tree(self, kept: set[int]) -> dict[Path, File | None]:
+    def tree(self, kept: set[int]) -> Tree:
         changed: dict[Folder, dict[str, Any]] = {}
         for number, (_, group) in enumerate(self.pending):
             if number in kept:
                 for folder, name, target in group:
                     changed.setdefault(folder, {})[name] = target
-        found: dict[Path, File | None] = {}
+        found: Tree = {}
 
-        def walk(folder: Folder, path: Path) -> None:
+        def walk(folder: Folder, path: str) -> None:
             for name, each in ({**folder.durable, **changed.get(folder, {})}).items():
                 if isinstance(each, Folder):
-                    found[path / name] = None
-                    walk(each, path / name)
+                    found[f"{path}{name}"] = None
+                    walk(each, f"{path}{name}/")
                 elif each is not None:
-                    found[path / name] = each
+                    found[f"{path}{name}"] = each
 
-        walk(self.root, Path())
+        walk(self.root, "")
         return found
+
+
+def derived(path: Path | str) -> bool:
+    """Whether it is made anew from what is stored, whenever it is needed."""
+    return "/releases/" in f"/{path}/"
 
 
 def happen(change: Change) -> None:
@@ -264,22 +290,28 @@ def content(file: File, state: str) -> bytes:
             return file.now
 
 
-def restore(target: Path, tree: dict[Path, File | None], contents: dict[int, bytes], database: bytes | None) -> str:
-    """Writes a survivor into an empty folder; the digest says which one it is."""
-    whole = hashlib.sha256(database or b"")
-    written: dict[int, Path] = {}
+def fingerprint(tree: Tree, contents: dict[int, bytes], database: tuple[Path, bytes] | None) -> int:
+    """Which survivor it is, whatever is left of what is derived."""
+    files = {path: None if file is None else contents.get(id(file), file.durable) for path, file in tree.items() if not derived(path)}
+    return hash((frozenset(files.items()), database))
+
+
+def restore(target: Path, tree: Tree, contents: dict[int, bytes], database: tuple[Path, bytes] | None) -> None:
+    """Writes a survivor into an empty folder. A database lasts as the folder does that it lies in."""
+    written: dict[int, str] = {}
     for path in sorted(tree):
-        file = tree[path]
-        whole.update(f"{path}\0".encode())
+        file, place = tree[path], f"{target}/{path}"
         if file is None:
-            (target / path).mkdir()
+            Path(place).mkdir(mode=0o700)
         elif id(file) in written:
-            os.link(written[id(file)], target / path)
+            os.link(written[id(file)], place)
         else:
-            data = contents.get(id(file), file.durable)
-            whole.update(hashlib.sha256(data).digest())
-            (target / path).write_bytes(data)
-            written[id(file)] = target / path
-    if database is not None:
-        (target / "state.db").write_bytes(database)
-    return whole.hexdigest()
+            with open(place, "wb", opener=private) as stream:
+                stream.write(contents.get(id(file), file.durable))
+            written[id(file)] = place
+    if database is not None and (target / database[0]).parent.is_dir():
+        (target / database[0]).write_bytes(database[1])
+
+
+def private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

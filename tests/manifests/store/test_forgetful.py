@@ -102,8 +102,8 @@ def test_power_cuts_over_a_whole_update(disk: Disk, seed: int) -> None:
 @pytest.mark.parametrize(
     ("effects", "lost"),
     [
-        (Unsynced, "is trusted and torn"),
-        (UnsyncedFolders, "is trusted and torn"),
+        (Unsynced, "trusted and torn"),
+        (UnsyncedFolders, "trusted and torn"),
         (UnsyncedCommits, "reports were lost"),
     ],
 )

@@ -14,6 +14,7 @@ from manifests.bundle.bundle import Bundle
 from manifests.bundle.canonical import digest, encode
 from manifests.store.blobs import BlobError
 from manifests.store.collect import collect
+from manifests.store.effects import Effects, make_folder
 from manifests.store.generations import FACTORY
 from manifests.store.release import Mismatch, check, device_of, release
 from manifests.store.reset import MARKER, apply_reset, request_reset
@@ -339,3 +340,16 @@ def test_older_manifests_are_migrated_in_memory_and_never_rewritten(root: Path, 
         assert '"graph"' in text
         assert '"ace/v1"' in text
         assert store.blobs.read(digest(data)) == data
+
+
+def test_a_folder_is_synced_into_the_one_above_unless_something_is_mounted_there(tmp_path: Path) -> None:
+    """The name of a mount point lies on another file system, which may take no sync at all."""
+    synced: list[Path] = []
+
+    class Watched(Effects):
+        def sync_folder(self, path: Path) -> None:
+            synced.append(path)
+
+    make_folder(Watched(), tmp_path / "store")
+    make_folder(Watched(), Path("/proc"))
+    assert synced == [tmp_path]

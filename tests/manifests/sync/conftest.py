@@ -255,16 +255,16 @@ class Rig:
     seen: int = 0
     source: str = ""
     device_file: Path | None = None
-    trust_folder: Path | None = None
+    office: Path | None = None
     refreshed: float = -1e9
 
     def __post_init__(self) -> None:
-        self.repository = Repository(self.root.parent / OFFICE)
+        self.repository = Repository(self.office or self.root.parent / OFFICE)
 
     def start(self) -> Rig:
         store = self.store = Store(self.root, effects=self.effects)
         self.clock = clock = TrustedClock(monotonic=self.time)
-        self.trust = TrustStore(self.trust_folder or self.root.parent / "trust", self.repository.first_root())
+        self.trust = TrustStore(self.root / "trust", self.repository.first_root(), self.effects)
         verifier = TargetsVerifier(self.trust, lambda: held(store, DEVICE))
         self.updater = Updater(
             self.store, self.engine, self.fetcher, verifier, clock, device=DEVICE, device_file=self.device_file, gate=lambda _: self.gate(),

@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import sqlite3
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from manifests.bundle.bundle import Bundle
-from manifests.store.effects import Effects
 from manifests.store.reset import is_requested, request_reset
 from manifests.store.store import Store
 from manifests.sync.runtime import RuntimeRefusal
 from manifests.sync.states import AFTER_SWAP, State, load
+from tests.manifests.store.full import Full
 from tests.manifests.sync.conftest import Rig, reach, wanted
 from tests.manifests.sync.test_kills import settled
-
-
-class Full(Effects):
-    """A disk that is full from the nth call on that needs space, or (`once`) for that call alone."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-        self.once = False
-        self.met = False
-
-    def spend(self) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                self.met = True
-                self.left = None if self.once else self.left
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-    def create(self, path: Any, mode: int = 0o600) -> None:
-        self.spend()
-        super().create(path, mode)
-
-    def reserve(self, path: Any, size: int) -> None:
-        self.spend()
-        super().reserve(path, size)
-
-    def write(self, path: Any, data: bytes, offset: int) -> None:
-        self.spend()
-        super().write(path, data, offset)
-
-    def mkdir(self, path: Any) -> None:
-        if not path.is_dir():
-            self.spend()
-        super().mkdir(path)
-
-    def link(self, old: Any, new: Any) -> None:
-        self.spend()
-        super().link(old, new)
-
-    def commit(self, connection: Any) -> None:
-        try:
-            self.spend()
-        except OSError:
-            raise sqlite_full() from None
-        super().commit(connection)
-
-    def copy(self, source: Any, target: Any) -> None:
-        try:
-            self.spend()
-        except OSError:
-            raise sqlite_full() from None
-        super().copy(source, target)
-
-
-def sqlite_full() -> sqlite3.Error:
-    error = sqlite3.OperationalError("database or disk is full")
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    return error
-
 
 STATES = (State.IDLE, State.FETCH, State.GATE, State.SWAP, State.PROBATION, State.COMMITTED, State.ROLLED_BACK)
 

@@ -93,11 +93,10 @@ def test_the_tables_know_every_state() -> None:
     assert {State(case.at) for case in CASES} == set(STEPS)
 
 
-@both
-@pytest.mark.parametrize("power", [False, True], ids=["agent", "power"])
+@pytest.mark.parametrize(("rig", "power"), [("offline", False), ("online", True)], ids=["offline-agent", "online-power"], indirect=["rig"])
 @pytest.mark.parametrize("state", State)
 def test_killed_in_every_state(rig: Rig, bundle: Bundle, state: State, power: bool) -> None:
-    """The state is in the database, nothing of it was done."""
+    """The state is in the database, nothing of it was done. Real agents are killed in tests/flow/agent/test_lives.py."""
     kill = KILLS[state]
     reach(rig, bundle, state)
     assert rig.chain() == kill.before
