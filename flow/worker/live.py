@@ -19,6 +19,7 @@ from devices.spec import ImageSpec
 from flow.ledger import Block
 from flow.plan.value import Stream
 from flow.pool import SlotRef
+from flow.worker.kept import KeptPictures
 from flow.worker.source import Memory, NoMemory, Shot, SourceStage, Tell, copy
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class LiveSource(SourceStage):
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._room: deque[Memory] = deque()
-        self._waiting: deque[Shot] = deque()
+        self._kept = KeptPictures(stream, memory)
+        self._waiting: deque[Shot | Captured] = deque()
+        """A frame whose picture is kept needs no room, and gets its memory when it is taken."""
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._finished = False
         self._needed: ImageSpec = stream.spec
@@ -54,8 +57,6 @@ class LiveSource(SourceStage):
         )
         self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
         self._started = False
-        self.rang = False
-        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
         self.takes: Callable[[], bool] = lambda: True
         """Whether anybody could take a frame now. If not, it is dropped before it is written anywhere: the next one will be newer."""
 
@@ -104,8 +105,10 @@ class LiveSource(SourceStage):
                 self._captured += 1
                 self._dropped_every += 1
                 return
-            memory = self._find_room(captured.spec)
-            if memory is None:
+            if self._kept.has(captured):
+                self._wait(captured)
+                memory = None
+            elif (memory := self._find_room(captured.spec)) is None:
                 self._captured += 1
                 if captured.spec.nbytes > self._needed.nbytes:
                     self._needed = captured.spec
@@ -115,12 +118,16 @@ class LiveSource(SourceStage):
         if memory is not None:
             shot = copy(captured, memory)
             with self._lock:
-                self._captured += 1
-                self._waiting.append(shot)
-                while len(self._waiting) > self._keep:
-                    self._give_room(self._waiting.popleft())
-                    self._dropped_policy += 1
+                self._wait(shot)
         os.eventfd_write(self._bell, 1)
+
+    def _wait(self, frame: Shot | Captured) -> None:
+        self._captured += 1
+        self._waiting.append(frame)
+        while len(self._waiting) > self._keep:
+            if isinstance(gone := self._waiting.popleft(), Shot):
+                self._room.append(self._memory_of(gone))
+            self._dropped_policy += 1
 
     def _find_room(self, spec: ImageSpec) -> Memory | None:
         for _ in range(len(self._room)):
@@ -129,8 +136,11 @@ class LiveSource(SourceStage):
                 return memory
             self._room.append(memory)
         if len(self._waiting) >= self._keep:
-            memory = self._memory_of(self._waiting.popleft())
+            gone = self._waiting.popleft()
             self._dropped_policy += 1
+            if not isinstance(gone, Shot):
+                return None
+            memory = self._memory_of(gone)
             if len(memory[0]) >= spec.nbytes:
                 return memory
             self._room.append(memory)
@@ -146,9 +156,6 @@ class LiveSource(SourceStage):
         assert isinstance(base, np.ndarray)
         return base.reshape(-1), None
 
-    def _give_room(self, shot: Shot) -> None:
-        self._room.append(self._memory_of(shot))
-
     def take(self) -> Shot | None:
         if not self._started:
             self._started = True
@@ -161,7 +168,7 @@ class LiveSource(SourceStage):
         self._tell_losses()
         self._refill()
         with self._lock:
-            shot = self._waiting.popleft() if self._waiting else None
+            shot = self._next() if self._waiting else None
             self._write_ledger(1 if shot is not None else 0, self._let_go)
             finished = self._finished and not self._waiting
         if shot is not None and self.stale is not None:
@@ -175,6 +182,17 @@ class LiveSource(SourceStage):
             if self._error is not None:
                 raise self._error
             self.ended = True
+        return shot
+
+    def _next(self) -> Shot | None:
+        """The frame that has waited longest, in memory."""
+        frame = self._waiting.popleft()
+        if isinstance(frame, Shot):
+            return frame
+        if self.stale is not None:
+            self._kept.let_go(self.stale)
+        shot = self._kept.shot(frame)
+        self._dropped_memory += shot is None
         return shot
 
     def let_go_for_switch(self, held: int) -> None:
@@ -224,6 +242,7 @@ class LiveSource(SourceStage):
 
     def release_room(self) -> None:
         """Gives unused slots back at the end."""
+        self._kept.let_go()
         while self._room:
             _, ref = self._room.popleft()
             if ref is not None:

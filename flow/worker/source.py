@@ -67,6 +67,8 @@ class SourceStage(ABC):
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
+        self.rang = False
+        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
         self.stale: Callable[[SlotRef], bool] | None = None
         """Says of a slot whether it lies in memory that readers no longer know."""
         self._returned: Shot | None = None
@@ -181,9 +183,11 @@ class WaitingSource(SourceStage):
                 break
             if self.next_seq % NOTED_EVERY == 0:
                 self._note()
-            if self.reader.fills and not self._thins:
+            if not self._come():
+                return None
+            if self._fills():
                 return self._shot_filled()
-            captured = self.reader.read()
+            captured = self._read()
             if captured is None or (self.frames is not None and captured.seq >= self.frames):
                 self._note()
                 self.ended = True
@@ -206,6 +210,16 @@ class WaitingSource(SourceStage):
                 raise AssertionError("a frame was asked for while no slot was free")
             return copy(captured, memory)
         return None
+
+    def _come(self) -> bool:
+        """Whether the next frame may be read now."""
+        return True
+
+    def _read(self) -> Captured | None:
+        return self.reader.read()
+
+    def _fills(self) -> bool:
+        return self.reader.fills and not self._thins
 
     def fillable(self) -> int:
         """How many frames `next` may be asked for now: of a source that writes its pictures where consumers read them.

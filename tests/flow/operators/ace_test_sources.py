@@ -55,9 +55,9 @@ class FlakyReader:
 
 
 class StampsSource:
-    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=&stalls=-1`: level of picture k is (7 k + 13) % 251.
+    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=&stalls=-1&until=`: level of picture k is (7 k + 13) % 251.
 
-    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing, ever; `grow`: pictures from
+    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing until there is a file `until`; `grow`: pictures from
     this number on are twice as wide; `times`: what its timestamps do (`repeat`, `jump`, `back`, `none`).
     """
 
@@ -82,6 +82,7 @@ class StampsReader:
         self.frames, self.fps = int(asked.get("frames", 60)), float(asked.get("fps", 25))
         self.live, self.fill_in, self.grow, self.breaks = (int(asked.get(name, 0)) for name in ("live", "fill", "grow", "breaks"))
         self.times, self.stalls = asked.get("times", ""), int(asked.get("stalls", -1))
+        self.until = Path(asked["until"]) if "until" in asked else None
         self.closed = False
         self.spec = ImageSpec(int(asked.get("width", 32)), int(asked.get("height", 16)), "gray8")
         self.number = 0
@@ -101,8 +102,11 @@ class StampsReader:
             case _:
                 return number * period
 
+    def stalled(self):
+        return self.number == self.stalls and not (self.until and self.until.exists())
+
     def wait(self):
-        while self.number == self.stalls and not self.closed:
+        while self.stalled() and not self.closed:
             time.sleep(0.01)
         if self.live:
             time.sleep(max(0.0, self.started + self.number / self.fps - time.monotonic()))
@@ -111,7 +115,7 @@ class StampsReader:
         if self.number == self.frames:
             return None
         self.wait()
-        if self.number == self.stalls:
+        if self.stalled():
             return None
         if self.breaks and self.number == self.breaks:
             raise SourceError(f"stamps: told to break at picture {self.breaks}")

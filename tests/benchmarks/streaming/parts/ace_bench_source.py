@@ -64,7 +64,7 @@ class LoopedSource:
 
     @classmethod
     def probe(cls, uri, options, secret):
-        return Probe(cls.SPEC, float(settings(uri)["fps"]), live=True)
+        return Probe(cls.SPEC, float(settings(uri)["fps"]), live=True, kept=LoopedReader.PICTURES)
 
     @classmethod
     def open(cls, uri, options, secret):
@@ -94,7 +94,8 @@ class LoopedReader:
         if self.closed.wait(max(0.0, self.due - now)):
             return None
         self.left -= 1
-        return Picture(LoopedSource.SPEC, self.pictures[self.left % self.PICTURES], None, time.time_ns())
+        shown = self.left % self.PICTURES
+        return Picture(LoopedSource.SPEC, self.pictures[shown], None, time.time_ns(), kept=shown)
 
     def close(self):
         self.closed.set()

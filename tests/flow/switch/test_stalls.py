@@ -1,0 +1,64 @@
+"""A source of files that blocks in a read, as a network share that answers no more does, while plans change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import in_order, levels, running, sums
+from .test_deaths import Case, Death, two_plans
+from .test_reload import xs
+
+pytestmark = pytest.mark.usefixtures("operators", "deaths_are_forgiven")
+
+FRAMES, BLOCKS = 40, 20
+
+
+@pytest.mark.parametrize(
+    ("case", "beside", "link"),
+    [
+        pytest.param(None, True, "auto", id="beside"),
+        pytest.param(None, False, "auto", id="in turn"),
+        pytest.param(None, True, "zmq", id="zmq"),
+        *(pytest.param(case, True, "auto", id=" ".join(case)) for case in (
+            ("source", "crossed", "unheard"), ("source", "passed", "own"), ("middle", "passed", "unheard"),
+        )),
+    ],
+)  # fmt: skip
+def test_a_source_that_blocks_holds_up_no_change_of_plans(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Case | None, beside: bool, link: Any
+) -> None:  # fmt: skip
+    """The plans change without a frame of it; once it answers again, every frame has come once, in order, whoever has died meanwhile."""
+    monkeypatch.setattr("flow.switch.switching.SILENCE_S", 0.2)
+    answers = tmp_path / "answers"
+    plans = two_plans(write, f"stamps:frames={FRAMES}&stalls={BLOCKS}&until={answers}", link=link)
+    with running(plans[0]) as (run, reader):
+        reader.wait_for("add.sum", BLOCKS)
+        run.stage(plans[1], beside=beside, timeout_s=60)
+        with Death(run, case) if case is not None else nullcontext() as death:
+            proof = run.switch(timeout_s=60)
+        assert death is None or death.done
+        assert (proof.last_old["camera"], proof.first_new["camera"], proof.lost) == (BLOCKS - 1, -1, 0)
+        answers.touch()
+        reader.wait_for("add.sum", FRAMES)
+    for results in reader.results.values():
+        in_order(results, FRAMES)
+        assert [result.seq for last, result in pairwise(results) if last.plan != result.plan] == [BLOCKS]
+    assert xs(reader.results["add.sum"]) == sums(levels(FRAMES))
+    assert run.leaked_slots == 0
+    assert run.failed is None
+
+
+def test_a_run_whose_source_blocks_ends_when_it_is_told_to(write: Callable[..., Path], tmp_path: Path) -> None:
+    plan, _ = two_plans(write, f"stamps:frames={FRAMES}&stalls={BLOCKS}&until={tmp_path / 'never'}")
+    with running(plan) as (run, reader):
+        reader.wait_for("add.sum", BLOCKS)
+        run.drain()
+        assert run.wait(30)
+    in_order(reader.results["add.sum"], BLOCKS)
+    assert run.failed is None
