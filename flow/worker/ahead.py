@@ -28,7 +28,7 @@ class AheadSource(WaitingSource):
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._asked = threading.Semaphore(0)
         self._reads = self._closing = False
-        self._found: list[Captured | None | BaseException] = []
+        self._found: list[Captured | BaseException | None] = []
         """What was read, or came of it; the thread puts it here, and asks for nothing before it is taken."""
         self._thread = threading.Thread(target=self._read_on, name=f"read-{self.stream.name}", daemon=True)
 

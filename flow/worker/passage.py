@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from flow.worker.chain import ChainRunner
 
 NEVER = 1 << 62
-WITHOUT = -2
-"""In the place of the first frame of the new plan: the source waited for it when it went over."""
 
 
 class ChainPassage:
@@ -110,11 +108,6 @@ class ChainPassage:
     def take(self, source: SourceStage) -> Shot | None:
         """The next frame that may go now; the chain goes over before the first of the new plan."""
         self.give_back()
-        if self._went_without():
-            self.chain.blocked = not self.ready()
-            if self.chain.blocked:
-                return None
-            self._go_without()
         shot = self._held if self._held is not None else source.take()
         if shot is None:
             if self._from is not None and not self._leads and not self._told:
@@ -122,7 +115,7 @@ class ChainPassage:
             if source.ended and self._leads and not self._told:
                 self._told = True
                 self.tell("at", stream=self._stream(), pts=NEVER, round=self._round)
-            elif self._forced and not source.ended and (self.crossed or (self.ready() and not self._lacks(source))):
+            elif self._forced and not source.ended and self._can_go_without():
                 self._go_without()
             elif self._early and not self.crossed and not source.ended:
                 self._go_early()
@@ -236,41 +229,20 @@ class ChainPassage:
         Frames of others from before the cut need wait for none of ours: joins would not come to the new plan.
         """
         chain, (seq, pts) = self.chain, self.last_sent()
-        self._forced = False
-        if isinstance(chain.source, WaitingSource):
-            self._step_over(seq, pts)
-            return
         self.finish()
-        if seq >= 0 or self.at:
-            bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, max(pts, (self.at or 0) - 1), None, 0)
+        self._forced = False
+        start = max(pts, (self.at or 0) - 1)
+        if chain.notices is not None:
+            chain.notices.send(start)
+        elif seq >= 0 or self.at:
+            bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, start, None, 0)
             for gate in chain.gates:
                 gate.offer([bound] * len(gate.edges))
 
-    def _step_over(self, seq: int, pts: int) -> None:
-        """A source that waits goes over without a frame. The bound that tells consumers so has a turn, which a successor must not give to
-        a frame: what is settled with it says that it has gone out.
-        """
-        chain, cut = self.chain, self._recorded()
-        told = cut is not None and chain.block.get(f"{self.key}.last_pts") > cut
-        self._cross(pts + 1, WITHOUT)
-        if told:
-            return
-        settlement = Settlement([], [], [], seq + 1, chain.block.get(f"{self.key}.cut") + 1)
-        bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, max(pts, (self.at or 0) - 1), None, 0)
-        for gate in chain.gates:
-            settlement.given += gate.offer([bound] * len(gate.edges))
-        chain.settling.append(settlement)
-
-    def _went_without(self) -> bool:
-        """Whether an earlier life went over without a frame, and all frames before that have gone out (again)."""
-        if self.crossed or self._recorded() is None or not isinstance(self.chain.source, WaitingSource):
-            return False
-        last, first = (self.chain.block.get(f"{self.key}.{word}") for word in ("cut_last", "cut_first"))
-        return first == WITHOUT and self.last_sent()[0] >= last
-
-    def _lacks(self, source: SourceStage) -> bool:
-        """Whether consumers have frames of the old plan that a successor has not sent again: it cannot go over before them."""
-        return isinstance(source, WaitingSource) and self._owes()
+    def _can_go_without(self) -> bool:
+        """Whether consumers could be told now. They may have frames that a source of files has to send again before."""
+        notices = self.chain.notices
+        return self.ready() and (notices is None or (notices.ready() and not self._owes()))
 
     def _go_early(self) -> None:
         """Goes over between two frames of a camera: what leaves ends, and what comes takes over from it, before the next one is there."""
@@ -338,7 +310,7 @@ class ChainPassage:
 
     def _tell_crossed(self) -> None:
         last, first = (self.chain.block.get(f"{self.key}.{word}") for word in ("cut_last", "cut_first"))
-        self.tell("crossed", stream=self._stream(), last=last, first=max(first, -1))
+        self.tell("crossed", stream=self._stream(), last=last, first=first)
 
     def _recorded(self) -> int | None:
         """Where this chain, in an earlier life maybe, has gone over."""

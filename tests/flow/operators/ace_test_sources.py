@@ -55,10 +55,11 @@ class FlakyReader:
 
 
 class StampsSource:
-    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=&stalls=-1&until=`: level of picture k is (7 k + 13) % 251.
+    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=&stalls=-1&until=`: the level of picture k is
+    (7 k + 13) % 251.
 
-    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing until there is a file `until`; `grow`: pictures from
-    this number on are twice as wide; `times`: what its timestamps do (`repeat`, `jump`, `back`, `none`).
+    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing, for ever or until there is a
+    file `until`; `grow`: pictures from this number on are twice as wide; `times`: what its timestamps do (`repeat`, `jump`, `back`, `none`).
     """
 
     scheme = "stamps"

@@ -52,13 +52,3 @@ def test_a_source_that_blocks_holds_up_no_change_of_plans(
     assert xs(reader.results["add.sum"]) == sums(levels(FRAMES))
     assert run.leaked_slots == 0
     assert run.failed is None
-
-
-def test_a_run_whose_source_blocks_ends_when_it_is_told_to(write: Callable[..., Path], tmp_path: Path) -> None:
-    plan, _ = two_plans(write, f"stamps:frames={FRAMES}&stalls={BLOCKS}&until={tmp_path / 'never'}")
-    with running(plan) as (run, reader):
-        reader.wait_for("add.sum", BLOCKS)
-        run.drain()
-        assert run.wait(30)
-    in_order(reader.results["add.sum"], BLOCKS)
-    assert run.failed is None
