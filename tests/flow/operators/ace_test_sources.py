@@ -59,7 +59,8 @@ class StampsSource:
     (7 k + 13) % 251.
 
     `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing, for ever or until there is a
-    file `until`; `grow`: pictures from this number on are twice as wide; `times`: what its timestamps do (`repeat`, `jump`, `back`, `none`).
+    file `until`; `grow`: pictures from this number on are twice as wide; `times`: what its
+    timestamps do (`repeat`, `jump`, `back`, `none`).
     """
 
     scheme = "stamps"
