@@ -70,7 +70,7 @@ class ChainRunner:
         self._failed, self._closed = failed, closed
         self.straight: Straight | None = None
         if isinstance(source, LiveSource) and source.stream.policy == "latest" and self.gates:
-            source.takes = lambda: any(gate.takes() for gate in self.gates if gate.sample is None)
+            source.takes = self._anybody_takes
         self.notices = Notices(self) if isinstance(source, WaitingSource) else None
         self.last: Entry | None = None
         self.last_head: tuple[int, ...] | None = None
@@ -90,6 +90,13 @@ class ChainRunner:
         self.outbound = [edge for edge, _ in routes]
         self.gates = gates([(edge, [table[ref] for ref in refs], [pools.at(ref).place for ref in refs]) for edge, refs in routes])
         self.thins = any(gate.thinning for gate in self.gates)
+
+    def _anybody_takes(self) -> bool:
+        """Whether a frame could go on at once somewhere, as far as any thread can see; a sample alone is not worth a frame."""
+        for gate in self.gates:  # noqa: SIM110 - asked for every frame of a camera, where a generator costs more than the question
+            if gate.sample is None and gate.takes():
+                return True
+        return False
 
     def links_changed(self) -> None:
         """Looks anew whether frames can go the common path."""

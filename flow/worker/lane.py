@@ -257,7 +257,7 @@ class LaneWorker:
         stage = open_source(stream, chain.id, self.block, lease, self.setup.frames, self.control.tell, ahead=self.plan.live)
         if stage.waitable is not None:
             self._sources[stage.waitable] = stage
-            self.waiter.add(stage.waitable)
+            self.waiter.add_silent(stage.waitable)
         return stage
 
     # ---- events

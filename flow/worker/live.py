@@ -6,7 +6,6 @@ counted.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import deque
@@ -163,9 +162,12 @@ class LiveSource(SourceStage):
         if self._returned is not None:
             return self._again()
         self.rang = False
-        with contextlib.suppress(BlockingIOError):
+        try:  # noqa: SIM105 - asked for every frame, where a context manager costs more than the question
             os.eventfd_read(self._bell)
-        self._tell_losses()
+        except BlockingIOError:
+            pass
+        if self._lost:
+            self._tell_losses()
         self._refill()
         with self._lock:
             shot = self._next() if self._waiting else None
@@ -201,11 +203,12 @@ class LiveSource(SourceStage):
             self._write_ledger(held, self._switched)
 
     def _write_ledger(self, taken: int, let_go: int) -> None:
-        words = self.block.words
-        counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
+        words, (every, memory) = self.block.words, self._refused
         with self.block.change():
-            for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
-                words[index] += count
+            words[self._in] += self._captured
+            words[let_go] += self._dropped_policy
+            words[every] += self._dropped_every
+            words[memory] += self._dropped_memory
             words[self._in_flight] = len(self._waiting) + taken
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._note()
