@@ -26,7 +26,8 @@ class AheadSource(WaitingSource):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._asked = threading.Semaphore(0)
+        self._asked = threading.Lock()
+        self._asked.acquire()
         self._reads = self._closing = False
         self._found: list[Captured | BaseException | None] = []
         """What was read, or came of it; the thread puts it here, and asks for nothing before it is taken."""
@@ -40,9 +41,9 @@ class AheadSource(WaitingSource):
         return self.rang or bool(self._found) or not self._reads or self.draining or self._returned is not None
 
     def take(self) -> Shot | None:
+        if not self.rang:
+            self._empty_bell()
         self.rang = False
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
         shot = super().take()
         if shot is not None and self._returned is None and not self.draining and (self.frames is None or self.next_seq < self.frames):
             self._come()
@@ -85,7 +86,8 @@ class AheadSource(WaitingSource):
         if not self._thread.is_alive():
             super().close()
         else:
-            self._asked.release()
+            with contextlib.suppress(RuntimeError):
+                self._asked.release()
             threading.Thread(target=self.reader.stop, name=f"stop-{self.stream.name}", daemon=True).start()
             self._thread.join(PATIENCE_S)
         if not self._thread.is_alive():

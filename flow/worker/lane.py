@@ -385,7 +385,7 @@ class LaneWorker:
         numbers = [number for number, _ in ready]
         for number in numbers:
             if number in self._sources:
-                self._sources[number].rang = True
+                self._sources[number].hear()
         if self.control.sock.fileno() in numbers and self.control.take().get("kind") == "rest":
             self.rests = self._stopping = True
         if self._control_number in numbers:

@@ -161,11 +161,9 @@ class LiveSource(SourceStage):
             self._thread.start()
         if self._returned is not None:
             return self._again()
+        if not self.rang:
+            self._empty_bell()
         self.rang = False
-        try:  # noqa: SIM105 - asked for every frame, where a context manager costs more than the question
-            os.eventfd_read(self._bell)
-        except BlockingIOError:
-            pass
         if self._lost:
             self._tell_losses()
         self._refill()

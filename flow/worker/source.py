@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class SourceStage(ABC):
         self.draining = False
         self.ended = False
         self.rang = False
-        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
+        """Whether `waitable` was heard since the last `take`."""
         self.stale: Callable[[SlotRef], bool] | None = None
         """Says of a slot whether it lies in memory that readers no longer know."""
         self._returned: Shot | None = None
@@ -81,7 +82,19 @@ class SourceStage(ABC):
 
     @property
     def waitable(self) -> int | None:
+        """An eventfd that is rung when `take` may give something."""
         return None
+
+    def hear(self) -> None:
+        """`waitable` was found readable, and is no more: a frame that there is no room for would keep its worker awake."""
+        self.rang = True
+        self._empty_bell()
+
+    def _empty_bell(self) -> None:
+        try:  # noqa: SIM105 - asked for every frame, where a context manager costs more than the question
+            os.eventfd_read(self.waitable)  # type: ignore[arg-type]
+        except BlockingIOError:
+            pass
 
     def due(self) -> bool:
         """Whether `take` may give something."""

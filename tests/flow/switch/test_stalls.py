@@ -35,7 +35,8 @@ def test_a_source_that_blocks_holds_up_no_change_of_plans(
     monkeypatch.setattr("flow.switch.switching.SILENCE_S", 0.1)
     monkeypatch.setattr("flow.switch.switching.RESULTS_S", 0.1)
     answers = tmp_path / "answers"
-    plans = two_plans(write, f"stamps:frames={FRAMES}&stalls={BLOCKS}&until={answers}", link=link)
+    workers = "processes" if any(cases) else "threads"
+    plans = two_plans(write, f"stamps:frames={FRAMES}&stalls={BLOCKS}&until={answers}", link=link, workers=workers)
     with running(plans[0]) as (run, reader):
         reader.wait_for("add.sum", BLOCKS)
         for number, case in enumerate(cases):

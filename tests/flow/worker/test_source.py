@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import select
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -126,12 +127,24 @@ def test_it_is_due_when_there_is_something_to_take(bench: Callable[..., Bench]) 
     assert shot is not None
     one.source.gone()
     assert not one.source.due()
-    one.source.rang = True
-    assert one.source.due(), "a bell that nobody answered would ring on"
+    one.source.hear()
+    assert one.source.due(), "somebody rang"
     assert one.source.take() is None
     assert not one.source.due()
     one.source.drain()
     assert one.source.due()
+
+
+def test_whoever_heard_of_a_frame_that_there_is_no_room_for_can_sleep(bench: Callable[..., Bench]) -> None:
+    """It is taken when there is room; until then it rings nobody's bell any more."""
+    one = bench()
+    one.source.take()
+    one.show(0)
+    assert select.select([one.source.waitable], [], [], 10)[0]
+    one.source.hear()
+    assert not select.select([one.source.waitable], [], [], 0)[0]
+    assert one.source.due()
+    assert one.source.take() is not None
 
 
 def test_a_newer_frame_takes_the_place_of_one_that_waits(bench: Callable[..., Bench]) -> None:
