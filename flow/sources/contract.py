@@ -59,6 +59,7 @@ class Reader(Protocol):
 
     A reader that makes its pictures itself may have a method `fill(planes) -> Picture | None` beside `read`: it writes the next picture
     into `planes` (uint8, shaped as the probe's spec says), which lie where consumers read them, and gives a Picture with these planes.
+    Nothing else happens in its worker meanwhile, so it must not wait for anything but its time.
     """
 
     def read(self) -> Picture | None:

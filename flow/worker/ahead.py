@@ -29,6 +29,8 @@ class AheadSource(WaitingSource):
         self._asked = threading.Lock()
         self._asked.acquire()
         self._reads = self._closing = False
+        self._direct = False
+        """Whether the source makes its pictures itself, where they are read: it is asked without a thread between."""
         self._found: list[Captured | BaseException | None] = []
         """What was read, or came of it; the thread puts it here, and asks for nothing before it is taken."""
         self._thread = threading.Thread(target=self._read_on, name=f"read-{self.stream.name}", daemon=True)
@@ -38,24 +40,27 @@ class AheadSource(WaitingSource):
         return self._bell
 
     def due(self) -> bool:
-        return self.rang or bool(self._found) or not self._reads or self.draining or self._returned is not None
+        return self._direct or self.rang or bool(self._found) or not self._reads or self.draining or self._returned is not None
 
     def take(self) -> Shot | None:
         if not self.rang:
             self._empty_bell()
         self.rang = False
         shot = super().take()
-        if shot is not None and self._returned is None and not self.draining and (self.frames is None or self.next_seq < self.frames):
-            self._come()
+        if shot is not None and not self.draining and (self.frames is None or self.next_seq < self.frames):
+            self._come()  # it reads while others work on this one
         return shot
 
     def _fills(self) -> bool:
-        return False
+        return self._direct and super()._fills()
 
     def fillable(self) -> int:
-        return 0
+        """As of any source, once it is known to make its pictures itself. Raises SourceError."""
+        return super().fillable() if self._direct else 0
 
     def _come(self) -> bool:
+        if self._direct:
+            return True
         if not self._found and not self._reads:
             self._reads = True
             if not self._thread.is_alive():
@@ -64,6 +69,8 @@ class AheadSource(WaitingSource):
         return bool(self._found)
 
     def _read(self) -> Captured | None:
+        if self._direct:
+            return super()._read()
         self._reads = False
         found = self._found.pop()
         if isinstance(found, BaseException):
@@ -73,6 +80,10 @@ class AheadSource(WaitingSource):
     def _read_on(self) -> None:
         while self._asked.acquire() and not self._closing:
             try:
+                if self.reader.fills:
+                    self._direct = True
+                    os.eventfd_write(self._bell, 1)
+                    return
                 self._found.append(self.reader.read())
             except BaseException as error:  # handed to the chain, which reports it
                 self._found.append(error)
