@@ -15,6 +15,8 @@ from flow.pool import PoolShape
 from flow.said import said_keys
 
 STREAM_CAUSES = ("latest", "drop_oldest", "every", "memory", "stopped", "death", "switch")
+STREAM_WORDS = ("next_seq", "last_pts", "cut", "cut_epoch", "cut_last", "cut_first", "notices", "noticed")
+"""What a successor of a source's worker goes on from: frames settled, where plans changed, bounds sent without a frame."""
 NODE_CAUSES = ("error", "overflow", "spec", "poison", "stopped", "join")
 SPARE_ENTRIES = 6
 Carrier = Literal["local", "ring", "zmq"]
@@ -185,7 +187,7 @@ class Wiring:
             if chain.stream is not None:
                 keys += [f"stream:{chain.stream}.{name}" for name in ("in", "out", "in_flight", "repaired", "reconnects", "corrupt")]
                 keys += [f"stream:{chain.stream}.dropped:{cause}" for cause in STREAM_CAUSES]
-                keys += [f"chain:{chain.id}.{name}" for name in ("next_seq", "last_pts", "cut", "cut_epoch", "cut_last", "cut_first")]
+                keys += [f"chain:{chain.id}.{name}" for name in STREAM_WORDS]
             for address in chain.nodes:
                 keys += [f"node:{address}.{name}" for name in ("runs", "calls", "errors", "busy_ns", "next_seq")]
                 keys += [f"node:{address}.dropped:{cause}" for cause in NODE_CAUSES]

@@ -23,8 +23,8 @@ from flow.plan.transfer import nodes as placed
 from flow.plan.value import LinkMode, Node, Plan, Ref, Sink, Stream, WorkerMode
 from manifests.deployment import Deployment
 
-NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest", "why"})
-"""Fields that decide neither results nor placement: names, positions, paths, secrets."""
+NOT_RESULTS = frozenset({"names", "businesses", "where", "source", "secret", "target", "title", "manifest", "why", "kept"})
+"""Fields that decide neither results nor placement: names, positions, paths, secrets; and what sizes of pools say better."""
 
 
 def make_plan(
@@ -131,6 +131,7 @@ def _plan(
             f"{use.business.name}.{key} = {value} ({use.at(f'set.{key}')})" for use in deployment.uses for key, value in use.set.items()
         ),
         priorities={use.business.name: use.business.priority for use in deployment.uses},
+        live=live,
         **parts,
     )
     return needed, plan

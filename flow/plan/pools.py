@@ -21,6 +21,7 @@ def pools(edges: Sequence[Edge], sources: Mapping[int, Stream], replicas: Mappin
 
         1 that is being written
       + what its source holds: 1 decoded ahead, and with a live source those that wait to be taken (`latest`: 1, `drop_oldest`: its queue)
+      + the pictures that a live source shows again and again, which stay where they are
       + as many as can be on their way at once.
 
     A frame that is run together with those of other streams stays among those on its way: a batch takes one frame of each chain, the one
@@ -36,7 +37,7 @@ def pools(edges: Sequence[Edge], sources: Mapping[int, Stream], replicas: Mappin
         if isinstance(_item(specs[ref]), RecordsSpec):
             continue
         source = sources.get(chain)
-        held = 1 + (1 + waiting(source) if source is not None and source.address == ref.address else 0)
+        held = 1 + (1 + waiting(source) + source.kept if source is not None and source.address == ref.address else 0)
         made.append(Pool(chain, ref, held + alive(chain, ref, edges, replicas, specs), -(-max(1, specs[ref].nbytes) // PAGE) * PAGE))
     return tuple(made)
 

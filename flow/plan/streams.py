@@ -68,6 +68,7 @@ def _stream(name: str, uri: str, manifest: StreamManifest, seen: Probe, options:
         loop=manifest.loop,
         reconnect=manifest.reconnect,
         options=options or None,
+        kept=max(0, seen.kept) if seen.live else 0,
     )
 
 

@@ -72,6 +72,8 @@ class Stream:
     loop: bool = False
     reconnect: bool = True
     options: Mapping[str, Any] | None = None
+    kept: int = 0
+    """Pictures that it shows again and again, which stay where consumers read them."""
 
     @property
     def period_ns(self) -> float:
@@ -218,6 +220,8 @@ class Plan:
     frames_in_flight: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     priorities: Mapping[str, int] = field(default_factory=dict)
+    live: bool = False
+    """Whether it is going to change while it runs."""
 
     def node(self, address: str) -> Node:
         """The node at this address. Raises KeyError."""

@@ -21,12 +21,16 @@ class SourceAwayError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a source is: its largest picture, frames a second, number of frames where known, and whether it is live."""
+    """What a source is: its largest picture, frames a second, number of frames where known, and whether it is live.
+
+    `kept`: how many pictures it has in memory that it shows again and again.
+    """
 
     spec: ImageSpec
     fps: float
     live: bool
     frames: int | None = None
+    kept: int = 0
 
 
 @dataclass(slots=True)
@@ -35,6 +39,9 @@ class Picture:
 
     `pts_ns` is the source's own timestamp (None: it has none); `time_ns` the UTC capture time (None for files);
     `mono_ns` is `time.monotonic_ns()` at capture where the source knows it better than its reader does.
+
+    `kept`: number (from 0, below the probe's `kept`) of a picture of the probe's spec that is shown again and again and never changes; its
+    planes stay valid. A live one is written once to where consumers read it, and from then on only named. -1: the picture is a new one.
     """
 
     spec: ImageSpec
@@ -42,6 +49,7 @@ class Picture:
     pts_ns: int | None
     time_ns: int | None = None
     mono_ns: int | None = None
+    kept: int = -1
 
 
 class Reader(Protocol):
@@ -51,6 +59,7 @@ class Reader(Protocol):
 
     A reader that makes its pictures itself may have a method `fill(planes) -> Picture | None` beside `read`: it writes the next picture
     into `planes` (uint8, shaped as the probe's spec says), which lie where consumers read them, and gives a Picture with these planes.
+    Nothing else happens in its worker meanwhile, so it must not wait for anything but its time.
     """
 
     def read(self) -> Picture | None:

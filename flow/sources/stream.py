@@ -26,7 +26,7 @@ class Captured:
     """One frame of a stream. `planes` are uint8 views shaped as `spec.planes` (strides free), valid until the next read.
 
     `seq` counts the frames decoded since the stream started; `pts_ns` starts at 0 and rises with every frame; `time_ns` is the UTC capture
-    time (None for files); `mono_ns` is `time.monotonic_ns()` at capture.
+    time (None for files); `mono_ns` is `time.monotonic_ns()` at capture. `kept` is as in `Picture`.
     """
 
     seq: int
@@ -35,6 +35,7 @@ class Captured:
     mono_ns: int
     spec: ImageSpec
     planes: tuple[np.ndarray, ...]
+    kept: int = -1
 
 
 class StreamReader:
@@ -91,7 +92,7 @@ class StreamReader:
         if found is None:
             return None
         seq, pts_ns, mono_ns, picture = found
-        return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes)
+        return Captured(seq, pts_ns, picture.time_ns, mono_ns, picture.spec, picture.planes, picture.kept)
 
     def next(self, planes: tuple[np.ndarray, ...] | None = None) -> tuple[int, int, int, Picture] | None:
         """As `read`, with (seq, pts_ns, mono_ns) apart; the picture is in `planes` where the source `fills` them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from devices.spec import ImageSpec
 from flow.scenes import LARGEST, SCENES, SMALLEST, open_scene
 from flow.sources.contract import Picture, Probe, SourceError
+from flow.sources.pace import Pace
 
 SETTINGS = ("seed", "size", "fps", "frames", "rate")
 LATE = 0.25
@@ -65,14 +65,14 @@ class SyntheticReader:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.spec = settings, settings.probe.spec
         self.scene = open_scene(settings.scene, seed=settings.seed, width=settings.width, height=settings.height, fps=settings.fps)
-        self._closed = threading.Event()
+        self._pace = Pace()
         self._next = 0
         self._due: float | None = None
 
     def read(self) -> Picture | None:
         """The next picture; None after the last one, or once closed."""
         index = self._next
-        if self._closed.is_set() or (self.settings.frames is not None and index >= self.settings.frames):
+        if self._pace.ended or (self.settings.frames is not None and index >= self.settings.frames):
             return None
         if self.settings.live and not self._wait():
             return None
@@ -88,14 +88,14 @@ class SyntheticReader:
 
     def close(self) -> None:
         """Ends a waiting `read` too."""
-        self._closed.set()
+        self._pace.end()
 
     def _wait(self) -> bool:
         """Until the next picture is due; False when closed meanwhile."""
         now = time.monotonic()
         due = now if self._due is None or now - self._due > LATE else self._due
         self._due = due + 1 / self.settings.fps
-        return not self._closed.wait(max(due - now, 0))
+        return self._pace.wait(due - now)
 
 
 def yuv420p(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -146,7 +146,7 @@ class PlanChange:
             case "crossed" | "at" | "held" | "waits":
                 if event["event"] == "crossed":
                     stage.crossed.setdefault(event["stream"], (event["last"], event["first"]))
-                if event["event"] in ("at", "waits"):
+                if event["event"] in ("at", "waits") or (event["event"] == "held" and not event["round"]):
                     stage.waits[event["stream"]] = worker.incarnation
                 if stage.cutter is not None:
                     stage.cutter.told(event)

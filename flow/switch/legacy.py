@@ -85,6 +85,8 @@ class Legacies:
             elif reason:
                 refuse(stage, {address: reason})
                 legacy.states[address] = None
+            elif (kept := self._inherited(stage, ancestor)) is not None:
+                legacy.states[address] = kept
         for new, old in legacy.sinks.items():
             writer = next(one.id for one in stage.succession.before.chains if old in one.sinks)
             legacy.last[new] = supervisor.workers[stage.seat(writer)].block.get(f"sink:{old}.last_ns")
@@ -96,6 +98,11 @@ class Legacies:
         worker = supervisor.workers[stage.seat(chain)]
         if worker.ready:
             self._send(worker, chain)
+
+    def _inherited(self, stage: Stage, address: str) -> str | None:
+        """What a node of the old plan has inherited itself: it has seen no frame since."""
+        chain = next(one.id for one in stage.succession.before.chains if address in one.nodes)
+        return self.of[chain].states.get(address) if chain in self.of else None
 
     def again(self, worker: Worker, wiring: Wiring, left: set[int]) -> None:
         """A worker that has started anew inherits again."""

@@ -21,12 +21,13 @@ from flow.worker.join import Join
 from flow.worker.live import LiveSource
 from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeRunner, counts_now
+from flow.worker.notices import Notices
 from flow.worker.out_edge import OutEdge
 from flow.worker.passage import ChainPassage
 from flow.worker.passing import Passing
 from flow.worker.settlement import Settlement
 from flow.worker.sinks import ResultsTarget, SinkRunner
-from flow.worker.source import Shot, SourceStage
+from flow.worker.source import Shot, SourceStage, WaitingSource
 from flow.worker.state import ChainState
 from flow.worker.straight import Straight
 from flow.worker.ways import entry_of
@@ -69,7 +70,8 @@ class ChainRunner:
         self._failed, self._closed = failed, closed
         self.straight: Straight | None = None
         if isinstance(source, LiveSource) and source.stream.policy == "latest" and self.gates:
-            source.takes = lambda: any(gate.takes() for gate in self.gates if gate.sample is None)
+            source.takes = self._anybody_takes
+        self.notices = Notices(self) if isinstance(source, WaitingSource) else None
         self.last: Entry | None = None
         self.last_head: tuple[int, ...] | None = None
         """Of the last frame, when it went the common path."""
@@ -89,10 +91,18 @@ class ChainRunner:
         self.gates = gates([(edge, [table[ref] for ref in refs], [pools.at(ref).place for ref in refs]) for edge, refs in routes])
         self.thins = any(gate.thinning for gate in self.gates)
 
+    def _anybody_takes(self) -> bool:
+        """Whether a frame could go on at once somewhere, as far as any thread can see; a sample alone is not worth a frame."""
+        for gate in self.gates:  # noqa: SIM110 - asked for every frame of a camera, where a generator costs more than the question
+            if gate.sample is None and gate.takes():
+                return True
+        return False
+
     def links_changed(self) -> None:
         """Looks anew whether frames can go the common path."""
         self.hand_back()
-        self.straight = None if self.batched or self.held or self.passage is not None else Straight.of(self)
+        rare = self.batched or self.held or self.passage is not None or (self.notices is not None and self.notices.owed())
+        self.straight = None if rare else Straight.of(self)
 
     def hand_back(self) -> None:
         """From here on this chain itself knows how far its links are, until a frame goes the common path again."""
@@ -175,8 +185,10 @@ class ChainRunner:
         return self._from_edges()
 
     def _from_source(self, source: SourceStage) -> bool:
-        # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
-        self.block.end()
+        if self.notices is not None and self.notices.owed():
+            self.notices.send_again()
+            return True
+        self.block.end()  # reading may take as long as a frame takes to come: the ledger must be readable meanwhile
         try:
             shot = source.take() if self.passage is None else self.passage.take(source)
         finally:
@@ -325,31 +337,11 @@ class ChainRunner:
 
     def settle(self) -> bool:
         moved = False
-        while self.settling and self._safe(self.settling[0]):
+        while self.settling and self.settling[0].safe():
             done = self.settling.popleft()
-            block, key = self.block, f"chain:{self.chain.id}"
-            number = block.get(f"{key}.state") + 1
-            if done.state and self.state_area is not None:
-                block.save_state(self.state_area, number, done.state)
-            with block.together():
-                if done.state is not None:
-                    block.set(f"{key}.state", number)
-                for out, turn in done.given:
-                    out.settle(turn)
-                if self.source is not None:
-                    block.set(f"{key}.next_seq", done.next_seq)
-                    block.set(f"{key}.last_pts", done.last_pts)
-                for inbound, turn in done.taken:
-                    inbound.settle(turn)
+            done.note(self.block, f"chain:{self.chain.id}", state_area=self.state_area, reads=self.source is not None)
             moved = True
         return moved
-
-    @staticmethod
-    def _safe(settlement: Settlement, *, within: bool = False) -> bool:
-        """Whether what came of a frame survives this worker; `within`: but for what consumers may keep until they hear of the end."""
-        return all((within and (edge.inner or edge.rereads)) or edge.durable(turn) for edge, turn in settlement.given) and all(
-            target.rows.published >= row for target, row in settlement.results
-        )
 
     def save(self) -> bytes:
         """The last frame, and the states of all stateful nodes; nothing when one cannot be saved."""
@@ -366,7 +358,7 @@ class ChainRunner:
 
     def _finish(self) -> bool:
         """After the last frame: what operators still hold comes out, sinks are completed, consumers are told."""
-        if not self.ready() or not all(self._safe(one, within=True) for one in self.settling):
+        if not self.ready() or not all(one.safe(within=True) for one in self.settling):
             return False  # a join of this worker may keep the last frame until it hears of the end
         entry = Entry(Kind.END, self.stream_index(), self.epoch, 1 << 62, 1 << 62, None, 0, FINAL)
         if any(gate.pending for gate in self.gates) or any(edge.recovering and not edge.stopped for edge in self.outbound):

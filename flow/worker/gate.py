@@ -39,7 +39,10 @@ class Gate:
 
     def takes(self) -> bool:
         """Whether a frame offered now could go on at once, as far as any thread can see."""
-        return all(edge.takes() for edge, _, _ in self.edges)
+        for edge, _, _ in self.edges:  # noqa: SIM110 - asked for every frame of a camera, where a generator costs more than the question
+            if not edge.takes():
+                return False
+        return True
 
     def _open(self) -> bool:
         return all(edge.stopped or edge.credit() for edge, _, _ in self.edges)

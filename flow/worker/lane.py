@@ -30,7 +30,6 @@ from flow.worker.fault import describe
 from flow.worker.in_edge import InEdge
 from flow.worker.join import Join
 from flow.worker.links import LaneLinks
-from flow.worker.live import LiveSource
 from flow.worker.memory import OwnPools
 from flow.worker.node import AbsentNode, NodeContext, NodeRunner
 from flow.worker.out_edge import OutEdge
@@ -83,7 +82,7 @@ class LaneWorker:
         self.waiter = Waiter(bell)
         self.patience = Patience()
         self._control_number = -1
-        self._cameras: dict[int, LiveSource] = {}
+        self._sources: dict[int, SourceStage] = {}
         """By what is waited for."""
         self.links = LaneLinks(self.wiring, Seat(setup.lane, setup.replica), self.zmq, self.waiter)
         self.control.connect = self.links.connect
@@ -255,10 +254,10 @@ class LaneWorker:
     def _source(self, chain: Chain, name: str) -> SourceStage:
         stream = self.plan.stream(name)
         lease = self.own[chain.id].at(Ref(stream.address, "image"))
-        stage = open_source(stream, chain.id, self.block, lease, self.setup.frames, self.control.tell)
-        if isinstance(stage, LiveSource):
-            self._cameras[stage.waitable] = stage
-            self.waiter.add(stage.waitable)
+        stage = open_source(stream, chain.id, self.block, lease, self.setup.frames, self.control.tell, ahead=self.plan.live)
+        if stage.waitable is not None:
+            self._sources[stage.waitable] = stage
+            self.waiter.add_silent(stage.waitable)
         return stage
 
     # ---- events
@@ -385,8 +384,8 @@ class LaneWorker:
             return
         numbers = [number for number, _ in ready]
         for number in numbers:
-            if number in self._cameras:
-                self._cameras[number].rang = True
+            if number in self._sources:
+                self._sources[number].hear()
         if self.control.sock.fileno() in numbers and self.control.take().get("kind") == "rest":
             self.rests = self._stopping = True
         if self._control_number in numbers:

@@ -6,7 +6,6 @@ counted.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections import deque
@@ -19,6 +18,7 @@ from devices.spec import ImageSpec
 from flow.ledger import Block
 from flow.plan.value import Stream
 from flow.pool import SlotRef
+from flow.worker.kept import KeptPictures
 from flow.worker.source import Memory, NoMemory, Shot, SourceStage, Tell, copy
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class LiveSource(SourceStage):
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._room: deque[Memory] = deque()
-        self._waiting: deque[Shot] = deque()
+        self._kept = KeptPictures(stream, memory)
+        self._waiting: deque[Shot | Captured] = deque()
+        """A frame whose picture is kept needs no room, and gets its memory when it is taken."""
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._finished = False
         self._needed: ImageSpec = stream.spec
@@ -54,8 +56,6 @@ class LiveSource(SourceStage):
         )
         self._thread = threading.Thread(target=self._capture, name=f"capture-{stream.name}", daemon=True)
         self._started = False
-        self.rang = False
-        """Whether `waitable` was found readable since the last `take`: told by who waits for it."""
         self.takes: Callable[[], bool] = lambda: True
         """Whether anybody could take a frame now. If not, it is dropped before it is written anywhere: the next one will be newer."""
 
@@ -104,8 +104,10 @@ class LiveSource(SourceStage):
                 self._captured += 1
                 self._dropped_every += 1
                 return
-            memory = self._find_room(captured.spec)
-            if memory is None:
+            if self._kept.has(captured):
+                self._wait(captured)
+                memory = None
+            elif (memory := self._find_room(captured.spec)) is None:
                 self._captured += 1
                 if captured.spec.nbytes > self._needed.nbytes:
                     self._needed = captured.spec
@@ -115,12 +117,16 @@ class LiveSource(SourceStage):
         if memory is not None:
             shot = copy(captured, memory)
             with self._lock:
-                self._captured += 1
-                self._waiting.append(shot)
-                while len(self._waiting) > self._keep:
-                    self._give_room(self._waiting.popleft())
-                    self._dropped_policy += 1
+                self._wait(shot)
         os.eventfd_write(self._bell, 1)
+
+    def _wait(self, frame: Shot | Captured) -> None:
+        self._captured += 1
+        self._waiting.append(frame)
+        while len(self._waiting) > self._keep:
+            if isinstance(gone := self._waiting.popleft(), Shot):
+                self._room.append(self._memory_of(gone))
+            self._dropped_policy += 1
 
     def _find_room(self, spec: ImageSpec) -> Memory | None:
         for _ in range(len(self._room)):
@@ -129,8 +135,11 @@ class LiveSource(SourceStage):
                 return memory
             self._room.append(memory)
         if len(self._waiting) >= self._keep:
-            memory = self._memory_of(self._waiting.popleft())
+            gone = self._waiting.popleft()
             self._dropped_policy += 1
+            if not isinstance(gone, Shot):
+                return None
+            memory = self._memory_of(gone)
             if len(memory[0]) >= spec.nbytes:
                 return memory
             self._room.append(memory)
@@ -146,22 +155,20 @@ class LiveSource(SourceStage):
         assert isinstance(base, np.ndarray)
         return base.reshape(-1), None
 
-    def _give_room(self, shot: Shot) -> None:
-        self._room.append(self._memory_of(shot))
-
     def take(self) -> Shot | None:
         if not self._started:
             self._started = True
             self._thread.start()
         if self._returned is not None:
             return self._again()
+        if not self.rang:
+            self._empty_bell()
         self.rang = False
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
-        self._tell_losses()
+        if self._lost:
+            self._tell_losses()
         self._refill()
         with self._lock:
-            shot = self._waiting.popleft() if self._waiting else None
+            shot = self._next() if self._waiting else None
             self._write_ledger(1 if shot is not None else 0, self._let_go)
             finished = self._finished and not self._waiting
         if shot is not None and self.stale is not None:
@@ -177,17 +184,29 @@ class LiveSource(SourceStage):
             self.ended = True
         return shot
 
+    def _next(self) -> Shot | None:
+        """The frame that has waited longest, in memory."""
+        frame = self._waiting.popleft()
+        if isinstance(frame, Shot):
+            return frame
+        if self.stale is not None:
+            self._kept.let_go(self.stale)
+        shot = self._kept.shot(frame)
+        self._dropped_memory += shot is None
+        return shot
+
     def let_go_for_switch(self, held: int) -> None:
         """What was let go since a frame was last taken is lost to a switch of plans; `held` frames were taken and have not gone out."""
         with self._lock:
             self._write_ledger(held, self._switched)
 
     def _write_ledger(self, taken: int, let_go: int) -> None:
-        words = self.block.words
-        counts = self._captured, self._dropped_policy, self._dropped_every, self._dropped_memory
+        words, (every, memory) = self.block.words, self._refused
         with self.block.change():
-            for index, count in zip((self._in, let_go, *self._refused), counts, strict=True):
-                words[index] += count
+            words[self._in] += self._captured
+            words[let_go] += self._dropped_policy
+            words[every] += self._dropped_every
+            words[memory] += self._dropped_memory
             words[self._in_flight] = len(self._waiting) + taken
         self._captured = self._dropped_policy = self._dropped_every = self._dropped_memory = 0
         self._note()
@@ -224,6 +243,7 @@ class LiveSource(SourceStage):
 
     def release_room(self) -> None:
         """Gives unused slots back at the end."""
+        self._kept.let_go()
         while self._room:
             _, ref = self._room.popleft()
             if ref is not None:

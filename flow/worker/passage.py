@@ -110,10 +110,12 @@ class ChainPassage:
         self.give_back()
         shot = self._held if self._held is not None else source.take()
         if shot is None:
+            if self._from is not None and not self._leads and not self._told:
+                self._answer()
             if source.ended and self._leads and not self._told:
                 self._told = True
                 self.tell("at", stream=self._stream(), pts=NEVER, round=self._round)
-            elif self._forced and not source.ended and (self.crossed or self.ready()):
+            elif self._forced and not source.ended and self._can_go_without():
                 self._go_without()
             elif self._early and not self.crossed and not source.ended:
                 self._go_early()
@@ -229,10 +231,18 @@ class ChainPassage:
         chain, (seq, pts) = self.chain, self.last_sent()
         self.finish()
         self._forced = False
-        if seq >= 0 or self.at:
-            bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, max(pts, (self.at or 0) - 1), None, 0)
+        start = max(pts, (self.at or 0) - 1)
+        if chain.notices is not None:
+            chain.notices.send(start)
+        elif seq >= 0 or self.at:
+            bound = Entry(Kind.BOUND, chain.stream_index(), chain.epoch, seq, start, None, 0)
             for gate in chain.gates:
                 gate.offer([bound] * len(gate.edges))
+
+    def _can_go_without(self) -> bool:
+        """Whether consumers could be told now. They may have frames that a source of files has to send again before."""
+        notices = self.chain.notices
+        return self.ready() and (notices is None or (notices.ready() and not self._owes()))
 
     def _go_early(self) -> None:
         """Goes over between two frames of a camera: what leaves ends, and what comes takes over from it, before the next one is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class SourceStage(ABC):
         self.next_seq = block.get(f"chain:{chain}.next_seq")
         self.draining = False
         self.ended = False
+        self.rang = False
+        """Whether `waitable` was heard since the last `take`."""
         self.stale: Callable[[SlotRef], bool] | None = None
         """Says of a slot whether it lies in memory that readers no longer know."""
         self._returned: Shot | None = None
@@ -79,7 +82,19 @@ class SourceStage(ABC):
 
     @property
     def waitable(self) -> int | None:
+        """An eventfd that is rung when `take` may give something."""
         return None
+
+    def hear(self) -> None:
+        """`waitable` was found readable, and is no more: a frame that there is no room for would keep its worker awake."""
+        self.rang = True
+        self._empty_bell()
+
+    def _empty_bell(self) -> None:
+        try:  # noqa: SIM105 - asked for every frame, where a context manager costs more than the question
+            os.eventfd_read(self.waitable)  # type: ignore[arg-type]
+        except BlockingIOError:
+            pass
 
     def due(self) -> bool:
         """Whether `take` may give something."""
@@ -181,9 +196,11 @@ class WaitingSource(SourceStage):
                 break
             if self.next_seq % NOTED_EVERY == 0:
                 self._note()
-            if self.reader.fills and not self._thins:
+            if not self._come():
+                return None
+            if self._fills():
                 return self._shot_filled()
-            captured = self.reader.read()
+            captured = self._read()
             if captured is None or (self.frames is not None and captured.seq >= self.frames):
                 self._note()
                 self.ended = True
@@ -206,6 +223,16 @@ class WaitingSource(SourceStage):
                 raise AssertionError("a frame was asked for while no slot was free")
             return copy(captured, memory)
         return None
+
+    def _come(self) -> bool:
+        """Whether the next frame may be read now."""
+        return True
+
+    def _read(self) -> Captured | None:
+        return self.reader.read()
+
+    def _fills(self) -> bool:
+        return self.reader.fills and not self._thins
 
     def fillable(self) -> int:
         """How many frames `next` may be asked for now: of a source that writes its pictures where consumers read them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flow.ledger import Block
 from flow.plan.value import Stream
+from flow.worker.ahead import AheadSource
 from flow.worker.live import LiveSource
 from flow.worker.memory import Lease, picture_memory
 from flow.worker.source import Tell, WaitingSource
@@ -14,8 +15,13 @@ def replays(stream: Stream) -> bool:
     return not stream.live and stream.policy in ("block", "every")
 
 
-def open_source(stream: Stream, chain: int, block: Block, lease: Lease, frames: int | None, tell: Tell) -> LiveSource | WaitingSource:
-    """The first stage of a chain, its pictures in the memory of `lease`, of at most so many `frames`; `tell` is for the executor."""
+def open_source(
+    stream: Stream, chain: int, block: Block, lease: Lease, frames: int | None, tell: Tell, *, ahead: bool
+) -> LiveSource | WaitingSource:  # fmt: skip
+    """The first stage of a chain, its pictures in the memory of `lease`, of at most so many `frames`; `tell` is for the executor.
+
+    `ahead`: no read may keep the worker.
+    """
     from flow.sources.stream import StreamReader
 
     seq = block.get(f"chain:{chain}.next_seq")
@@ -28,7 +34,7 @@ def open_source(stream: Stream, chain: int, block: Block, lease: Lease, frames: 
     if stream.live:
         stage = LiveSource(stream, chain, reader, block, memory, frames, tell)
     else:
-        stage = WaitingSource(stream, chain, reader, block, memory, frames)
+        stage = (AheadSource if ahead else WaitingSource)(stream, chain, reader, block, memory, frames)
         stage.promised = block.get(f"stream:{stream.name}.in")
     with block.change():
         _recount(stream, seq, block)

@@ -10,7 +10,7 @@ After a pause a processor has forgotten what a frame needs, and each call costs 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
@@ -73,8 +73,8 @@ class Straight:
                 self.ways_out.append(FramesOut(out, out_places, room, self.head, address))
         self._live = isinstance(self.source, LiveSource)
         self.waiting = self.source if isinstance(self.source, WaitingSource) else None
+        self._due: Callable[[], bool] = self.source.due if self.source is not None else self.way_in.question()  # type: ignore[union-attr]
         if self.source is not None:
-            self._due = self.source.due
             self.head[STREAM], self.head[EPOCH] = chain.streams.index(self.source.stream.name), chain.epoch
         self._targets = [sink.target for sink in chain.sinks if isinstance(sink.target, ResultsTarget)]
         self._sink_places = [sink.place for sink in chain.sinks]
@@ -154,7 +154,7 @@ class Straight:
         for target in self._targets:
             if not target.settled():
                 return True
-        return self._due() if self.source is not None else self.stirs(room=False)
+        return self._due()
 
     # ---- frames
 

@@ -46,6 +46,8 @@ class Waiter:
         self._epoll.register(bell, select.EPOLLIN | select.EPOLLET)
         self.bell_alone = [(bell, int(select.EPOLLIN))]
         """What `wait` gives when only the bell has rung."""
+        self._silent = {bell}
+        """Descriptors that say nothing of sockets."""
         self._sockets: dict[int, zmq.Socket[Any]] = {}
         self.unsure = True
         """Whether a socket may have messages that its descriptor does not tell of: it tells of changes, and sending may take them in."""
@@ -59,6 +61,11 @@ class Waiter:
             self.unsure = True
         else:
             self._epoll.register(what, select.EPOLLIN)
+
+    def add_silent(self, number: int) -> None:
+        """A descriptor that is rung often, and for nothing else."""
+        self._epoll.register(number, select.EPOLLIN)
+        self._silent.add(number)
 
     def remove(self, what: Any) -> None:
         """Waits for it no more; while it is still open."""
@@ -77,7 +84,7 @@ class Waiter:
             self.unsure = False
         events = self._epoll.poll(timeout_ms / 1000)
         if events != self.bell_alone:
-            self.unsure = True
+            self.unsure = any(number not in self._silent for number, _ in events) or not events
         return events
 
     def close(self) -> None:

@@ -76,6 +76,10 @@ class FramesIn:
         edge.next_turn = turn + edge.replicas
         return True
 
+    def question(self) -> Callable[[], bool]:
+        """Whoever asks often whether the next entry has come calls this, which asks the link itself where there is but one."""
+        return self.stirs if len(self.receivers) > 1 else (self.pictures or self.receivers[0]).stirs
+
     def stirs(self) -> bool:
         """Whether the next entry has come."""
         if self.pictures is not None:

@@ -55,10 +55,12 @@ class FlakyReader:
 
 
 class StampsSource:
-    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=&stalls=-1`: level of picture k is (7 k + 13) % 251.
+    """`stamps:frames=60&fps=25&width=32&height=16&live=0&fill=0&grow=0&breaks=0&times=&stalls=-1&until=&kept=0`: the level of picture k is
+    (7 k + 13) % 251.
 
-    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing, ever; `grow`: pictures from
-    this number on are twice as wide; `times`: what its timestamps do (`repeat`, `jump`, `back`, `none`).
+    `live`: paced by the clock, never waiting; `breaks`: an error in place of this picture, `stalls`: nothing, for ever or until there is a
+    file `until`; `grow`: pictures from this number on are twice as wide; `times`: what its
+    timestamps do (`repeat`, `jump`, `back`, `none`); `kept`: it has so many pictures in memory and shows them again and again.
     """
 
     scheme = "stamps"
@@ -66,7 +68,7 @@ class StampsSource:
     @classmethod
     def probe(cls, uri, options, secret):
         reader = StampsReader(uri)
-        return Probe(reader.spec, reader.fps, reader.live, reader.frames)
+        return Probe(reader.spec, reader.fps, reader.live, reader.frames, reader.kept)
 
     @classmethod
     def open(cls, uri, options, secret):
@@ -81,10 +83,13 @@ class StampsReader:
         asked = dict(parse_qsl(uri.removeprefix("stamps:")))
         self.frames, self.fps = int(asked.get("frames", 60)), float(asked.get("fps", 25))
         self.live, self.fill_in, self.grow, self.breaks = (int(asked.get(name, 0)) for name in ("live", "fill", "grow", "breaks"))
+        self.kept = int(asked.get("kept", 0))
         self.times, self.stalls = asked.get("times", ""), int(asked.get("stalls", -1))
+        self.until = Path(asked["until"]) if "until" in asked else None
         self.closed = False
         self.spec = ImageSpec(int(asked.get("width", 32)), int(asked.get("height", 16)), "gray8")
         self.number = 0
+        self.pictures = []
         self.started = time.monotonic()
 
     def pts(self):
@@ -101,8 +106,11 @@ class StampsReader:
             case _:
                 return number * period
 
+    def stalled(self):
+        return self.number == self.stalls and not (self.until and self.until.exists())
+
     def wait(self):
-        while self.number == self.stalls and not self.closed:
+        while self.stalled() and not self.closed:
             time.sleep(0.01)
         if self.live:
             time.sleep(max(0.0, self.started + self.number / self.fps - time.monotonic()))
@@ -111,14 +119,24 @@ class StampsReader:
         if self.number == self.frames:
             return None
         self.wait()
-        if self.number == self.stalls:
+        if self.stalled():
             return None
         if self.breaks and self.number == self.breaks:
             raise SourceError(f"stamps: told to break at picture {self.breaks}")
+        if self.kept:
+            return self.shown()
         spec = self.spec
         if self.grow and self.number >= self.grow:
             spec = ImageSpec(2 * spec.width, spec.height, spec.format)
         return self.picture(spec, (np.empty((spec.height, spec.width), np.uint8),))
+
+    def shown(self):
+        if not self.pictures:
+            self.pictures = [np.full((self.spec.height, self.spec.width), (7 * each + 13) % 251, np.uint8) for each in range(self.kept)]
+        which = self.number % self.kept
+        made = Picture(self.spec, (self.pictures[which],), self.pts(), time.time_ns(), kept=which)
+        self.number += 1
+        return made
 
     def picture(self, spec, planes):
         planes[0][:] = (7 * self.number + 13) % 251

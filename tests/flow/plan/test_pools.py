@@ -21,8 +21,8 @@ def edge(number: int, producer: int, consumer: int, capacity: int, *refs: Ref, *
     return Edge(number, producer, consumer, refs or (REF,), capacity, 0, **rest)
 
 
-def stream(*, live: bool = False, policy: Policy = "block", queue: int = 1) -> Stream:
-    return Stream(name="s", address="s", source="x", spec=PICTURE, fps=25.0, live=live, policy=policy, queue=queue)
+def stream(*, live: bool = False, policy: Policy = "block", queue: int = 1, kept: int = 0) -> Stream:
+    return Stream(name="s", address="s", source="x", spec=PICTURE, fps=25.0, live=live, policy=policy, queue=queue, kept=kept)
 
 
 def slots(edges: list[Edge], source: Stream | None = None, replicas: dict[int, int] | None = None) -> int:
@@ -37,6 +37,7 @@ def slots(edges: list[Edge], source: Stream | None = None, replicas: dict[int, i
         (stream(), 1 + 1 + 2),
         (stream(live=True), 1 + 1 + 1 + 2),
         (stream(live=True, policy="drop_oldest", queue=7), 1 + 1 + 7 + 2),
+        (stream(live=True, kept=4), 1 + 1 + 1 + 2 + 4),
     ],
 )
 def test_one_edge(source: Stream | None, expected: int) -> None:

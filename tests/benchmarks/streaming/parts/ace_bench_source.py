@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from urllib.parse import parse_qsl
 
@@ -11,6 +10,7 @@ from ace_bench_camera import Camera
 
 from devices.spec import ImageSpec
 from flow.sources.contract import Picture, Probe
+from flow.sources.pace import Pace
 
 
 def settings(uri: str) -> dict[str, str]:
@@ -64,7 +64,7 @@ class LoopedSource:
 
     @classmethod
     def probe(cls, uri, options, secret):
-        return Probe(cls.SPEC, float(settings(uri)["fps"]), live=True)
+        return Probe(cls.SPEC, float(settings(uri)["fps"]), live=True, kept=LoopedReader.PICTURES)
 
     @classmethod
     def open(cls, uri, options, secret):
@@ -80,7 +80,7 @@ class LoopedReader:
         self.left = round(seconds * fps)
         self.due = None
         self.pictures = pictures(self.PICTURES)
-        self.closed = threading.Event()
+        self.pace = Pace()
 
     @property
     def complete(self):
@@ -91,13 +91,14 @@ class LoopedReader:
             return None
         now = time.monotonic()
         self.due = now if self.due is None else self.due + self.period
-        if self.closed.wait(max(0.0, self.due - now)):
+        if not self.pace.wait(self.due - now):
             return None
         self.left -= 1
-        return Picture(LoopedSource.SPEC, self.pictures[self.left % self.PICTURES], None, time.time_ns())
+        shown = self.left % self.PICTURES
+        return Picture(LoopedSource.SPEC, self.pictures[shown], None, time.time_ns(), kept=shown)
 
     def close(self):
-        self.closed.set()
+        self.pace.end()
 
 
 def pictures(count):
