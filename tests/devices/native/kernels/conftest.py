@@ -87,12 +87,10 @@ class Emulated:
     BASE = 5 << 32
 
     def __init__(self, isa, folder, cpu):
-        from devices.native.kernels.build import compile_kernels
-
         self.isa, self.cpu, self.folder = isa, cpu, folder
         self.kernels = catalogue(isa)
         self.program = folder / f"{isa.name}.elf"
-        image, self.entries, self.stub = executable(compile_kernels(isa), self.kernels)
+        image, self.entries, self.stub = executable(ensure(isa).read_bytes(), self.kernels)
         self.program.write_bytes(image)
         self.program.chmod(0o700)
 
@@ -202,13 +200,18 @@ def kits(tmp_path_factory):
     return kit
 
 
-@pytest.fixture(params=[*KITS, "vnni-spelled-out"])
+def together(names):
+    """What is made for an instruction set is made by one process, where tests are shared out."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(f"kernels of {name}")) for name in names]
+
+
+@pytest.fixture(params=together([*KITS, "vnni-spelled-out"]))
 def product_kit(request, kits):
     """Those, and the tiles of AVX-512 VNNI with the one instruction that this machine may lack spelled out."""
     return kits(request.param)
 
 
-@pytest.fixture(params=KITS)
+@pytest.fixture(params=together(KITS))
 def kit(request, kits):
     """Each instruction set that can be run here; `checked` is the best one with kernels that trap outside their buffers."""
     return kits(request.param)
