@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         first, second, *_ = *item.path.relative_to(here).parts, ""
         if first not in ANYWHERE:
             item.add_marker(pytest.mark.xdist_group("devices" if second in WHOLE_DEVICES else "streams"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: nobody looks through it for garbage again, however often a test asks for that."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
