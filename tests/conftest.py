@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-ANYWHERE = frozenset({"accuracy", "devices", "manifests", "ops"})
+ANYWHERE = frozenset({"accuracy", "devices", "flow/plan", "flow/scenes", "manifests", "ops"})
 """Folders whose tests take as long as they take, and leave nothing that others could stumble over."""
-WHOLE_DEVICES = frozenset({"agent", "cli"})
-"""Folders of `flow` whose tests wait for processes more than they compute."""
+WHOLE_DEVICES = frozenset({"flow/agent", "flow/cli"})
+"""Folders whose tests wait for processes more than they compute."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests are shared out (`--dist loadgroup`) those that stream stay together, and so do those of whole devices: they run in turn,
-    beside the others."""
+    beside the others. So do the many brief ones of the house itself."""
     here = Path(__file__).parent
     for item in items:
         first, second, *_ = *item.path.relative_to(here).parts, ""
-        if first not in ANYWHERE:
-            item.add_marker(pytest.mark.xdist_group("devices" if second in WHOLE_DEVICES else "streams"))
+        if second == "":
+            item.add_marker(pytest.mark.xdist_group("house"))
+        elif not {first, f"{first}/{second}"} & ANYWHERE:
+            item.add_marker(pytest.mark.xdist_group("devices" if f"{first}/{second}" in WHOLE_DEVICES else "streams"))
 
 
 @pytest.hookimpl(trylast=True)
