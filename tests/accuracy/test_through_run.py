@@ -20,8 +20,6 @@ pytestmark = pytest.mark.timeout(600)  # some run a model over a whole video
 
 MANIFESTS = Path(__file__).parent / "manifests"
 PERSON, CAT, DOG = 0, 15, 16
-OF_COCO, OF_SIGNS = (pytest.mark.xdist_group(f"accuracy of {photos}") for photos in ("coco", "signs"))
-"""Tests of the same run are one process's, where they are shared out."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -84,7 +82,6 @@ def totals(
     return int(total[0]), int(total[1]), int(total[2])
 
 
-@OF_COCO
 @pytest.mark.parametrize(
     ("output", "names", "ids", "hits", "labelled", "false"),
     [
@@ -114,7 +111,6 @@ def test_photos(
         assert found[2] <= false + 1
 
 
-@OF_COCO
 @pytest.mark.parametrize(
     ("output", "model", "plain"),
     [("yolox.boxes", "yolox_nano", "reference_yolox"), ("fastest.boxes", "FastestDet", "reference_fastestdet")],
@@ -171,7 +167,6 @@ def signs(ace: Callable[..., Any], data: Path, reference: ModuleType, sign_photo
     return rows
 
 
-@OF_SIGNS
 def test_signs(signs: Rows, sign_photos: Any) -> None:
     """Palm, landmarks and classifier: 99 of 102."""
     right = sum(
@@ -182,7 +177,6 @@ def test_signs(signs: Rows, sign_photos: Any) -> None:
     assert right >= 98
 
 
-@OF_SIGNS
 def test_hands_box_for_box(signs: Rows, sign_photos: Any, data: Path, reference: ModuleType) -> None:
     """Every palm overlaps the plain loop's by at least 0.95; the box around each hand's points too; the signs are the same."""
     palm, landmark, classifier = (

@@ -200,18 +200,13 @@ def kits(tmp_path_factory):
     return kit
 
 
-def together(names):
-    """What is made for an instruction set is made by one process, where tests are shared out."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(f"kernels of {name}")) for name in names]
-
-
-@pytest.fixture(params=together([*KITS, "vnni-spelled-out"]))
+@pytest.fixture(params=[*KITS, "vnni-spelled-out"])
 def product_kit(request, kits):
     """Those, and the tiles of AVX-512 VNNI with the one instruction that this machine may lack spelled out."""
     return kits(request.param)
 
 
-@pytest.fixture(params=together(KITS))
+@pytest.fixture(params=KITS)
 def kit(request, kits):
     """Each instruction set that can be run here; `checked` is the best one with kernels that trap outside their buffers."""
     return kits(request.param)

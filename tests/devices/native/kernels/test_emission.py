@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("assembly")  # made once
 EMIT = """
 import json, sys
 from devices.native.isa import isa
