@@ -103,7 +103,7 @@ def look() -> None:
 def forget() -> None:
     """Looks again at what is installed when next asked."""
     importlib.invalidate_caches()
-    for cached in (_offered, _load, _owner, _digest):
+    for cached in (_offered, _load, _digest):
         cached.cache_clear()
 
 
@@ -188,20 +188,24 @@ def code_digest(kind: Kind) -> str:
     For an installed distribution the recorded hashes of its files; for an editable or development install the Python sources of the
     top-level package (or module) that holds the class. Raises ValueError for a class without a source file.
     """
-    return _digest(kind.__module__)
+    source = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if source is None:
+        raise ValueError(f"operators of {kind.__module__} have no source file to take a digest of: put the class into a module of its own")
+    path = Path(source).resolve()
+    depth = kind.__module__.count(".") + (path.name == "__init__.py")
+    top = path.parents[depth - 1] if depth else path
+    begin = top / "__init__.py"
+    return _digest(top, begin if begin.is_file() else path)
 
 
 @cache
-def _digest(module_name: str) -> str:
-    source = getattr(sys.modules.get(module_name), "__file__", None)
-    if source is None:
-        raise ValueError(f"operators of {module_name} have no source file to take a digest of: put the class into a module of its own")
-    files = _owner(Path(source).resolve()) or _sources(module_name, Path(source).resolve())
+def _digest(top: Path, file: Path) -> str:
+    """Of the top-level package (or module) `top`, installed by the distribution that installed `file`."""
+    files = _owned(file) or _sources(top)
     return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items())).encode()).hexdigest()
 
 
-@cache
-def _owner(source: Path) -> dict[str, str] | None:
+def _owned(source: Path) -> dict[str, str] | None:
     """Recorded hashes of the importable files of the distribution that installed this file; None when none did."""
     for distribution in metadata.distributions():
         root = Path(str(distribution.locate_file(""))).resolve()
@@ -214,10 +218,7 @@ def _owner(source: Path) -> dict[str, str] | None:
     return None
 
 
-def _sources(module_name: str, source: Path) -> dict[str, str]:
-    """SHA-256 of every Python source of the top-level package of a module, or of the module itself."""
-    depth = module_name.count(".") + (source.name == "__init__.py")
-    if not depth:
-        return {source.name: hashlib.sha256(source.read_bytes()).hexdigest()}
-    root = source.parents[depth - 1]
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.py")}
+def _sources(top: Path) -> dict[str, str]:
+    """SHA-256 of every Python source of a top-level package, or of a module."""
+    folder, files = (top, top.rglob("*.py")) if top.is_dir() else (top.parent, iter((top,)))
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,21 +9,61 @@ from typing import Any
 import numpy as np
 import pytest
 
-ANYWHERE = frozenset({"accuracy", "devices", "manifests", "ops"})
+ANYWHERE = frozenset({"accuracy", "devices", "flow/plan", "flow/scenes", "manifests", "ops"})
 """Folders whose tests take as long as they take, and leave nothing that others could stumble over."""
-WHOLE_DEVICES = frozenset({"agent", "cli"})
-"""Folders of `flow` whose tests wait for processes more than they compute."""
+WHOLE_DEVICES = frozenset({"flow/agent", "flow/cli"})
+"""Folders whose tests wait for processes more than they compute."""
+MADE_ONCE = {
+    "test_through_run.py::test_photos": "accuracy of coco",
+    "test_through_run.py::test_signs": "accuracy of signs",
+    "test_through_run.py::test_hands": "accuracy of signs",
+    "vnni-spelled-out": "kernels with VNNI spelled out",
+}
+"""Tests that share what takes seconds to make, by a part of their names."""
+FIRST = ("streams", "devices", "accuracy")
+
+
+def group(nodeid: str) -> str:
+    """Which tests follow one another in one process where they are shared out (`--dist loadgroup`): those that stream, those of whole
+    devices, those of the house; of others a file, and in `accuracy`, where each takes long, a test."""
+    path = nodeid.partition("::")[0]
+    first, second, *_ = *path.removeprefix("tests/").split("/"), ""
+    if not second:
+        return "house"
+    if not {first, f"{first}/{second}"} & ANYWHERE:
+        return "devices" if f"{first}/{second}" in WHOLE_DEVICES else "streams"
+    shared = (name for part, name in MADE_ONCE.items() if part in nodeid)
+    return next(shared, f"accuracy: {nodeid}" if first == "accuracy" else path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By what the name of a test says, since the marker `xdist_group` does nothing with pytest 9.2 and pytest-xdist 3.8."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests are shared out (`--dist loadgroup`) those that stream stay together, and so do those of whole devices: they run in turn,
-    beside the others."""
-    here = Path(__file__).parent
-    for item in items:
-        first, second, *_ = *item.path.relative_to(here).parts, ""
-        if first not in ANYWHERE:
-            item.add_marker(pytest.mark.xdist_group("devices" if second in WHOLE_DEVICES else "streams"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests are shared out, the groups that take longest begin first."""
+    if hasattr(config, "workerinput"):
+        rank = {name: place for place, name in enumerate(FIRST)}
+        items.sort(key=lambda item: rank.get(group(item.nodeid).split()[0].rstrip(":"), len(FIRST)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: nobody looks through it for garbage again, however often a test asks for that."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,23 @@ class Tally:
 
 @pytest.fixture(scope="module")
 def cases() -> list[Any]:
+    """All of them, without what takes long and nobody reads: their sources as text, and results of an operator that the engine lacks."""
+    from onnx.backend.test.case import base
     from onnx.backend.test.loader import load_model_tests
+    from onnx.reference.ops import op_pool_common
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    def pool(
+        padded: np.ndarray, shape: Sequence[int], kernel: Any, strides: Any, out: Sequence[int], kind: str, *more: Any, **others: Any
+    ) -> Any:
+        if kind == "LPPOOL":
+            return np.full((*shape[:2], *out), np.nan, padded.dtype)
+        return whole(padded, shape, kernel, strides, out, kind, *more, **others)
+
+    whole = op_pool_common.pool
+    with warnings.catch_warnings(), np.errstate(all="ignore"), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        patch.setattr(op_pool_common, "pool", pool)
+        patch.setattr(base, "process_snippet", lambda *_: ("", ""))
         return list(load_model_tests(kind="node"))
 
 

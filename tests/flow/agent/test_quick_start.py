@@ -54,7 +54,8 @@ class Reader:
             done = subprocess.run(line, shell=True, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120)
             return text in done.stdout
 
-        wait_for(came, lambda: [path.read_text() for path in sorted(self.folder.glob("said-*.txt"))])
+        # Each look is a process, which takes more work than all that it waits for.
+        wait_for(came, lambda: [path.read_text() for path in sorted(self.folder.glob("said-*.txt"))], pause_s=1.0)
 
 
 @pytest.fixture

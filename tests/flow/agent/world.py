@@ -52,13 +52,13 @@ businesses: [{use: level@^1, bind: {camera: front}}]
 """A stream that waits, about 20 frames a second: what is lost of it was not dropped for want of time."""
 
 
-def wait_for(condition: Callable[[], Any], what: Callable[[], object] | str, seconds: float = PATIENCE_S) -> Any:
+def wait_for(condition: Callable[[], Any], what: Callable[[], object] | str, seconds: float = PATIENCE_S, pause_s: float = 0.2) -> Any:
     """The first true value of `condition`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if value := condition():
             return value
-        time.sleep(0.2)
+        time.sleep(pause_s)
     raise AssertionError(f"it did not happen in {seconds:g} s: {what() if callable(what) else what}")
 
 

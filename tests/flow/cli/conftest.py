@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.flow.cli.preloaded import Preloaded
 
 COMMAND = [sys.executable, "-c", "from flow.cli import main; main()"]
 
@@ -31,15 +33,19 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in {"FORCE_COLOR", "COLUMNS"}}
 
 
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Preloaded]:
+    with Preloaded() as made:
+        yield made
+
+
 @pytest.fixture
-def ace(tmp_path: Path) -> Ace:
+def ace(tmp_path: Path, preloaded: Preloaded) -> Ace:
     """Runs `ace` with these arguments in a folder of its own that holds motion.yaml."""
     (tmp_path / "motion.yaml").write_text(MOTION)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env=environment()
-        )  # fmt: skip
+        return preloaded.run(arguments, tmp_path, environment(), timeout=120)
 
     return run
 

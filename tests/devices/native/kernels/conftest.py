@@ -87,12 +87,10 @@ class Emulated:
     BASE = 5 << 32
 
     def __init__(self, isa, folder, cpu):
-        from devices.native.kernels.build import compile_kernels
-
         self.isa, self.cpu, self.folder = isa, cpu, folder
         self.kernels = catalogue(isa)
         self.program = folder / f"{isa.name}.elf"
-        image, self.entries, self.stub = executable(compile_kernels(isa), self.kernels)
+        image, self.entries, self.stub = executable(ensure(isa).read_bytes(), self.kernels)
         self.program.write_bytes(image)
         self.program.chmod(0o700)
 
